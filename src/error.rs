@@ -1,0 +1,201 @@
+//! What went wrong, for a person and for a program: a [`Kind`] to branch on, a sentence, what was being
+//! done around it, the call and errno, and what to do about it. Nothing is printed here.
+
+use std::fmt;
+
+use crate::sys::{Call, Fail};
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What a caller can branch on. One table maps it to an exit code ([`Error::exit_code`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The command line is wrong.
+    Usage,
+    /// No container with this id.
+    NotFound,
+    /// A container with this id is there already.
+    Exists,
+    /// The container is there, but not in a status that allows this.
+    WrongStatus,
+    /// config.json breaks a rule of the spec; every fault is named by its path.
+    InvalidSpec,
+    /// Well-formed, but this kernel, host or version of rrunc can't do it.
+    Unsupported,
+    /// A call on the host side failed.
+    Kernel,
+    /// A step of the plan failed in the container's process.
+    Step,
+    /// A hook failed or ran out of time.
+    Hook,
+    /// The container's program can't be executed.
+    Exec,
+}
+
+/// One broken rule in config.json.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The field in dotted form with indices: `linux.namespaces[2].path`.
+    pub path: String,
+    /// What is wrong with which value, and what would be right.
+    pub text: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.text)
+    }
+}
+
+/// An error on its way out. `Display` gives the whole line, outermost context first.
+#[derive(Debug)]
+pub struct Error {
+    pub kind: Kind,
+    context: Vec<String>, // innermost first: contexts are added while the error travels out
+    message: String,
+    pub fail: Option<Fail>,
+    /// Number of the failing step of the plan, from 1.
+    pub step: Option<u16>,
+    pub faults: Vec<Fault>,
+    hint: Option<String>,
+}
+
+impl Error {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Error {
+        Error {
+            kind,
+            context: vec![],
+            message: message.into(),
+            fail: None,
+            step: None,
+            faults: vec![],
+            hint: None,
+        }
+    }
+
+    /// A call on the host that failed; `doing` is what it was for, with the path or value.
+    pub fn kernel(doing: impl Into<String>, fail: Fail) -> Error {
+        Error {
+            fail: Some(fail),
+            ..Error::new(Kind::Kernel, doing)
+        }
+    }
+
+    /// Faults in the file called `file`, all of them.
+    pub fn invalid(file: impl Into<String>, faults: Vec<Fault>) -> Error {
+        Error {
+            faults,
+            ..Error::new(Kind::InvalidSpec, file)
+        }
+    }
+
+    pub fn with_fail(mut self, fail: Fail) -> Error {
+        self.fail = Some(fail);
+        self
+    }
+
+    /// What the user can do about it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Error {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub fn context(mut self, context: impl Into<String>) -> Error {
+        self.context.push(context.into());
+        self
+    }
+
+    /// What `rrunc` exits with: 1 as runc does (`exec` has its own rule in ops).
+    pub fn exit_code(&self) -> i32 {
+        1
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for context in self.context.iter().rev() {
+            write!(f, "{context}: ")?;
+        }
+        f.write_str(&self.message)?;
+        for (i, fault) in self.faults.iter().enumerate() {
+            write!(f, "{}{fault}", if i == 0 { ": " } else { "; " })?;
+        }
+        if let Some(fail) = self.fail {
+            write!(f, ": {fail}")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, " ({hint})")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// `fallible().doing(|| format!("open {path}"))`: from a bare [`Fail`] to an error with its object.
+pub trait Doing<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T> Doing<T> for std::result::Result<T, Fail> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|fail| Error::kernel(what(), fail))
+    }
+}
+
+impl<T> Doing<T> for Result<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| error.context(what()))
+    }
+}
+
+/// std's file calls, where they are used on the host side.
+impl<T> Doing<T> for std::io::Result<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| {
+            let what = what();
+            match error.raw_os_error() {
+                Some(errno) => Error::kernel(what, Fail::new(Call::Io, crate::sys::Errno::from_raw(errno))),
+                None => Error::new(Kind::Kernel, format!("{what}: {error}")),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::Errno;
+
+    #[test]
+    fn one_line_outermost_context_first() {
+        let error = Error::kernel("open /x", Fail::new(Call::Open, Errno::ENOENT))
+            .context("read the configuration")
+            .context("create web1")
+            .hint("make the bundle with `rrunc spec`");
+        assert_eq!(
+            error.to_string(),
+            "create web1: read the configuration: open /x: openat2: no such file or directory \
+             (make the bundle with `rrunc spec`)"
+        );
+    }
+
+    #[test]
+    fn all_faults_in_one_line() {
+        let fault = |path: &str, text: &str| Fault {
+            path: path.into(),
+            text: text.into(),
+        };
+        let error = Error::invalid(
+            "config.json",
+            vec![
+                fault("process.cwd", "\"x\" is not absolute"),
+                fault("root", "is missing"),
+            ],
+        );
+        assert_eq!(
+            error.to_string(),
+            "config.json: process.cwd: \"x\" is not absolute; root: is missing"
+        );
+    }
+}

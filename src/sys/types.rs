@@ -1,0 +1,195 @@
+//! The kernel's small values as types of their own, without any call: what `plan` may import.
+
+use std::fmt;
+
+pub use nix::errno::Errno;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        #[serde(transparent)]
+        #[repr(transparent)]
+        pub struct $name(pub $inner);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+id!(
+    /// A process id as seen from the runtime's pid namespace.
+    Pid(i32)
+);
+id!(
+    /// A user id; which user namespace it belongs to is said where it is used.
+    Uid(u32)
+);
+id!(
+    /// A group id; which user namespace it belongs to is said where it is used.
+    Gid(u32)
+);
+
+/// The calls that can fail, by the name that strace shows. A number of 16 bits, so that a child which may
+/// not allocate can report one.
+macro_rules! calls {
+    ($($variant:ident = $name:literal,)*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u16)]
+        pub enum Call { $($variant,)* }
+
+        impl Call {
+            const ALL: &[Call] = &[$(Call::$variant,)*];
+
+            /// The call's name as its man page has it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Call::$variant => $name,)* }
+            }
+
+            /// The call with this number in a report, if there is one.
+            pub fn from_number(number: u16) -> Option<Call> {
+                Self::ALL.get(usize::from(number)).copied()
+            }
+        }
+    };
+}
+
+calls! {
+    Accept = "accept4",
+    Bind = "bind",
+    Bpf = "bpf",
+    Capset = "capset",
+    Chdir = "chdir",
+    Chmod = "fchmodat",
+    Chown = "fchownat",
+    Chroot = "chroot",
+    Clone = "clone3",
+    CloseRange = "close_range",
+    Connect = "connect",
+    Dup = "dup3",
+    EpollCtl = "epoll_ctl",
+    EpollWait = "epoll_wait",
+    Exec = "execve",
+    Fchdir = "fchdir",
+    Fcntl = "fcntl",
+    Flock = "flock",
+    Fsconfig = "fsconfig",
+    Fsmount = "fsmount",
+    Fsopen = "fsopen",
+    Fstatfs = "fstatfs",
+    Fsync = "fsync",
+    Getcwd = "getcwd",
+    Getdents = "getdents64",
+    Io = "file",
+    Ioctl = "ioctl",
+    Ioprio = "ioprio_set",
+    Keyctl = "keyctl",
+    Kill = "kill",
+    Link = "linkat",
+    Listen = "listen",
+    Memfd = "memfd_create",
+    Mempolicy = "set_mempolicy",
+    Mkdir = "mkdirat",
+    Mknod = "mknodat",
+    Mmap = "mmap",
+    Mount = "mount",
+    MountSetattr = "mount_setattr",
+    MoveMount = "move_mount",
+    Open = "openat2",
+    OpenTree = "open_tree",
+    Personality = "personality",
+    PidfdGetfd = "pidfd_getfd",
+    PidfdOpen = "pidfd_open",
+    PidfdSendSignal = "pidfd_send_signal",
+    Pipe = "pipe2",
+    PivotRoot = "pivot_root",
+    Poll = "poll",
+    Prctl = "prctl",
+    Prlimit = "prlimit64",
+    Read = "read",
+    Readlink = "readlinkat",
+    Recvmsg = "recvmsg",
+    Rename = "renameat2",
+    Rmdir = "rmdir",
+    SchedSetaffinity = "sched_setaffinity",
+    SchedSetattr = "sched_setattr",
+    Seccomp = "seccomp",
+    Sendmsg = "sendmsg",
+    Setdomainname = "setdomainname",
+    Setgid = "setresgid",
+    Setgroups = "setgroups",
+    Sethostname = "sethostname",
+    Setns = "setns",
+    Setsid = "setsid",
+    Setsockopt = "setsockopt",
+    Setuid = "setresuid",
+    Sigaction = "rt_sigaction",
+    Signalfd = "signalfd4",
+    Sigprocmask = "rt_sigprocmask",
+    Socket = "socket",
+    Socketpair = "socketpair",
+    Stat = "statx",
+    Symlink = "symlinkat",
+    Tcgetattr = "tcgetattr",
+    Tcsetattr = "tcsetattr",
+    Umask = "umask",
+    Umount = "umount2",
+    Unlink = "unlinkat",
+    Unshare = "unshare",
+    Waitid = "waitid",
+    Write = "write",
+}
+
+/// A call that failed, and with what: all that a child can say of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fail {
+    pub call: Call,
+    pub errno: Errno,
+}
+
+impl Fail {
+    pub const fn new(call: Call, errno: Errno) -> Fail {
+        Fail { call, errno }
+    }
+}
+
+impl fmt::Display for Fail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.call.name(), text(self.errno))
+    }
+}
+
+/// What the C library says of an errno, in the words that users and engines know (strerror(3)).
+pub fn text(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EPERM => "operation not permitted",
+        Errno::ENOENT => "no such file or directory",
+        Errno::EACCES => "permission denied",
+        Errno::ENOTDIR => "not a directory",
+        Errno::EISDIR => "is a directory",
+        Errno::ESRCH => "no such process",
+        other => other.desc(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_survive_the_wire() {
+        for (number, call) in Call::ALL.iter().enumerate() {
+            assert_eq!(Call::from_number(number as u16), Some(*call));
+        }
+        assert_eq!(Call::from_number(u16::MAX), None);
+    }
+
+    #[test]
+    fn a_fail_reads_like_strace() {
+        let fail = Fail::new(Call::MoveMount, Errno::ENOENT);
+        assert_eq!(fail.to_string(), "move_mount: no such file or directory");
+    }
+}
