@@ -2,6 +2,14 @@
 //! close-on-exec and no-follow. Wrappers take borrowed fds and `&CStr`, so that none of them allocates: the
 //! child of `spawn` lives on these alone.
 
+pub mod clone;
+pub mod exec;
+pub mod fs;
+pub mod ids;
+pub mod mount;
+pub mod net;
+pub mod shared;
+pub mod tty;
 pub mod types;
 
 use std::os::fd::{FromRawFd, OwnedFd};

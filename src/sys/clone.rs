@@ -1,0 +1,73 @@
+//! One process becomes two, and how the second one ends.
+
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use super::{Call, Fail, Pid, gate};
+
+/// CLONE_INTO_CGROUP of linux/sched.h (5.7); libc's constant is too narrow for it.
+const INTO_CGROUP: u64 = 1 << 33;
+
+/// Who we are after [`clone`].
+pub enum Who {
+    Parent(Pid, OwnedFd),
+    Child,
+}
+
+/// clone3(2) as fork(2) with `flags` more, into the cgroup behind `cgroup` if there is one. The child has a
+/// copy of our memory and stack.
+///
+/// # Safety
+/// The caller has one thread, and the child calls nothing but what `sys` offers, allocates nothing, and
+/// ends in [`exit`] or an exec: locks and buffers of the C library are as the parent left them.
+pub unsafe fn clone(flags: u64, cgroup: Option<BorrowedFd>) -> Result<Who, Fail> {
+    let mut pidfd: i32 = -1;
+    let with_parent = flags & libc::CLONE_PARENT as u64 != 0;
+    let mut args = libc::clone_args {
+        flags: flags | libc::CLONE_PIDFD as u64 | if cgroup.is_some() { INTO_CGROUP } else { 0 },
+        pidfd: &raw mut pidfd as u64,
+        child_tid: 0,
+        parent_tid: 0,
+        // The new process takes over our own exit signal with CLONE_PARENT, and must then name none (clone(2)).
+        exit_signal: if with_parent { 0 } else { libc::SIGCHLD as u64 },
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
+    };
+    // SAFETY: args is as large as we say; without CLONE_VM the child goes on on its own copy of this stack.
+    // The rest is the caller's promise above.
+    let pid = gate(Call::Clone, unsafe {
+        libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>())
+    })?;
+    if pid == 0 {
+        return Ok(Who::Child);
+    }
+    // SAFETY: CLONE_PIDFD made this fd for us.
+    Ok(Who::Parent(Pid(pid as i32), unsafe {
+        OwnedFd::from_raw_fd(pidfd)
+    }))
+}
+
+/// _exit(2): no atexit handler, no flush of buffers that are the parent's too.
+pub fn exit(status: i32) -> ! {
+    // SAFETY: exit_group takes an integer and does not return.
+    unsafe {
+        libc::syscall(libc::SYS_exit_group, status);
+        libc::_exit(status)
+    }
+}
+
+/// unshare(2).
+pub fn unshare(flags: u64) -> Result<(), Fail> {
+    // SAFETY: only an integer goes in.
+    gate(Call::Unshare, unsafe { libc::unshare(flags as i32) }).map(drop)
+}
+
+/// setns(2): `kind` is the CLONE_NEW* flag that the fd must be of.
+pub fn setns(fd: BorrowedFd, kind: u64) -> Result<(), Fail> {
+    // SAFETY: only integers go in.
+    gate(Call::Setns, unsafe { libc::setns(fd.as_raw_fd(), kind as i32) }).map(drop)
+}

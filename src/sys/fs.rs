@@ -1,0 +1,300 @@
+//! Files and directories by fd. Every path is resolved below a directory fd; the calls with short names
+//! never follow a symlink out of it.
+
+use std::ffi::CStr;
+use std::mem::{size_of, zeroed};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use super::{Call, Fail, Gid, Uid, gate, gate_fd};
+
+/// How openat2 may walk (openat2(2)).
+pub mod resolve {
+    /// Symlinks and `..` are taken as if the directory were `/`. Magic links are refused.
+    pub const IN_ROOT: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
+    /// As [`IN_ROOT`], and no symlink at all.
+    pub const IN_ROOT_PLAIN: u64 = IN_ROOT | libc::RESOLVE_NO_SYMLINKS;
+    /// Never out of the directory, no symlink, no other mount.
+    pub const BENEATH_PLAIN: u64 = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_XDEV;
+    /// Never out of the directory; symlinks inside it are followed.
+    pub const BENEATH: u64 = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
+    /// An ordinary walk over the host's own paths.
+    pub const HOST: u64 = 0;
+}
+
+/// openat2(2), always close-on-exec. `mode` counts only with O_CREAT.
+pub fn open(dir: BorrowedFd, path: &CStr, flags: i32, mode: u32, resolve: u64) -> Result<OwnedFd, Fail> {
+    // SAFETY: open_how is plain integers, for which all-zero is a value.
+    let mut how: libc::open_how = unsafe { zeroed() };
+    how.flags = (flags | libc::O_CLOEXEC) as u64;
+    how.mode = u64::from(mode);
+    how.resolve = resolve;
+    loop {
+        // SAFETY: path is NUL-terminated and how is as large as we say; both outlive the call.
+        let fd = unsafe {
+            libc::syscall(
+                libc::SYS_openat2,
+                dir.as_raw_fd(),
+                path.as_ptr(),
+                &raw const how,
+                size_of::<libc::open_how>(),
+            )
+        };
+        // The kernel asks for another try when a rename raced with a `..` walk (openat2(2), EAGAIN).
+        if fd < 0 && super::Errno::last() == super::Errno::EAGAIN {
+            continue;
+        }
+        return gate_fd(Call::Open, fd);
+    }
+}
+
+/// The current directory, for calls that take a directory fd.
+pub fn cwd() -> BorrowedFd<'static> {
+    // SAFETY: AT_FDCWD is no fd that could be closed; the kernel takes it where a directory fd goes.
+    unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) }
+}
+
+/// What a child knows of an inode.
+#[derive(Clone, Copy, Debug)]
+pub struct Stat {
+    pub mode: u32,
+    pub uid: Uid,
+    pub gid: Gid,
+    pub rdev: u64,
+    pub dev: u64,
+    pub ino: u64,
+}
+
+impl Stat {
+    pub fn is_dir(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFDIR
+    }
+    pub fn is_symlink(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFLNK
+    }
+    /// Whether this is the character device `major:minor`.
+    pub fn is_char_device(&self, major: u32, minor: u32) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFCHR && self.rdev == libc::makedev(major, minor)
+    }
+}
+
+/// fstat(2).
+pub fn stat(fd: BorrowedFd) -> Result<Stat, Fail> {
+    // SAFETY: stat is plain integers, for which all-zero is a value.
+    let mut st: libc::stat = unsafe { zeroed() };
+    // SAFETY: st is writable for the length of the call.
+    gate(Call::Stat, unsafe { libc::fstat(fd.as_raw_fd(), &raw mut st) })?;
+    Ok(Stat {
+        mode: st.st_mode,
+        uid: Uid(st.st_uid),
+        gid: Gid(st.st_gid),
+        rdev: st.st_rdev,
+        dev: st.st_dev,
+        ino: st.st_ino,
+    })
+}
+
+/// The magic number of the file system that `fd` is on (statfs(2)).
+pub fn fs_magic(fd: BorrowedFd) -> Result<i64, Fail> {
+    // SAFETY: statfs is plain integers, for which all-zero is a value.
+    let mut st: libc::statfs = unsafe { zeroed() };
+    // SAFETY: st is writable for the length of the call.
+    gate(Call::Fstatfs, unsafe {
+        libc::fstatfs(fd.as_raw_fd(), &raw mut st)
+    })?;
+    Ok(st.f_type as i64)
+}
+
+/// mkdirat(2).
+pub fn mkdir(dir: BorrowedFd, name: &CStr, mode: u32) -> Result<(), Fail> {
+    // SAFETY: name is NUL-terminated and outlives the call.
+    gate(Call::Mkdir, unsafe {
+        libc::mkdirat(dir.as_raw_fd(), name.as_ptr(), mode)
+    })
+    .map(drop)
+}
+
+/// mknodat(2); `mode` holds the type too, and the umask applies.
+pub fn mknod(dir: BorrowedFd, name: &CStr, mode: u32, device: u64) -> Result<(), Fail> {
+    // SAFETY: name is NUL-terminated and outlives the call.
+    gate(Call::Mknod, unsafe {
+        libc::mknodat(dir.as_raw_fd(), name.as_ptr(), mode, device)
+    })
+    .map(drop)
+}
+
+/// symlinkat(2).
+pub fn symlink(target: &CStr, dir: BorrowedFd, name: &CStr) -> Result<(), Fail> {
+    // SAFETY: both strings are NUL-terminated and outlive the call.
+    gate(Call::Symlink, unsafe {
+        libc::symlinkat(target.as_ptr(), dir.as_raw_fd(), name.as_ptr())
+    })
+    .map(drop)
+}
+
+/// unlinkat(2) of something that is not a directory.
+pub fn unlink(dir: BorrowedFd, name: &CStr) -> Result<(), Fail> {
+    // SAFETY: name is NUL-terminated and outlives the call.
+    gate(Call::Unlink, unsafe {
+        libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), 0)
+    })
+    .map(drop)
+}
+
+/// readlinkat(2): the part of `buffer` that the target fills.
+pub fn readlink<'b>(dir: BorrowedFd, name: &CStr, buffer: &'b mut [u8]) -> Result<&'b [u8], Fail> {
+    // SAFETY: name is NUL-terminated; buffer is writable for the length that we give.
+    let n = gate(Call::Readlink, unsafe {
+        libc::readlinkat(
+            dir.as_raw_fd(),
+            name.as_ptr(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+        )
+    })?;
+    Ok(buffer.get(..n as usize).unwrap_or(&[]))
+}
+
+/// fchownat(2) of the very inode behind `fd` (an O_PATH fd will do). `None` leaves an id as it is.
+pub fn chown(fd: BorrowedFd, uid: Option<Uid>, gid: Option<Gid>) -> Result<(), Fail> {
+    let (uid, gid) = (uid.map_or(u32::MAX, |u| u.0), gid.map_or(u32::MAX, |g| g.0));
+    // SAFETY: the path is a static empty string, AT_EMPTY_PATH makes the call act on fd itself.
+    gate(Call::Chown, unsafe {
+        libc::fchownat(fd.as_raw_fd(), c"".as_ptr(), uid, gid, libc::AT_EMPTY_PATH)
+    })
+    .map(drop)
+}
+
+/// fchmod(2); not for O_PATH fds.
+pub fn chmod(fd: BorrowedFd, mode: u32) -> Result<(), Fail> {
+    // SAFETY: only integers go in.
+    gate(Call::Chmod, unsafe { libc::fchmod(fd.as_raw_fd(), mode) }).map(drop)
+}
+
+/// faccessat2(2) with the effective ids.
+pub fn may_execute(path: &CStr) -> Result<(), Fail> {
+    // SAFETY: path is NUL-terminated and outlives the call.
+    gate(Call::Exec, unsafe {
+        libc::syscall(
+            libc::SYS_faccessat2,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            libc::X_OK,
+            libc::AT_EACCESS,
+        )
+    })
+    .map(drop)
+}
+
+/// fchdir(2).
+pub fn fchdir(dir: BorrowedFd) -> Result<(), Fail> {
+    // SAFETY: only an fd goes in.
+    gate(Call::Fchdir, unsafe { libc::fchdir(dir.as_raw_fd()) }).map(drop)
+}
+
+/// The getcwd system call itself: the library's would hide that a directory is out of reach, which the
+/// kernel says by a path that does not start with `/` (getcwd(2)).
+pub fn getcwd(buffer: &mut [u8]) -> Result<&[u8], Fail> {
+    // SAFETY: buffer is writable for the length that we give.
+    let n = gate(Call::Getcwd, unsafe {
+        libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len())
+    })?;
+    Ok(buffer.get(..n as usize).unwrap_or(&[]))
+}
+
+/// chroot(2) to the current directory.
+pub fn chroot_here() -> Result<(), Fail> {
+    // SAFETY: the path is a static string.
+    gate(Call::Chroot, unsafe { libc::chroot(c".".as_ptr()) }).map(drop)
+}
+
+/// read(2), repeated when a signal interrupts it.
+pub fn read(fd: BorrowedFd, buffer: &mut [u8]) -> Result<usize, Fail> {
+    loop {
+        // SAFETY: buffer is writable for the length that we give.
+        let n = unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+        if n < 0 && super::Errno::last() == super::Errno::EINTR {
+            continue;
+        }
+        return gate(Call::Read, n).map(|n| n as usize);
+    }
+}
+
+/// One write(2) of all of `bytes`: kernel files take a value in one call or not at all.
+pub fn write(fd: BorrowedFd, bytes: &[u8]) -> Result<usize, Fail> {
+    // SAFETY: bytes is readable for the length that we give.
+    gate(Call::Write, unsafe {
+        libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len())
+    })
+    .map(|n| n as usize)
+}
+
+/// lseek(2) to the start.
+pub fn rewind(fd: BorrowedFd) -> Result<(), Fail> {
+    // SAFETY: only integers go in.
+    gate(Call::Read, unsafe {
+        libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_SET)
+    })
+    .map(drop)
+}
+
+/// getdents64(2): calls `each` with every name but `.` and `..`, until it fails.
+pub fn for_each_entry(dir: BorrowedFd, mut each: impl FnMut(&CStr) -> Result<(), Fail>) -> Result<(), Fail> {
+    #[repr(align(8))]
+    struct Buffer([u8; 4096]);
+    let mut buffer = Buffer([0; 4096]);
+    loop {
+        // SAFETY: the buffer is writable for its own length.
+        let n = gate(Call::Getdents, unsafe {
+            libc::syscall(
+                libc::SYS_getdents64,
+                dir.as_raw_fd(),
+                buffer.0.as_mut_ptr(),
+                buffer.0.len(),
+            )
+        })? as usize;
+        if n == 0 {
+            return Ok(());
+        }
+        let mut rest = buffer.0.get(..n).unwrap_or(&[]);
+        // struct linux_dirent64: ino 8, off 8, reclen 2, type 1, then the name up to a NUL (getdents64(2)).
+        while let (Some(len), Some(name)) = (rest.get(16..18), rest.get(19..)) {
+            let len = usize::from(u16::from_ne_bytes([len[0], len[1]]));
+            if let Ok(name) = CStr::from_bytes_until_nul(name) {
+                if name != c"." && name != c".." {
+                    each(name)?;
+                }
+            }
+            rest = rest.get(len.max(1)..).unwrap_or(&[]);
+        }
+    }
+}
+
+/// dup3(2) onto the number `to`: close-on-exec, or meant to survive exec.
+pub fn dup_onto(fd: BorrowedFd, to: i32, survive_exec: bool) -> Result<(), Fail> {
+    if fd.as_raw_fd() == to {
+        let flags = if survive_exec { 0 } else { libc::FD_CLOEXEC };
+        // SAFETY: only integers go in.
+        return gate(Call::Fcntl, unsafe { libc::fcntl(to, libc::F_SETFD, flags) }).map(drop);
+    }
+    let flags = if survive_exec { 0 } else { libc::O_CLOEXEC };
+    // SAFETY: only integers go in; what stood at `to` is closed by the kernel, the callers own it.
+    gate(Call::Dup, unsafe { libc::dup3(fd.as_raw_fd(), to, flags) }).map(drop)
+}
+
+/// close_range(2): every fd from `first` on becomes close-on-exec.
+pub fn cloexec_from(first: u32) -> Result<(), Fail> {
+    // SAFETY: only integers go in, and no fd is closed now.
+    gate(Call::CloseRange, unsafe {
+        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    })
+    .map(drop)
+}
+
+/// memfd_create(2), readable and writable, close-on-exec.
+pub fn memfd(name: &CStr) -> Result<OwnedFd, Fail> {
+    // SAFETY: name is NUL-terminated and outlives the call.
+    gate_fd(
+        Call::Memfd,
+        i64::from(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) }),
+    )
+}

@@ -1,0 +1,184 @@
+//! Who a process is: ids, capabilities, session, keyring, personality. The raw calls, since the C library's
+//! would try to act on all threads of a process that it does not know.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::{Call, Fail, Gid, Pid, Uid, gate};
+
+/// setgroups(2).
+pub fn setgroups(groups: &[Gid]) -> Result<(), Fail> {
+    // SAFETY: Gid is a transparent u32; the slice is readable for the length that we give.
+    gate(Call::Setgroups, unsafe {
+        libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr())
+    })
+    .map(drop)
+}
+
+/// setresgid(2), all three the same.
+pub fn setgid(gid: Gid) -> Result<(), Fail> {
+    // SAFETY: only integers go in.
+    gate(Call::Setgid, unsafe {
+        libc::syscall(libc::SYS_setresgid, gid.0, gid.0, gid.0)
+    })
+    .map(drop)
+}
+
+/// setresuid(2), all three the same.
+pub fn setuid(uid: Uid) -> Result<(), Fail> {
+    // SAFETY: only integers go in.
+    gate(Call::Setuid, unsafe {
+        libc::syscall(libc::SYS_setresuid, uid.0, uid.0, uid.0)
+    })
+    .map(drop)
+}
+
+/// setsid(2).
+pub fn setsid() -> Result<(), Fail> {
+    // SAFETY: nothing goes in.
+    gate(Call::Setsid, unsafe { libc::setsid() }).map(drop)
+}
+
+/// umask(2), which can't fail.
+pub fn umask(mask: u32) {
+    // SAFETY: only an integer goes in.
+    unsafe { libc::umask(mask) };
+}
+
+/// prctl(2) with integers only.
+pub fn prctl(option: i32, a: u64, b: u64) -> Result<i32, Fail> {
+    // SAFETY: the options that callers pass take integers, not pointers.
+    gate(Call::Prctl, unsafe { libc::prctl(option, a, b, 0u64, 0u64) })
+}
+
+/// Capability sets as bit masks, bit n for capability n (capabilities(7)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CapSets {
+    pub effective: u64,
+    pub permitted: u64,
+    pub inheritable: u64,
+}
+
+#[repr(C)]
+struct CapHeader {
+    version: u32,
+    pid: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct CapData {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// _LINUX_CAPABILITY_VERSION_3 of linux/capability.h: two records of 32 bits each.
+static CAP_HEADER: CapHeader = CapHeader {
+    version: 0x2008_0522,
+    pid: 0,
+};
+
+/// capset(2) on ourselves.
+pub fn capset(sets: &CapSets) -> Result<(), Fail> {
+    let half = |shift: u32| CapData {
+        effective: (sets.effective >> shift) as u32,
+        permitted: (sets.permitted >> shift) as u32,
+        inheritable: (sets.inheritable >> shift) as u32,
+    };
+    let data = [half(0), half(32)];
+    // SAFETY: header and data are laid out as version 3 asks and outlive the call.
+    gate(Call::Capset, unsafe {
+        libc::syscall(libc::SYS_capset, &raw const CAP_HEADER, data.as_ptr())
+    })
+    .map(drop)
+}
+
+/// capget(2) of ourselves.
+pub fn capget() -> Result<CapSets, Fail> {
+    let mut data = [CapData::default(); 2];
+    // SAFETY: header and data are laid out as version 3 asks; data is writable for both records.
+    gate(Call::Capset, unsafe {
+        libc::syscall(libc::SYS_capget, &raw const CAP_HEADER, data.as_mut_ptr())
+    })?;
+    let join = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+    Ok(CapSets {
+        effective: join(data[0].effective, data[1].effective),
+        permitted: join(data[0].permitted, data[1].permitted),
+        inheritable: join(data[0].inheritable, data[1].inheritable),
+    })
+}
+
+/// keyctl(2): joins a new session keyring of this name, and lets the container's user search it.
+pub fn new_session_keyring(name: &CStr) -> Result<(), Fail> {
+    const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1; // linux/keyctl.h
+    const KEYCTL_SETPERM: i32 = 5;
+    // All to the possessor; view, read, search and link to the owner (keyctl_setperm(3)).
+    const PERMISSIONS: u32 = 0x3f1b_0000;
+    // SAFETY: name is NUL-terminated and outlives the call.
+    let key = gate(Call::Keyctl, unsafe {
+        libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr())
+    })?;
+    // SAFETY: only integers go in.
+    gate(Call::Keyctl, unsafe {
+        libc::syscall(libc::SYS_keyctl, KEYCTL_SETPERM, key, PERMISSIONS)
+    })
+    .map(drop)
+}
+
+/// personality(2).
+pub fn personality(persona: u64) -> Result<(), Fail> {
+    // SAFETY: only an integer goes in.
+    gate(Call::Personality, unsafe { libc::personality(persona) }).map(drop)
+}
+
+/// sethostname(2).
+pub fn sethostname(name: &CStr) -> Result<(), Fail> {
+    // SAFETY: name is readable for the length that we give.
+    gate(Call::Sethostname, unsafe {
+        libc::sethostname(name.as_ptr(), name.count_bytes())
+    })
+    .map(drop)
+}
+
+/// setdomainname(2).
+pub fn setdomainname(name: &CStr) -> Result<(), Fail> {
+    // SAFETY: name is readable for the length that we give.
+    gate(Call::Setdomainname, unsafe {
+        libc::setdomainname(name.as_ptr(), name.count_bytes())
+    })
+    .map(drop)
+}
+
+/// prlimit64(2) of another process.
+pub fn prlimit(pid: Pid, resource: u32, soft: u64, hard: u64) -> Result<(), Fail> {
+    let limit = libc::rlimit64 {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
+    let none = std::ptr::null_mut::<libc::rlimit64>();
+    // SAFETY: limit is read for its own size; no old limit is asked for.
+    gate(Call::Prlimit, unsafe {
+        libc::syscall(libc::SYS_prlimit64, pid.0, resource, &raw const limit, none)
+    })
+    .map(drop)
+}
+
+/// sched_setaffinity(2) of ourselves to every CPU that the kernel and the cpuset allow.
+pub fn reset_affinity() -> Result<(), Fail> {
+    let all = [u64::MAX; 128]; // 8,192 CPUs, the largest CONFIG_NR_CPUS
+    // SAFETY: the mask is readable for the length that we give.
+    gate(Call::SchedSetaffinity, unsafe {
+        libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(&all), all.as_ptr())
+    })
+    .map(drop)
+}
+
+/// ioctl(2) TIOCSCTTY: this terminal becomes the one of our session.
+pub fn set_controlling_terminal(tty: BorrowedFd) -> Result<(), Fail> {
+    // SAFETY: only integers go in.
+    gate(Call::Ioctl, unsafe {
+        libc::ioctl(tty.as_raw_fd(), libc::TIOCSCTTY, 0)
+    })
+    .map(drop)
+}
