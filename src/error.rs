@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::sys::{Call, Fail};
 
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What a caller can branch on. One table maps it to an exit code ([`Error::exit_code`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,17 @@
 //! rrunc: from a bundle to a running, isolated, limited process.
 //!
 //! How to read this code: `ops` has a recipe per command. For `create`, config.json is **load**ed into a
-//! [`spec`], **compile**d into a `plan` (a list of steps that can be printed), **prepare**d (all fds opened
-//! on the host), and **run** by a child that `spawn` makes with one clone3 and that `init` carries out.
+//! [`spec`], **compile**d into a [`plan`] (a list of steps that can be printed), **prepare**d (all fds opened
+//! on the host), and **run** by a child that [`spawn`] makes with one clone3 and that `init` carries out.
 //!
 //! This list is the audit list: unsafe code lives in `sys` alone.
 
+pub mod channel;
 pub mod error;
+mod init;
+pub mod plan;
+pub mod prepare;
+pub mod spawn;
+pub mod spec;
 #[allow(unsafe_code)] // the system calls; each block says why it is sound
 pub mod sys;

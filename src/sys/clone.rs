@@ -71,3 +71,85 @@ pub fn setns(fd: BorrowedFd, kind: u64) -> Result<(), Fail> {
     // SAFETY: only integers go in.
     gate(Call::Setns, unsafe { libc::setns(fd.as_raw_fd(), kind as i32) }).map(drop)
 }
+
+/// ioctl_ns(2) NS_GET_NSTYPE: the CLONE_NEW* flag of the namespace behind `fd`.
+pub fn namespace_kind(fd: BorrowedFd) -> Result<u64, Fail> {
+    const NS_GET_NSTYPE: libc::c_ulong = 0xb703; // _IO(0xb7, 3), linux/nsfs.h
+    // SAFETY: the request takes no argument.
+    gate(Call::Ioctl, unsafe {
+        libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE as _)
+    })
+    .map(|kind| kind as u64)
+}
+
+/// [`clone`] for the runtime, which has one thread by design and whose children go straight into code that
+/// lives on `sys` alone (checked in debug builds by the allocator of `sys::child_alloc`).
+pub fn fork(flags: u64, cgroup: Option<BorrowedFd>) -> Result<Who, Fail> {
+    // SAFETY: rrunc starts no thread, and `spawn`, the only caller besides the hooks of `init`, keeps the
+    // rule for the child.
+    let who = unsafe { clone(flags, cgroup) }?;
+    #[cfg(debug_assertions)]
+    if matches!(who, Who::Child) {
+        super::child_alloc::forbid();
+    }
+    Ok(who)
+}
+
+/// waitid(2) for the exit of our child behind `pidfd`: the signal that killed it, or 0.
+pub fn wait(pidfd: BorrowedFd) -> Result<i32, Fail> {
+    wait_status(pidfd).map(|status| match status {
+        Status::Killed(signal) => signal,
+        Status::Exited(_) => 0,
+    })
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Exited(i32),
+    Killed(i32),
+}
+
+/// waitid(2) for the exit of our child behind `pidfd`; it is reaped.
+pub fn wait_status(pidfd: BorrowedFd) -> Result<Status, Fail> {
+    loop {
+        // SAFETY: siginfo_t is plain data, for which all-zero is a value.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: info is writable for the length of the call.
+        let ret = unsafe {
+            libc::waitid(
+                libc::P_PIDFD,
+                pidfd.as_raw_fd() as _,
+                &raw mut info,
+                libc::WEXITED,
+            )
+        };
+        if ret < 0 && super::Errno::last() == super::Errno::EINTR {
+            continue;
+        }
+        gate(Call::Waitid, ret)?;
+        // SAFETY: waitid filled the fields of a child's end.
+        let status = unsafe { info.si_status() };
+        return Ok(if info.si_code == libc::CLD_EXITED {
+            Status::Exited(status)
+        } else {
+            Status::Killed(status)
+        });
+    }
+}
+
+/// SIGKILL to our child behind `pidfd`, and its reaping; one that is gone already is fine.
+pub fn kill_and_wait(pidfd: BorrowedFd) {
+    let none = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: no siginfo is given; a failure means that the process is gone.
+    unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            libc::SIGKILL,
+            none,
+            0,
+        )
+    };
+    let _ = wait_status(pidfd);
+}

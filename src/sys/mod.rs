@@ -2,12 +2,16 @@
 //! close-on-exec and no-follow. Wrappers take borrowed fds and `&CStr`, so that none of them allocates: the
 //! child of `spawn` lives on these alone.
 
+#[cfg(debug_assertions)]
+pub mod child_alloc;
 pub mod clone;
 pub mod exec;
 pub mod fs;
 pub mod ids;
 pub mod mount;
 pub mod net;
+pub mod poll;
+pub mod security;
 pub mod shared;
 pub mod tty;
 pub mod types;

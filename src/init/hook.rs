@@ -1,0 +1,42 @@
+//! Hooks that run in the container's namespaces: a child of the container's process, from prepared arrays,
+//! with the state on its standard input.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::Done;
+use crate::plan::step::Program;
+use crate::sys::clone::{self, Status, Who};
+use crate::sys::{Call, Errno, Fail, exec, fs, poll};
+
+/// Runs one hook to its end. Its failure is EXIT status as errno-like facts: a hook that says no is ECANCELED,
+/// one that is out of time ETIME, one that can't be executed what execve said.
+pub fn run(program: &Program, state: BorrowedFd) -> Done {
+    let (refusal, ours) = crate::sys::net::seqpacket_pair()?;
+    match clone::fork(0, None)? {
+        Who::Child => {
+            let fail = match fs::rewind(state).and_then(|()| fs::dup_onto(state, 0, true)) {
+                Ok(()) => exec::exec(&program.path, &program.argv, &program.envp),
+                Err(fail) => fail,
+            };
+            let _ = crate::sys::net::send(ours.as_fd(), &(fail.errno as i32).to_ne_bytes(), None);
+            clone::exit(127)
+        }
+        Who::Parent(_, pidfd) => {
+            drop(ours);
+            let milliseconds = program.timeout.map(|seconds| seconds.saturating_mul(1000));
+            if !poll::readable(pidfd.as_fd(), milliseconds)? {
+                clone::kill_and_wait(pidfd.as_fd());
+                return Err(Fail::new(Call::Waitid, Errno::ETIME));
+            }
+            let status = clone::wait_status(pidfd.as_fd())?;
+            let mut errno = [0; 4];
+            if let Ok((4, _)) = crate::sys::net::receive(refusal.as_fd(), &mut errno) {
+                return Err(Fail::new(Call::Exec, Errno::from_raw(i32::from_ne_bytes(errno))));
+            }
+            match status {
+                Status::Exited(0) => Ok(()),
+                _ => Err(Fail::new(Call::Waitid, Errno::ECANCELED)),
+            }
+        }
+    }
+}

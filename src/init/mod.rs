@@ -1,0 +1,213 @@
+//! What runs in the container's process: a loop over the plan's steps, in the process that `spawn` has made.
+//!
+//! Nothing in here allocates, panics, logs or frees what the parent made; a failure is a step, a call and an
+//! errno. The process is not dumpable until it executes the program, so nobody in the container can look into
+//! it or at its fds on the way.
+
+mod console;
+mod copy;
+mod hook;
+mod mount;
+mod process;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::channel::{ChildEnd, Report, ToChild, ToParent};
+use crate::plan::step::{HookState, Step};
+use crate::prepare::Prepared;
+use crate::sys::shared::Progress;
+use crate::sys::{Call, Errno, Fail, clone, ids};
+
+type Done = Result<(), Fail>;
+
+/// What the steps hand on to one another.
+struct Container<'a> {
+    prepared: &'a Prepared<'a>,
+    parent: &'a ChildEnd,
+    /// The container's root, from the step that takes it on.
+    root: Option<BorrowedFd<'a>>,
+    /// Which candidate of [`Step::FindProgram`] it is.
+    program: usize,
+    /// Whether the working directory was entered before the ids changed.
+    in_directory: bool,
+    /// The connection of `start`, and the state that it sent.
+    start: Option<(ChildEnd, Option<OwnedFd>)>,
+}
+
+/// Carries out the plan. Ends in the program, or in a report.
+pub fn run(prepared: &Prepared, parent: &ChildEnd, progress: &Progress) -> ! {
+    let mut container = Container {
+        prepared,
+        parent,
+        root: None,
+        program: 0,
+        in_directory: false,
+        start: None,
+    };
+    let mut number = 0;
+    let mut outcome = be_born();
+    for step in &prepared.plan.steps {
+        if outcome.is_err() {
+            break;
+        }
+        progress.set(u32::from(number));
+        outcome = container.carry_out(step);
+        number += u16::from(outcome.is_ok());
+    }
+    if let Err(fail) = outcome {
+        let report = ToParent::Failed(Report { step: number, fail });
+        let listener = container.start.as_ref().map_or(parent, |(start, _)| start);
+        let _ = listener.send(report); // nobody else to tell
+    }
+    clone::exit(1)
+}
+
+/// Dies with the runtime until the container is created; can't be traced or looked into.
+fn be_born() -> Done {
+    ids::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0)?;
+    ids::prctl(libc::PR_SET_DUMPABLE, 0, 0).map(drop)
+}
+
+impl<'a> Container<'a> {
+    fn carry_out(&mut self, step: &'a Step) -> Done {
+        match step {
+            Step::JoinNamespace { slot, kind, .. } => clone::setns(self.prepared.fd(*slot)?, *kind),
+            Step::AwaitIdMaps => self.halt(ToParent::NeedIdMaps),
+            Step::BecomeRoot { drop_groups } => process::become_root(*drop_groups),
+            Step::CloneTree {
+                slot,
+                path,
+                recursive,
+            } => mount::clone_inside(self.prepared.fd(*slot)?, path, *recursive),
+            Step::NewSession => ids::setsid(),
+            Step::SessionKeyring(name) => process::session_keyring(name),
+            Step::NewCgroupNamespace => clone::unshare(libc::CLONE_NEWCGROUP as u64),
+            Step::Hostname(name) => ids::sethostname(name),
+            Step::Domainname(name) => ids::setdomainname(name),
+            Step::Sysctl { path, value, .. } => process::write_host_proc(self.proc(), path, value.to_bytes()),
+            Step::PropagateNothing => mount::propagate_nothing(),
+            Step::AttachRoot { slot, path } => {
+                let tree = self.prepared.fd(*slot)?;
+                self.root = Some(tree);
+                crate::sys::mount::attach_to_host_path(tree, path)
+            }
+            Step::UseRoot { slot } => {
+                self.root = Some(self.prepared.fd(*slot)?);
+                Ok(())
+            }
+            Step::Mount(new) => mount::new_fs(self.root()?, new),
+            Step::Bind(bind) => mount::bind(self.root()?, self.prepared.fd(bind.slot)?, bind),
+            Step::Device {
+                directory,
+                name,
+                mode,
+                device,
+                uid,
+                gid,
+            } => mount::device(self.root()?, directory, name, *mode, *device, (*uid, *gid)),
+            Step::BindDevice { slot, path } => {
+                mount::bind_device(self.root()?, self.prepared.fd(*slot)?, path)
+            }
+            Step::Symlink {
+                directory,
+                name,
+                target,
+                replace,
+            } => mount::symlink(self.root()?, directory, name, target, *replace),
+            Step::Console { socket, size, uid } => {
+                console::open(self.root()?, self.prepared.fd(*socket)?, *size, *uid)
+            }
+            Step::AwaitHostHooks => self.halt(ToParent::AtHostHooks),
+            Step::Hook { program, state, .. } => hook::run(program, self.hook_state(*state)?),
+            Step::Mask(paths) => mount::mask(self.root()?, paths),
+            Step::ReadOnlyPath(path) => mount::read_only_path(self.root()?, path),
+            Step::ReadOnlyMount(path) => mount::read_only_mount(self.root()?, path),
+            Step::ReadOnlyRoot => mount::read_only(self.root()?),
+            Step::EnterRoot(how) => mount::enter(self.root()?, *how),
+            Step::RootPropagation(flag, recursive) => mount::root_propagation(*flag, *recursive),
+            Step::MakeDirectory(path) => mount::make_directory(self.root()?, path),
+            Step::Stdio { uid } => process::stdio(*uid),
+            Step::Label { files, value, .. } => process::label(self.proc(), files, value.to_bytes()),
+            Step::Affinity => ids::reset_affinity(),
+            Step::Umask(mask) => {
+                ids::umask(*mask);
+                Ok(())
+            }
+            Step::Personality(persona) => ids::personality(*persona),
+            Step::KeepBoundingSet(set) => process::bound(*set),
+            Step::SetIds { uid, gid, groups } => process::set_ids(*uid, *gid, groups.as_deref()),
+            Step::SetCapabilities { sets, ambient } => process::set_capabilities(sets, *ambient),
+            Step::ChangeDirectory { path, early } => self.change_directory(path, *early),
+            Step::NoNewPrivileges => ids::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map(drop),
+            Step::FindProgram { candidates, .. } => {
+                self.program = process::find(candidates)?;
+                Ok(())
+            }
+            Step::HomeFromPasswd(uid) => {
+                process::home(*uid, self.prepared.plan.steps.last());
+                Ok(())
+            }
+            Step::CloseFds { keep } => crate::sys::fs::cloexec_from(3 + keep),
+            Step::AwaitStart { socket } => self.await_start(self.prepared.fd(*socket)?),
+            Step::Seccomp(filter) => crate::sys::security::seccomp_set_filter(filter.flags, &filter.program),
+            Step::Exec { argv, envp, .. } => {
+                let path = process::candidate(&self.prepared.plan.steps, self.program)?;
+                Err(crate::sys::exec::exec(path, argv, envp))
+            }
+        }
+    }
+
+    fn root(&self) -> Result<BorrowedFd<'a>, Fail> {
+        self.root.ok_or(Fail::new(Call::Open, Errno::EBADF))
+    }
+
+    fn proc(&self) -> BorrowedFd<'a> {
+        self.prepared.proc.as_fd()
+    }
+
+    /// Waits until the host has done its part. The runtime's death is the end of us.
+    fn halt(&self, what: ToParent) -> Done {
+        self.parent.send(what)?;
+        match self.parent.receive()? {
+            Some((ToChild::Go, _)) => Ok(()),
+            _ => Err(Fail::new(Call::Recvmsg, Errno::EPIPE)),
+        }
+    }
+
+    /// Created: from here on we outlive the runtime, until somebody sends the start.
+    fn await_start(&mut self, listener: BorrowedFd) -> Done {
+        ids::prctl(libc::PR_SET_PDEATHSIG, 0, 0)?;
+        self.parent.send(ToParent::Ready)?;
+        loop {
+            let start = ChildEnd::new(crate::sys::net::accept(listener)?);
+            // Somebody who connects and says nothing, or dies, was not the start.
+            if let Ok(Some((ToChild::Start, state))) = start.receive() {
+                self.start = Some((start, state));
+                return Ok(());
+            }
+        }
+    }
+
+    fn hook_state(&self, state: HookState) -> Result<BorrowedFd<'_>, Fail> {
+        match (state, &self.start) {
+            (HookState::Prepared(slot), _) => self.prepared.fd(slot),
+            (HookState::FromStart, Some((_, Some(fd)))) => Ok(fd.as_fd()),
+            (HookState::FromStart, _) => Err(Fail::new(Call::Recvmsg, Errno::EBADF)),
+        }
+    }
+
+    /// Tried first with the runtime's rights, for a directory that only root may enter, and then with the
+    /// program's (as runc does); an early failure is no failure yet.
+    fn change_directory(&mut self, path: &std::ffi::CStr, early: bool) -> Done {
+        if self.in_directory {
+            return Ok(());
+        }
+        match process::change_directory(path) {
+            Err(_) if early => Ok(()),
+            done => {
+                self.in_directory = done.is_ok();
+                done
+            }
+        }
+    }
+}

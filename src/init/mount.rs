@@ -1,0 +1,378 @@
+//! Carrying out the steps that make the container's view of files. Every path is resolved inside the root by
+//! openat2, and what was found is used by its fd from then on.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::Done;
+use crate::plan::step::{After, Bind, EnterRoot, InRoot, NewFs, Target};
+use crate::sys::fs::{self, resolve};
+use crate::sys::mount::{self as sys, MountAttr};
+use crate::sys::{Call, Errno, Fail, Gid, Uid};
+
+const READ_ONLY: MountAttr = MountAttr {
+    set: 0x1,
+    clear: 0,
+    propagation: 0,
+    userns_fd: 0,
+}; // MOUNT_ATTR_RDONLY
+
+/// What stands at a mount point that has to be made.
+#[derive(Clone, Copy, PartialEq)]
+enum Point {
+    Directory,
+    File,
+}
+
+/// An O_PATH fd of `path` inside `root`, made with all above it if it is missing.
+fn open_or_make(root: BorrowedFd, path: &InRoot, point: Point, resolve: u64) -> Result<OwnedFd, Fail> {
+    if let Some(found) = open_existing(root, path, resolve)? {
+        return Ok(found);
+    }
+    let mut above: Option<OwnedFd> = None;
+    let mut parts = path.walk().peekable();
+    while let Some((prefix, name)) = parts.next() {
+        let is_last = parts.peek().is_none();
+        let found = match open_path(root, prefix, resolve) {
+            Err(Fail {
+                errno: Errno::ENOENT, ..
+            }) => {
+                let directory = above.as_ref().map_or(root, AsFd::as_fd);
+                let made = if is_last && point == Point::File {
+                    let create = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY;
+                    fs::open(directory, name, create, 0o644, resolve::BENEATH_PLAIN).map(drop)
+                } else {
+                    fs::mkdir(directory, name, 0o755)
+                };
+                match made {
+                    // Somebody was faster, which is as good; a dangling symlink fails below.
+                    Ok(())
+                    | Err(Fail {
+                        errno: Errno::EEXIST, ..
+                    }) => open_path(root, prefix, resolve)?,
+                    Err(fail) => return Err(fail),
+                }
+            }
+            other => other?,
+        };
+        above = Some(found);
+    }
+    match above {
+        Some(found) => Ok(found),
+        None => open_path(root, c".", resolve),
+    }
+}
+
+fn open_path(root: BorrowedFd, path: &CStr, resolve: u64) -> Result<OwnedFd, Fail> {
+    fs::open(root, path, libc::O_PATH, 0, resolve)
+}
+
+/// As [`open_path`]; `None` if nothing is there.
+fn open_existing(root: BorrowedFd, path: &InRoot, resolve: u64) -> Result<Option<OwnedFd>, Fail> {
+    let path = path.walk().last().map_or(c".", |(prefix, _)| prefix.as_c_str());
+    match open_path(root, path, resolve) {
+        Err(Fail {
+            errno: Errno::ENOENT | Errno::ENOTDIR,
+            ..
+        }) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// The mount point of a target, refused when it lies in a procfs that it may not cover.
+fn mount_point(root: BorrowedFd, target: &Target, point: Point) -> Result<OwnedFd, Fail> {
+    let resolve = if target.plain {
+        resolve::IN_ROOT_PLAIN
+    } else {
+        resolve::IN_ROOT
+    };
+    let found = open_or_make(root, &target.path, point, resolve)?;
+    if !target.in_proc && fs::fs_magic(found.as_fd())? == libc::PROC_SUPER_MAGIC {
+        return Err(Fail::new(Call::Mount, Errno::EACCES));
+    }
+    Ok(found)
+}
+
+/// Mounts of the host stay what they are for the host.
+pub fn propagate_nothing() -> Done {
+    sys::mount(None, c"/", None, libc::MS_SLAVE | libc::MS_REC, None)
+}
+
+/// A mount cloned in this mount namespace takes the place of the one that the host has cloned; where we may
+/// not walk the path any more, the host's stays.
+pub fn clone_inside(slot: BorrowedFd, path: &CStr, recursive: bool) -> Done {
+    use std::os::fd::AsRawFd;
+    match sys::clone_tree(fs::cwd(), path, recursive) {
+        Ok(tree) => fs::dup_onto(tree.as_fd(), slot.as_raw_fd(), false),
+        Err(Fail {
+            errno: Errno::EACCES | Errno::EPERM,
+            ..
+        }) => Ok(()),
+        Err(fail) => Err(fail),
+    }
+}
+
+pub fn new_fs(root: BorrowedFd, new: &NewFs) -> Done {
+    let was_there = open_existing(root, &new.target.path, resolve::IN_ROOT)?.is_some();
+    let below = mount_point(root, &new.target, Point::Directory)?;
+    fs::fchdir(below.as_fd())?;
+    sys::mount_here(&new.source, &new.fstype, new.flags, &new.data)?;
+    if !(new.copy_up || new.inherit_mode && was_there || has_after(&new.after)) {
+        return Ok(());
+    }
+    // The path again, now through the new mount: what the path crosses was verified above.
+    let path = new
+        .target
+        .path
+        .walk()
+        .last()
+        .map_or(c".", |(prefix, _)| prefix.as_c_str());
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+    let made = fs::open(root, path, flags, 0, resolve::IN_ROOT)?;
+    if new.inherit_mode && was_there {
+        fs::chmod(made.as_fd(), fs::stat(below.as_fd())?.mode & 0o7777)?;
+    }
+    if new.copy_up {
+        let source = fs::open(below.as_fd(), c".", flags, 0, resolve::BENEATH_PLAIN)?;
+        super::copy::directory(source.as_fd(), made.as_fd(), 0)?;
+    }
+    finish(made.as_fd(), &new.after)
+}
+
+pub fn bind(root: BorrowedFd, tree: BorrowedFd, bind: &Bind) -> Done {
+    let point = if fs::stat(tree)?.is_dir() {
+        Point::Directory
+    } else {
+        Point::File
+    };
+    if bind.attr != MountAttr::default() {
+        sys::set_attr(tree, &bind.attr, false)?;
+    }
+    // A procfs of the host may stand in for the container's.
+    let is_proc = fs::fs_magic(tree)? == libc::PROC_SUPER_MAGIC;
+    let target = mount_point(root, &bind.target, point)?;
+    let _ = is_proc;
+    sys::attach(tree, target.as_fd())?;
+    finish(tree, &bind.after)
+}
+
+fn has_after(after: &After) -> bool {
+    after.recursive != MountAttr::default() || !after.propagation.is_empty()
+}
+
+fn finish(mount: BorrowedFd, after: &After) -> Done {
+    if after.recursive != MountAttr::default() {
+        sys::set_attr(mount, &after.recursive, true)?;
+    }
+    for (propagation, recursive) in &after.propagation {
+        let attr = MountAttr {
+            propagation: *propagation,
+            ..MountAttr::default()
+        };
+        sys::set_attr(mount, &attr, *recursive)?;
+    }
+    Ok(())
+}
+
+/// The directory of a node or link; made if it is missing.
+fn directory(root: BorrowedFd, path: &InRoot) -> Result<OwnedFd, Fail> {
+    open_or_make(root, path, Point::Directory, resolve::IN_ROOT)
+}
+
+pub fn device(
+    root: BorrowedFd,
+    path: &InRoot,
+    name: &CStr,
+    mode: u32,
+    device: u64,
+    owner: (Uid, Gid),
+) -> Done {
+    let directory = directory(root, path)?;
+    crate::sys::ids::umask(0);
+    let made = fs::mknod(directory.as_fd(), name, mode, device);
+    crate::sys::ids::umask(0o022);
+    let is_new = made.is_ok();
+    match made {
+        Ok(())
+        | Err(Fail {
+            errno: Errno::EEXIST, ..
+        }) => {}
+        Err(fail) => return Err(fail),
+    }
+    let node = fs::open(
+        directory.as_fd(),
+        name,
+        libc::O_PATH | libc::O_NOFOLLOW,
+        0,
+        resolve::BENEATH_PLAIN,
+    )?;
+    let found = fs::stat(node.as_fd())?;
+    if found.mode & libc::S_IFMT != mode & libc::S_IFMT || found.rdev != device {
+        // config-linux.md, Devices: another file at the path is an error.
+        return Err(Fail::new(Call::Mknod, Errno::EEXIST));
+    }
+    if is_new && (found.uid, found.gid) != owner {
+        fs::chown(node.as_fd(), Some(owner.0), Some(owner.1))?;
+    }
+    Ok(())
+}
+
+pub fn bind_device(root: BorrowedFd, node: BorrowedFd, path: &InRoot) -> Done {
+    let point = open_or_make(root, path, Point::File, resolve::IN_ROOT)?;
+    sys::attach(node, point.as_fd())
+}
+
+/// A link that is there already with the same target will do; with `replace` any file gives way.
+pub fn symlink(root: BorrowedFd, path: &InRoot, name: &CStr, target: &CStr, replace: bool) -> Done {
+    let directory = directory(root, path)?;
+    match fs::symlink(target, directory.as_fd(), name) {
+        Err(Fail {
+            errno: Errno::EEXIST,
+            call,
+        }) => {
+            let mut buffer = [0; 256];
+            match fs::readlink(directory.as_fd(), name, &mut buffer) {
+                Ok(found) if found == target.to_bytes() => Ok(()),
+                _ if replace => {
+                    fs::unlink(directory.as_fd(), name)?;
+                    fs::symlink(target, directory.as_fd(), name)
+                }
+                // Not a link: an image may have a file of its own there.
+                Err(Fail {
+                    errno: Errno::EINVAL, ..
+                }) => Ok(()),
+                _ => Err(Fail::new(call, Errno::EEXIST)),
+            }
+        }
+        other => other,
+    }
+}
+
+/// Files are covered by the host's /dev/null, directories by one empty read-only tmpfs that they all share.
+/// What isn't there needs no mask.
+pub fn mask(root: BorrowedFd, paths: &[InRoot]) -> Done {
+    let mut null: Option<OwnedFd> = None;
+    let mut empty: Option<OwnedFd> = None;
+    for path in paths {
+        let Some(found) = open_existing(root, path, resolve::IN_ROOT)? else {
+            continue;
+        };
+        let cover = if fs::stat(found.as_fd())?.is_dir() {
+            &mut empty
+        } else {
+            &mut null
+        };
+        let is_dir = fs::stat(found.as_fd())?.is_dir();
+        match cover {
+            Some(first) => {
+                let copy = sys::clone_tree(first.as_fd(), c"", false)?;
+                sys::attach(copy.as_fd(), found.as_fd())?;
+            }
+            None => {
+                let first = if is_dir { empty_directory()? } else { host_null()? };
+                sys::attach(first.as_fd(), found.as_fd())?;
+                *cover = Some(first);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn empty_directory() -> Result<OwnedFd, Fail> {
+    let options = [
+        (c"size", Some(c"0")),
+        (c"nr_inodes", Some(c"2")),
+        (c"mode", Some(c"755")),
+    ];
+    sys::new_fs(c"tmpfs", &options, READ_ONLY.set | 0x2 | 0x4 | 0x8) // nosuid, nodev, noexec
+}
+
+/// A clone of the mount of the host's /dev/null, if that is what it says (CVE-2025-31133).
+fn host_null() -> Result<OwnedFd, Fail> {
+    let null = fs::open(
+        fs::cwd(),
+        c"/dev/null",
+        libc::O_PATH | libc::O_NOFOLLOW,
+        0,
+        resolve::HOST,
+    )?;
+    if !fs::stat(null.as_fd())?.is_char_device(1, 3) {
+        return Err(Fail::new(Call::Open, Errno::ENODEV));
+    }
+    sys::clone_tree(null.as_fd(), c"", false)
+}
+
+pub fn read_only_path(root: BorrowedFd, path: &InRoot) -> Done {
+    let Some(found) = open_existing(root, path, resolve::IN_ROOT)? else {
+        return Ok(());
+    };
+    let copy = sys::clone_tree(found.as_fd(), c"", true)?;
+    sys::set_attr(copy.as_fd(), &READ_ONLY, true)?;
+    sys::attach(copy.as_fd(), found.as_fd())
+}
+
+pub fn read_only_mount(root: BorrowedFd, path: &InRoot) -> Done {
+    match open_existing(root, path, resolve::IN_ROOT)? {
+        Some(mount) => read_only(mount.as_fd()),
+        None => Err(Fail::new(Call::Open, Errno::ENOENT)),
+    }
+}
+
+pub fn read_only(mount: BorrowedFd) -> Done {
+    sys::set_attr(mount, &READ_ONLY, false)
+}
+
+pub fn make_directory(root: BorrowedFd, path: &InRoot) -> Done {
+    open_or_make(root, path, Point::Directory, resolve::IN_ROOT).map(drop)
+}
+
+pub fn enter(root: BorrowedFd, how: EnterRoot) -> Done {
+    fs::fchdir(root)?;
+    match how {
+        EnterRoot::Pivot => {
+            // The old root lies on the new one, below the current directory, until it is detached.
+            sys::pivot_here()?;
+            sys::detach_here()?;
+        }
+        EnterRoot::MoveOver => {
+            hide_host_kernel_files()?;
+            sys::mount(Some(c"."), c"/", None, libc::MS_MOVE, None)?;
+            fs::chroot_here()?;
+        }
+        EnterRoot::Chroot => fs::chroot_here()?,
+    }
+    let slash = fs::open(
+        fs::cwd(),
+        c"/",
+        libc::O_PATH | libc::O_DIRECTORY,
+        0,
+        resolve::HOST,
+    )?;
+    fs::fchdir(slash.as_fd())
+}
+
+/// Where the old root stays in the mount namespace, at least the host's procfs and sysfs do not: with mounts
+/// of its own a process might reach them.
+fn hide_host_kernel_files() -> Done {
+    for path in [c"/proc", c"/sys"] {
+        match sys::detach(path) {
+            Ok(())
+            | Err(Fail {
+                errno: Errno::EINVAL | Errno::ENOENT,
+                ..
+            }) => {}
+            Err(_) => sys::mount(Some(c"tmpfs"), path, Some(c"tmpfs"), libc::MS_RDONLY, None)?,
+        }
+    }
+    Ok(())
+}
+
+pub fn root_propagation(flag: u64, recursive: bool) -> Done {
+    sys::mount(
+        None,
+        c"/",
+        None,
+        flag | if recursive { libc::MS_REC } else { 0 },
+        None,
+    )
+}

@@ -1,0 +1,214 @@
+//! From a [`Spec`] to a [`Plan`]: what will be done, as a value that can be printed and compared. Pure: no
+//! call, no file; what must be known of the host comes in as [`Facts`].
+//!
+//! [`compile`] is the order of a container's life, top to bottom.
+
+mod devices;
+mod draft;
+pub mod namespaces;
+mod process;
+mod rootfs;
+pub mod seccomp;
+pub mod step;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Hook;
+
+pub use draft::Draft;
+pub use namespaces::{IdMaps, Namespaces};
+pub use step::{Slot, Step};
+
+use crate::error::Result;
+use crate::spec::Spec;
+use namespaces::MOUNT;
+use seccomp::Filter;
+use step::{EnterRoot, HookState, InRoot, Program};
+
+/// What the command line adds to config.json.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub id: String,
+    /// Absolute.
+    pub bundle: PathBuf,
+    pub no_pivot: bool,
+    pub no_new_keyring: bool,
+    /// How many fds from 3 on the program inherits.
+    pub preserve_fds: u32,
+    /// How many of these are for socket activation (sd_listen_fds(3)).
+    pub listen_fds: u32,
+    /// The container's cgroup as a path of the host, if it has one.
+    pub cgroup: Option<PathBuf>,
+}
+
+/// What this host is like, as far as plans depend on it.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Capabilities that we have and so can give.
+    pub permitted: u64,
+    /// /proc/kcore is there, so that /dev/core has a target.
+    pub kcore: bool,
+    pub apparmor: bool,
+    pub selinux: bool,
+}
+
+/// Something of the host that the child will need as an fd; `prepare` opens it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// A detached copy of a mount. `propagation` is given to all of it (MS_*), 0 leaves it.
+    Tree {
+        path: PathBuf,
+        field: String,
+        recursive: bool,
+        propagation: u64,
+    },
+    /// A device node with this identity, to be bound where nodes can't be made.
+    Device {
+        path: PathBuf,
+        field: String,
+        mode: u32,
+        device: u64,
+    },
+    /// The root directory as it is, when it can't be a mount of its own.
+    Directory { path: PathBuf, field: String },
+    /// A namespace of this CLONE_NEW* kind.
+    Namespace { path: PathBuf, field: String, kind: u64 },
+    /// The connected socket that takes the terminal's master.
+    ConsoleSocket,
+    /// The listening socket on which the child waits for its start.
+    StartSocket,
+    /// An empty file in memory for the state that hooks read.
+    HookState,
+}
+
+/// What happens on the host's side of the clone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostPart {
+    /// Resource, soft, hard (setrlimit(2)).
+    pub rlimits: Vec<(u32, u64, u64)>,
+    pub oom_score_adj: Option<i32>,
+}
+
+#[derive(Debug, PartialEq)]
+pub struct Plan {
+    pub namespaces: Namespaces,
+    pub host: HostPart,
+    pub wants: Vec<Want>,
+    pub steps: Vec<Step>,
+    /// What was asked for and can't be given, where the spec wants a warning.
+    pub warnings: Vec<String>,
+    /// Where the state for createContainer hooks goes.
+    pub hook_state: Option<Slot>,
+}
+
+/// The plan of `create`.
+pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Filter>) -> Result<Plan> {
+    let oci = &spec.oci;
+    let mut draft = Draft::default();
+    let namespaces = namespaces::compile(oci, &mut draft);
+    let mounts = rootfs::mounts(oci, &namespaces, options, &mut draft);
+
+    namespaces::enter(&namespaces, options, &mut draft);
+    rootfs::take_root(oci, &namespaces, options, &mounts, &mut draft);
+    namespaces::become_root(&namespaces, &mut draft);
+    namespaces::name(oci, &mut draft);
+    process::sysctls(oci, &mut draft);
+    draft.steps(mounts.steps);
+    devices::compile(oci, &namespaces, facts, &mut draft);
+    process::terminal(oci, &mut draft);
+    let hook_state = container_hooks(oci, &mut draft);
+    rootfs::restrict(oci, &mut draft);
+    process::working_directory(oci, &mut draft);
+    draft.steps(mounts.late_read_only);
+    rootfs::read_only_root(oci, &mut draft);
+    draft.step(Step::EnterRoot(match (namespaces.has(MOUNT), options.no_pivot) {
+        (true, false) => EnterRoot::Pivot,
+        (true, true) => EnterRoot::MoveOver,
+        (false, _) => EnterRoot::Chroot,
+    }));
+    rootfs::propagation(oci, &namespaces, &mut draft);
+    let host = process::compile(oci, options, facts, filter, &mut draft);
+
+    draft.finish(namespaces, host, hook_state)
+}
+
+/// Halts for the hooks that run around the finished, not yet entered root: on the host, then in here.
+fn container_hooks(oci: &oci_spec::runtime::Spec, draft: &mut Draft) -> Option<Slot> {
+    let hooks = oci.hooks().as_ref()?;
+    let some = |list: &Option<Vec<Hook>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    #[allow(deprecated)] // prestart is deprecated by the spec since 1.0, and still to be run
+    let prestart = some(hooks.prestart());
+    let inside = some(hooks.create_container());
+    if !(prestart || some(hooks.create_runtime()) || inside) {
+        return None;
+    }
+    let state = inside.then(|| draft.want(Want::HookState));
+    draft.step(Step::AwaitHostHooks);
+    if let (Some(list), Some(slot)) = (hooks.create_container(), state) {
+        hook_steps(list, "createContainer", HookState::Prepared(slot), draft);
+    }
+    state
+}
+
+/// A list of hooks that the container's process runs.
+fn hook_steps(hooks: &[Hook], list: &'static str, state: HookState, draft: &mut Draft) {
+    for (index, hook) in hooks.iter().enumerate() {
+        let field = |what: &str| format!("hooks.{list}[{index}].{what}");
+        let path = hook.path().to_string_lossy().into_owned();
+        let path = draft.cstring(&field("path"), &path);
+        let args = match hook.args() {
+            Some(args) if !args.is_empty() => draft.cstrings(&field("args"), args),
+            _ => vec![path.clone()],
+        };
+        let env = draft.cstrings(&field("env"), hook.env().as_deref().unwrap_or_default());
+        let program = Program {
+            path,
+            argv: crate::sys::exec::CArray::new(args),
+            envp: crate::sys::exec::CArray::new(env),
+            timeout: hook.timeout(),
+        };
+        draft.step(Step::Hook {
+            program,
+            list,
+            index,
+            state,
+        });
+    }
+}
+
+/// `path` from the bundle, if it is relative.
+fn from_bundle(options: &Options, path: &Path) -> PathBuf {
+    options.bundle.join(path)
+}
+
+/// A path of the container, or a fault of `field`.
+fn in_root(field: &str, path: &str, draft: &mut Draft) -> InRoot {
+    InRoot::new(path).unwrap_or_else(|| {
+        draft.fault(field, format!("{path:?} holds a NUL"));
+        InRoot::new("/").expect("no NUL in here")
+    })
+}
+
+impl Plan {
+    /// The text of step `number` (from 1), as in the printed plan.
+    pub fn step_text(&self, number: usize) -> Option<String> {
+        self.steps.get(number.checked_sub(1)?).map(Step::to_string)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "   {}", self.namespaces)?;
+        for (i, step) in self.steps.iter().enumerate() {
+            writeln!(f, "{:2} {step}", i + 1)?;
+        }
+        for (resource, soft, hard) in &self.host.rlimits {
+            writeln!(f, "   host: resource limit {resource}: {soft} {hard}")?;
+        }
+        if let Some(adj) = self.host.oom_score_adj {
+            writeln!(f, "   host: oom_score_adj {adj}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,214 @@
+//! Which namespaces are made with the clone, which are joined and by whom, and who writes the id maps.
+//!
+//! The order is the kernel's: whoever enters a user namespace loses its power over all others, so namespaces
+//! that exist are joined first; what is new belongs to the user namespace that is new or joined with it.
+
+use std::fmt;
+
+use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
+
+use super::step::Step;
+use super::{Draft, Options, Slot, Want};
+
+/// A namespace type: its name in config.json and its CLONE_NEW* flag.
+const KINDS: [(LinuxNamespaceType, &str, u64); 8] = [
+    (LinuxNamespaceType::User, "user", libc::CLONE_NEWUSER as u64),
+    (LinuxNamespaceType::Mount, "mount", libc::CLONE_NEWNS as u64),
+    (LinuxNamespaceType::Pid, "pid", libc::CLONE_NEWPID as u64),
+    (LinuxNamespaceType::Ipc, "ipc", libc::CLONE_NEWIPC as u64),
+    (LinuxNamespaceType::Uts, "uts", libc::CLONE_NEWUTS as u64),
+    (LinuxNamespaceType::Network, "network", libc::CLONE_NEWNET as u64),
+    (LinuxNamespaceType::Cgroup, "cgroup", libc::CLONE_NEWCGROUP as u64),
+    (LinuxNamespaceType::Time, "time", libc::CLONE_NEWTIME as u64),
+];
+
+pub const USER: u64 = libc::CLONE_NEWUSER as u64;
+pub const MOUNT: u64 = libc::CLONE_NEWNS as u64;
+pub const CGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
+pub const TIME: u64 = libc::CLONE_NEWTIME as u64;
+pub const PID: u64 = libc::CLONE_NEWPID as u64;
+
+/// The lines of /proc/PID/uid_map and gid_map (user_namespaces(7)).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdMaps {
+    pub uid: String,
+    pub gid: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces {
+    /// CLONE_NEW* flags of all that are new, whoever makes them.
+    pub new: u64,
+    /// Joined before the container's process exists: slot, kind and name.
+    pub join: Vec<(Slot, u64, &'static str)>,
+    /// A user namespace to join, which a process between us and the container's must do.
+    pub join_user: Option<Slot>,
+    /// A mount namespace to join, which the container's process does itself.
+    pub join_mount: Option<Slot>,
+    pub id_maps: Option<IdMaps>,
+    /// The content of /proc/PID/timens_offsets (time_namespaces(7)).
+    pub time_offsets: Option<String>,
+}
+
+impl Namespaces {
+    /// What clone3 is asked for. A cgroup namespace comes later ([`Step::NewCgroupNamespace`]), and a time
+    /// namespace with offsets is made before, since no process may be in it when they are written.
+    pub fn clone_flags(&self) -> u64 {
+        let time = if self.time_offsets.is_some() { TIME } else { 0 };
+        self.new & !(CGROUP | time)
+    }
+
+    pub fn has(&self, kind: u64) -> bool {
+        self.new & kind != 0
+    }
+
+    /// The user namespace isn't ours: what we may do on the host, the container's process may not.
+    pub fn foreign_user(&self) -> bool {
+        self.has(USER) || self.join_user.is_some()
+    }
+
+    /// The container sees its own part of the cgroup tree.
+    pub fn cgroup_view(&self) -> bool {
+        self.has(CGROUP) || self.join.iter().any(|(_, kind, _)| *kind == CGROUP)
+    }
+}
+
+impl fmt::Display for Namespaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("new namespaces:")?;
+        for (_, name, flag) in KINDS {
+            if self.has(flag) {
+                write!(f, " {name}")?;
+            }
+        }
+        if self.new == 0 {
+            f.write_str(" none")?;
+        }
+        if !self.join.is_empty() || self.join_user.is_some() {
+            f.write_str("; joined:")?;
+            for (_, _, name) in &self.join {
+                write!(f, " {name}")?;
+            }
+            if self.join_user.is_some() {
+                f.write_str(" user")?;
+            }
+        }
+        if let Some(maps) = &self.id_maps {
+            write!(f, "; uid map {:?}, gid map {:?}", maps.uid, maps.gid)?;
+        }
+        if let Some(offsets) = &self.time_offsets {
+            write!(f, "; time offsets {offsets:?}")?;
+        }
+        Ok(())
+    }
+}
+
+/// config-linux.md, Namespaces, User namespace mappings, Offset for Time Namespace.
+pub fn compile(oci: &Spec, draft: &mut Draft) -> Namespaces {
+    let mut found = Namespaces::default();
+    let Some(linux) = oci.linux() else { return found };
+    for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
+        let Some((_, name, flag)) = KINDS.into_iter().find(|(typ, _, _)| *typ == namespace.typ()) else {
+            continue;
+        };
+        let Some(path) = namespace
+            .path()
+            .as_ref()
+            .filter(|path| !path.as_os_str().is_empty())
+        else {
+            found.new |= flag;
+            continue;
+        };
+        let field = format!("linux.namespaces[{index}].path");
+        let slot = draft.want(Want::Namespace {
+            path: path.clone(),
+            field,
+            kind: flag,
+        });
+        match flag {
+            USER => found.join_user = Some(slot),
+            MOUNT => found.join_mount = Some(slot),
+            _ => found.join.push((slot, flag, name)),
+        }
+    }
+    if found.has(USER) {
+        found.id_maps = Some(IdMaps {
+            uid: lines(linux.uid_mappings()),
+            gid: lines(linux.gid_mappings()),
+        });
+    }
+    if found.has(TIME) {
+        found.time_offsets = linux
+            .time_offsets()
+            .as_ref()
+            .filter(|offsets| !offsets.is_empty())
+            .map(|offsets| {
+                let mut lines: Vec<_> = offsets
+                    .iter()
+                    .map(|(clock, o)| {
+                        format!(
+                            "{clock} {} {}\n",
+                            o.secs().unwrap_or(0),
+                            o.nanosecs().unwrap_or(0)
+                        )
+                    })
+                    .collect();
+                lines.sort();
+                lines.concat()
+            });
+    }
+    found
+}
+
+fn lines(mappings: &Option<Vec<LinuxIdMapping>>) -> String {
+    let line = |m: &LinuxIdMapping| format!("{} {} {}\n", m.container_id(), m.host_id(), m.size());
+    mappings.iter().flatten().map(line).collect()
+}
+
+/// The first steps of the container's process: into its namespaces, and who it is there.
+pub fn enter(namespaces: &Namespaces, options: &Options, draft: &mut Draft) {
+    if let Some(slot) = namespaces.join_mount {
+        draft.step(Step::JoinNamespace {
+            slot,
+            kind: MOUNT,
+            name: "mount",
+        });
+    }
+    if namespaces.id_maps.is_some() {
+        draft.step(Step::AwaitIdMaps);
+    }
+    draft.step(Step::NewSession);
+    if !options.no_new_keyring {
+        let name = draft.cstring("the container's id", &format!("_ses.{}", options.id));
+        draft.step(Step::SessionKeyring(name));
+    }
+    if namespaces.has(MOUNT) {
+        draft.step(Step::PropagateNothing);
+    }
+}
+
+/// Once all mounts of the host that we need are at hand: from nobody to the user namespace's root.
+pub fn become_root(namespaces: &Namespaces, draft: &mut Draft) {
+    if namespaces.foreign_user() {
+        // A map of one id was written with setgroups denied; there is nothing to drop then.
+        let mapped_by_root = namespaces.id_maps.is_some();
+        draft.step(Step::BecomeRoot {
+            drop_groups: mapped_by_root,
+        });
+    }
+    if namespaces.has(CGROUP) {
+        draft.step(Step::NewCgroupNamespace);
+    }
+}
+
+/// Host name, domain name and sysctls: all that belongs to namespaces other than mount.
+pub fn name(oci: &Spec, draft: &mut Draft) {
+    if let Some(name) = oci.hostname().as_ref().filter(|name| !name.is_empty()) {
+        let name = draft.cstring("hostname", name);
+        draft.step(Step::Hostname(name));
+    }
+    if let Some(name) = oci.domainname().as_ref().filter(|name| !name.is_empty()) {
+        let name = draft.cstring("domainname", name);
+        draft.step(Step::Domainname(name));
+    }
+}

@@ -1,0 +1,363 @@
+//! The container's program: who it is, what it may do, where and how it starts. And what the host does for it
+//! from outside: resource limits and the OOM score.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::str::FromStr;
+
+use oci_spec::runtime::{Capabilities, LinuxPersonalityDomain, PosixRlimitType, Process, Spec};
+
+use super::seccomp::Filter;
+use super::step::{HookState, Step};
+use super::{Draft, Facts, HostPart, Options, Want, hook_steps, in_root};
+use crate::sys::exec::CArray;
+use crate::sys::ids::CapSets;
+use crate::sys::{Gid, Uid};
+
+/// Room for HOME= and a path of PATH_MAX.
+const HOME_CAPACITY: usize = 5 + 4096;
+
+/// config-linux.md, Sysctl. Written through the host's procfs, where each process sees its own namespaces.
+pub fn sysctls(oci: &Spec, draft: &mut Draft) {
+    let sysctls = oci.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
+    for (key, value) in sysctls.into_iter().flatten().collect::<BTreeMap<_, _>>() {
+        let field = format!("linux.sysctl[{key}]");
+        let path = draft.cstring(&field, &format!("sys/{}", crate::spec::sysctl_path(key)));
+        let value = draft.cstring(&field, value);
+        draft.step(Step::Sysctl {
+            key: key.clone(),
+            path,
+            value,
+        });
+    }
+}
+
+/// config.md, process.terminal and consoleSize.
+pub fn terminal(oci: &Spec, draft: &mut Draft) {
+    let Some(process) = oci
+        .process()
+        .as_ref()
+        .filter(|process| process.terminal().unwrap_or(false))
+    else {
+        return;
+    };
+    let size = process
+        .console_size()
+        .map(|size| (size.height() as u16, size.width() as u16));
+    let size = size.filter(|(rows, columns)| *rows != 0 || *columns != 0);
+    let socket = draft.want(Want::ConsoleSocket);
+    draft.step(Step::Console {
+        socket,
+        size,
+        uid: Uid(process.user().uid()),
+    });
+}
+
+/// config.md, process.cwd: made if it is missing, while the root can still be written.
+pub fn working_directory(oci: &Spec, draft: &mut Draft) {
+    if let Some(process) = oci.process() {
+        let path = in_root("process.cwd", &process.cwd().to_string_lossy(), draft);
+        if !path.is_root() {
+            draft.step(Step::MakeDirectory(path));
+        }
+    }
+}
+
+/// All that comes once the root is entered.
+pub fn compile(
+    oci: &Spec,
+    options: &Options,
+    facts: &Facts,
+    filter: Option<Filter>,
+    draft: &mut Draft,
+) -> HostPart {
+    let start = draft.want(Want::StartSocket);
+    let Some(process) = oci.process() else {
+        // config.md: without a process the container can be created; start will refuse.
+        draft.step(Step::AwaitStart { socket: start });
+        return HostPart::default();
+    };
+    let uid = Uid(process.user().uid());
+    let no_new_privileges = process.no_new_privileges().unwrap_or(false);
+    let capabilities = capabilities(process, facts, draft);
+    let cwd = draft.cstring("process.cwd", &process.cwd().to_string_lossy());
+
+    draft.step(Step::Stdio { uid });
+    labels(process, facts, draft);
+    draft.step(Step::Affinity);
+    personality(oci, draft);
+    let program = program(process, options, draft);
+    if program.envp.has_hole() {
+        draft.step(Step::HomeFromPasswd(uid));
+    }
+    draft.step(Step::CloseFds {
+        keep: options.preserve_fds,
+    });
+    draft.step(Step::ChangeDirectory {
+        path: cwd.clone(),
+        early: true,
+    });
+    draft.step(Step::KeepBoundingSet(capabilities.bounding));
+    let groups = process
+        .user()
+        .additional_gids()
+        .iter()
+        .flatten()
+        .copied()
+        .map(Gid)
+        .collect();
+    draft.step(Step::SetIds {
+        uid,
+        gid: Gid(process.user().gid()),
+        groups: Some(groups),
+    });
+    draft.step(Step::Umask(process.user().umask().unwrap_or(0o022)));
+    let keep = Step::SetCapabilities {
+        sets: capabilities.sets,
+        ambient: capabilities.ambient,
+    };
+    let execute = Step::Exec {
+        argv: program.argv,
+        envp: program.envp,
+        name: program.name.clone(),
+    };
+    let find = Step::FindProgram {
+        candidates: program.candidates,
+        name: program.name,
+    };
+    let check_directory = Step::ChangeDirectory {
+        path: cwd,
+        early: false,
+    };
+
+    // Without no_new_privs a filter can be installed only with CAP_SYS_ADMIN (seccomp(2)), so then the
+    // capabilities go last; whatever else is done, is done before, so that a filter need allow little.
+    let start_hooks = |draft: &mut Draft| {
+        if let Some(list) = oci
+            .hooks()
+            .as_ref()
+            .and_then(|hooks| hooks.start_container().as_ref())
+        {
+            hook_steps(list, "startContainer", HookState::FromStart, draft);
+        }
+    };
+    match (no_new_privileges, filter) {
+        (false, Some(filter)) => {
+            draft.step(check_directory);
+            draft.step(find);
+            draft.step(Step::AwaitStart { socket: start });
+            start_hooks(draft);
+            draft.step(Step::Seccomp(filter));
+            draft.step(keep);
+        }
+        (no_new_privileges, filter) => {
+            draft.step(keep);
+            draft.step(check_directory);
+            draft.step(find);
+            if no_new_privileges {
+                draft.step(Step::NoNewPrivileges);
+            }
+            draft.step(Step::AwaitStart { socket: start });
+            start_hooks(draft);
+            if let Some(filter) = filter {
+                draft.step(Step::Seccomp(filter));
+            }
+        }
+    }
+    draft.step(execute);
+    host_part(process, draft)
+}
+
+struct Wanted {
+    bounding: u64,
+    sets: CapSets,
+    ambient: u64,
+}
+
+/// config.md, process.capabilities: what can't be granted is warned about, not an error.
+fn capabilities(process: &Process, facts: &Facts, draft: &mut Draft) -> Wanted {
+    let mut missing = 0;
+    let mut mask = |set: &Option<Capabilities>| {
+        let asked = set
+            .iter()
+            .flatten()
+            .filter_map(|cap| caps::Capability::from_str(&format!("CAP_{cap}")).ok());
+        let asked = asked.fold(0u64, |mask, cap| mask | 1 << cap.index());
+        missing |= asked & !facts.permitted;
+        asked & facts.permitted
+    };
+    let mut wanted = Wanted {
+        bounding: 0,
+        sets: CapSets::default(),
+        ambient: 0,
+    };
+    if let Some(sets) = process.capabilities() {
+        wanted.bounding = mask(sets.bounding());
+        wanted.sets.effective = mask(sets.effective());
+        wanted.sets.permitted = mask(sets.permitted());
+        wanted.sets.inheritable = mask(sets.inheritable());
+        wanted.ambient = mask(sets.ambient());
+    }
+    for cap in caps::all() {
+        if missing & (1 << cap.index()) != 0 {
+            draft.warn(format!(
+                "process.capabilities: {cap} can't be granted, since this runtime doesn't have it"
+            ));
+        }
+    }
+    wanted
+}
+
+/// config.md, apparmorProfile and selinuxLabel.
+fn labels(process: &Process, facts: &Facts, draft: &mut Draft) {
+    let given = |label: &Option<String>| label.clone().filter(|label| !label.is_empty());
+    if let Some(profile) = given(process.apparmor_profile()).filter(|profile| profile != "unconfined") {
+        if !facts.apparmor {
+            draft.fault(
+                "process.apparmorProfile",
+                format!("{profile:?} can't be applied: this kernel runs without AppArmor"),
+            );
+        }
+        let value = draft.cstring("process.apparmorProfile", &format!("exec {profile}"));
+        let files = vec![c"self/attr/apparmor/exec".into(), c"self/attr/exec".into()];
+        draft.step(Step::Label {
+            files,
+            value,
+            what: "AppArmor profile",
+        });
+    }
+    if let Some(label) = given(process.selinux_label()) {
+        if !facts.selinux {
+            draft.fault(
+                "process.selinuxLabel",
+                format!("{label:?} can't be applied: this kernel runs without SELinux"),
+            );
+        }
+        let value = draft.cstring("process.selinuxLabel", &label);
+        draft.step(Step::Label {
+            files: vec![c"self/attr/exec".into()],
+            value,
+            what: "SELinux label",
+        });
+    }
+}
+
+/// linux/personality.h.
+const PER_LINUX: u64 = 0;
+const PER_LINUX32: u64 = 0x8;
+
+/// config-linux.md, Personality.
+fn personality(oci: &Spec, draft: &mut Draft) {
+    if let Some(personality) = oci
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.personality().as_ref())
+    {
+        draft.step(Step::Personality(match personality.domain() {
+            LinuxPersonalityDomain::PerLinux => PER_LINUX,
+            LinuxPersonalityDomain::PerLinux32 => PER_LINUX32,
+        }));
+    }
+}
+
+struct Program {
+    name: String,
+    candidates: Vec<CString>,
+    argv: CArray,
+    envp: CArray,
+}
+
+/// config.md, process.args and env. A later variable of the same name wins, and HOME is the user's own when
+/// the configuration has none.
+fn program(process: &Process, options: &Options, draft: &mut Draft) -> Program {
+    let args = process.args().clone().unwrap_or_default();
+    let name = args.first().cloned().unwrap_or_default();
+    let mut env: Vec<String> = Vec::new();
+    let given = process.env().iter().flatten().cloned();
+    for variable in given.chain(listen_variables(options)) {
+        let key = |v: &str| v.split('=').next().unwrap_or_default().to_string();
+        env.retain(|other| key(other) != key(&variable));
+        env.push(variable);
+    }
+    let value = |name: &str| {
+        env.iter()
+            .find_map(|v| v.strip_prefix(name)?.strip_prefix('='))
+            .map(str::to_string)
+    };
+    let candidates = if name.contains('/') {
+        vec![name.clone()]
+    } else {
+        // An empty element of PATH is the current directory.
+        let path = value("PATH").unwrap_or_default();
+        let directories = path.split(':').filter(|_| !path.is_empty());
+        directories
+            .map(|dir| format!("{}/{name}", if dir.is_empty() { "." } else { dir }))
+            .collect()
+    };
+    let candidates = draft.cstrings("process.args", &candidates);
+    let argv = CArray::new(draft.cstrings("process.args", &args));
+    let has_home = value("HOME").is_some_and(|home| !home.is_empty());
+    if !has_home {
+        env.retain(|v| !v.starts_with("HOME="));
+    }
+    let env = draft.cstrings("process.env", &env);
+    let envp = if has_home {
+        CArray::new(env)
+    } else {
+        CArray::with_hole(env, c"HOME=/", HOME_CAPACITY)
+    };
+    Program {
+        name,
+        candidates,
+        argv,
+        envp,
+    }
+}
+
+/// sd_listen_fds(3): the program is process 1 of its container.
+fn listen_variables(options: &Options) -> Vec<String> {
+    match options.listen_fds {
+        0 => vec![],
+        n => vec![format!("LISTEN_FDS={n}"), "LISTEN_PID=1".into()],
+    }
+}
+
+fn host_part(process: &Process, draft: &mut Draft) -> HostPart {
+    let mut rlimits = Vec::new();
+    for (i, limit) in process.rlimits().iter().flatten().enumerate() {
+        match resource(limit.typ()) {
+            Some(resource) => rlimits.push((resource, limit.soft(), limit.hard())),
+            None => draft.fault(
+                &format!("process.rlimits[{i}].type"),
+                format!("{:?} is no resource limit of Linux", limit.typ()),
+            ),
+        }
+    }
+    HostPart {
+        rlimits,
+        oom_score_adj: process.oom_score_adj(),
+    }
+}
+
+fn resource(typ: PosixRlimitType) -> Option<u32> {
+    Some(match typ {
+        PosixRlimitType::RlimitCpu => libc::RLIMIT_CPU,
+        PosixRlimitType::RlimitFsize => libc::RLIMIT_FSIZE,
+        PosixRlimitType::RlimitData => libc::RLIMIT_DATA,
+        PosixRlimitType::RlimitStack => libc::RLIMIT_STACK,
+        PosixRlimitType::RlimitCore => libc::RLIMIT_CORE,
+        PosixRlimitType::RlimitRss => libc::RLIMIT_RSS,
+        PosixRlimitType::RlimitNproc => libc::RLIMIT_NPROC,
+        PosixRlimitType::RlimitNofile => libc::RLIMIT_NOFILE,
+        PosixRlimitType::RlimitMemlock => libc::RLIMIT_MEMLOCK,
+        PosixRlimitType::RlimitAs => libc::RLIMIT_AS,
+        PosixRlimitType::RlimitLocks => libc::RLIMIT_LOCKS,
+        PosixRlimitType::RlimitSigpending => libc::RLIMIT_SIGPENDING,
+        PosixRlimitType::RlimitMsgqueue => libc::RLIMIT_MSGQUEUE,
+        PosixRlimitType::RlimitNice => libc::RLIMIT_NICE,
+        PosixRlimitType::RlimitRtprio => libc::RLIMIT_RTPRIO,
+        PosixRlimitType::RlimitRttime => libc::RLIMIT_RTTIME,
+        #[allow(unreachable_patterns)] // the crate may learn of more
+        _ => return None,
+    })
+}

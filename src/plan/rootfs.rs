@@ -1,0 +1,382 @@
+//! The container's view of files: its root, the mounts in it, what is masked or read-only, how it is entered.
+
+use std::path::Path;
+
+use oci_spec::runtime::{Mount, Spec};
+
+use super::namespaces::{MOUNT, Namespaces};
+use super::step::{After, Bind, InRoot, NewFs, Step, Target};
+use super::{Draft, Options, Want, from_bundle, in_root};
+use crate::spec::mount_options::{self, MountOptions};
+use crate::sys::mount::MountAttr;
+
+/// MOUNT_ATTR_* of linux/mount.h for the MS_* flags that concern one mount, not its file system.
+const ATTRIBUTES: [(u64, u64); 6] = [
+    (libc::MS_RDONLY, 0x1),
+    (libc::MS_NOSUID, 0x2),
+    (libc::MS_NODEV, 0x4),
+    (libc::MS_NOEXEC, 0x8),
+    (libc::MS_NODIRATIME, 0x80),
+    (mount_options::MS_NOSYMFOLLOW, 0x0020_0000),
+];
+const ATTR_ATIME: u64 = 0x70; // MOUNT_ATTR__ATIME, a field of its own: relatime 0, noatime, strictatime
+const ATTR_NOATIME: u64 = 0x10;
+const ATTR_STRICTATIME: u64 = 0x20;
+
+/// Inside /proc only these may be covered: files that engines replace for the container's own view.
+const COVERABLE_IN_PROC: [&str; 10] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/slabinfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/sys/crypto/fips_enabled",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/uptime",
+];
+
+/// The steps for `mounts`, in their order, and the same again for what has to wait until all are there.
+pub struct Mounts {
+    pub steps: Vec<Step>,
+    /// File systems that become read-only only after everything in them was made.
+    pub late_read_only: Vec<Step>,
+}
+
+/// config.md, Mounts.
+pub fn mounts(oci: &Spec, namespaces: &Namespaces, options: &Options, draft: &mut Draft) -> Mounts {
+    let mut found = Mounts {
+        steps: vec![],
+        late_read_only: vec![],
+    };
+    let label = oci
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.mount_label().clone())
+        .filter(|label| !label.is_empty());
+    let clone_propagation = tree_propagation(oci);
+    for (index, mount) in oci.mounts().iter().flatten().enumerate() {
+        let field = |what: &str| format!("mounts[{index}]{what}");
+        let empty = vec![];
+        let parsed = mount_options::parse(mount.options().as_ref().unwrap_or(&empty));
+        let path = in_root(
+            &field(".destination"),
+            &mount.destination().to_string_lossy(),
+            draft,
+        );
+        let fstype = mount.typ().as_deref().unwrap_or_default();
+        let target = target(path, fstype);
+        let after = after(&parsed);
+        let remount = parsed.flags & libc::MS_REMOUNT != 0;
+        let is_cgroup = matches!(fstype, "cgroup" | "cgroup2");
+
+        if is_cgroup && !parsed.is_bind() && !namespaces.cgroup_view() {
+            // Without a view of its own the container gets its own directory, and no say in it unless asked.
+            match &options.cgroup {
+                Some(directory) => {
+                    let mut parsed = parsed;
+                    if parsed.cleared & libc::MS_RDONLY == 0 {
+                        parsed.flags |= libc::MS_RDONLY;
+                    }
+                    let source = directory.to_string_lossy().into_owned();
+                    let slot = draft.want(Want::Tree {
+                        path: directory.clone(),
+                        field: field(" (type cgroup)"),
+                        recursive: true,
+                        propagation: clone_propagation,
+                    });
+                    let attr = attributes(&parsed);
+                    found.steps.push(Step::Bind(Box::new(Bind {
+                        slot,
+                        source,
+                        target,
+                        attr,
+                        after,
+                    })));
+                }
+                None => draft.fault(
+                    &field(".type"),
+                    "a cgroup mount needs a cgroup, and this container has none",
+                ),
+            }
+        } else if (parsed.is_bind() || fstype == "bind") && !remount {
+            let Some(source) = mount
+                .source()
+                .as_ref()
+                .filter(|source| !source.as_os_str().is_empty())
+            else {
+                draft.fault(
+                    &field(".source"),
+                    "is missing: a bind mount needs a file or directory of the host",
+                );
+                continue;
+            };
+            let slot = draft.want(Want::Tree {
+                path: from_bundle(options, source),
+                field: field(".source"),
+                recursive: parsed.is_recursive_bind(),
+                propagation: clone_propagation,
+            });
+            let source = source.to_string_lossy().into_owned();
+            let attr = attributes(&parsed);
+            found.steps.push(Step::Bind(Box::new(Bind {
+                slot,
+                source,
+                target,
+                attr,
+                after,
+            })));
+        } else {
+            let late = fstype == "tmpfs" && parsed.flags & libc::MS_RDONLY != 0 && !remount;
+            if late {
+                found
+                    .late_read_only
+                    .push(Step::ReadOnlyMount(target.path.clone()));
+            }
+            found.steps.push(new_fs(
+                mount,
+                &parsed,
+                target,
+                after,
+                late,
+                label.as_deref(),
+                &field(""),
+                draft,
+            ));
+        }
+    }
+    found
+}
+
+fn target(path: InRoot, fstype: &str) -> Target {
+    let shown = path.to_string();
+    Target {
+        plain: matches!(fstype, "proc" | "sysfs"),
+        in_proc: shown == "/proc" || COVERABLE_IN_PROC.contains(&shown.as_str()),
+        path,
+    }
+}
+
+#[allow(clippy::too_many_arguments)] // the facts of one mount, each used once
+fn new_fs(
+    mount: &Mount,
+    parsed: &MountOptions,
+    target: Target,
+    after: After,
+    late_read_only: bool,
+    label: Option<&str>,
+    field: &str,
+    draft: &mut Draft,
+) -> Step {
+    let fstype = match mount.typ().as_deref().unwrap_or_default() {
+        "cgroup" => "cgroup2",
+        fstype => fstype,
+    };
+    let mut data = parsed.data.clone();
+    // proc, sysfs and mqueue have labels of their own (selinux(8), context mounts).
+    if let (Some(label), false) = (label, matches!(fstype, "proc" | "sysfs" | "mqueue" | "cgroup2")) {
+        data = format!(
+            "{data}{}context=\"{label}\"",
+            if data.is_empty() { "" } else { "," }
+        );
+    }
+    let source = mount
+        .source()
+        .as_ref()
+        .map_or(fstype.into(), |source| source.to_string_lossy().into_owned());
+    Step::Mount(Box::new(NewFs {
+        inherit_mode: fstype == "tmpfs" && !data.split(',').any(|option| option.starts_with("mode=")),
+        fstype: draft.cstring(&format!("{field}.type"), fstype),
+        source: draft.cstring(&format!("{field}.source"), &source),
+        flags: if late_read_only {
+            parsed.flags & !libc::MS_RDONLY
+        } else {
+            parsed.flags
+        },
+        data: draft.cstring(&format!("{field}.options"), &data),
+        copy_up: parsed.tmpcopyup && fstype == "tmpfs",
+        target,
+        after,
+    }))
+}
+
+/// What mount_setattr(2) is to change on a bind mount: only what was asked for, the rest stays as the source
+/// has it.
+fn attributes(parsed: &MountOptions) -> MountAttr {
+    let mut attr = MountAttr::default();
+    for (flag, attribute) in ATTRIBUTES {
+        if parsed.flags & flag != 0 {
+            attr.set |= attribute;
+        } else if parsed.cleared & flag != 0 {
+            attr.clear |= attribute;
+        }
+    }
+    let atime = libc::MS_NOATIME | libc::MS_STRICTATIME | libc::MS_RELATIME;
+    if (parsed.flags | parsed.cleared) & atime != 0 {
+        attr.clear |= ATTR_ATIME;
+        attr.set |= match parsed.flags {
+            flags if flags & libc::MS_NOATIME != 0 => ATTR_NOATIME,
+            flags if flags & libc::MS_STRICTATIME != 0 => ATTR_STRICTATIME,
+            _ => 0,
+        };
+    }
+    attr
+}
+
+fn after(parsed: &MountOptions) -> After {
+    let recursive = MountAttr {
+        set: parsed.attr_set,
+        clear: parsed.attr_clear,
+        ..MountAttr::default()
+    };
+    let propagation = parsed
+        .propagation
+        .iter()
+        .map(|flag| (flag & !libc::MS_REC, flag & libc::MS_REC != 0))
+        .collect();
+    After {
+        recursive,
+        propagation,
+    }
+}
+
+/// The MS_* flag of linux.rootfsPropagation and whether it is recursive.
+fn root_propagation(oci: &Spec) -> Option<(u64, bool)> {
+    let name = oci.linux().as_ref()?.rootfs_propagation().as_deref()?;
+    Some(match name {
+        "shared" => (libc::MS_SHARED, false),
+        "rshared" => (libc::MS_SHARED, true),
+        "slave" => (libc::MS_SLAVE, false),
+        "rslave" => (libc::MS_SLAVE, true),
+        "private" => (libc::MS_PRIVATE, false),
+        "rprivate" => (libc::MS_PRIVATE, true),
+        "unbindable" => (libc::MS_UNBINDABLE, false),
+        "runbindable" => (libc::MS_UNBINDABLE, true),
+        _ => return None, // a fault that spec/validate has reported
+    })
+}
+
+/// How a copy of a host mount relates to its original: with a shared root what is mounted on the one shows
+/// on the other, else it only comes in, or not at all.
+fn tree_propagation(oci: &Spec) -> u64 {
+    match root_propagation(oci) {
+        Some((libc::MS_SHARED, _)) => 0,
+        Some((libc::MS_PRIVATE | libc::MS_UNBINDABLE, _)) => libc::MS_PRIVATE,
+        _ => libc::MS_SLAVE,
+    }
+}
+
+/// config.md, Root: a copy of the mount at the root's directory, in place of itself.
+pub fn take_root(oci: &Spec, namespaces: &Namespaces, options: &Options, mounts: &Mounts, draft: &mut Draft) {
+    let Some(root) = oci.root() else {
+        return draft.fault("root", "is missing: which directory is the container's root?");
+    };
+    let path = from_bundle(options, root.path());
+    let field = "root.path".to_string();
+    if !namespaces.has(MOUNT) {
+        let slot = draft.want(Want::Directory { path, field });
+        return draft.step(Step::UseRoot { slot });
+    }
+    let c_path = draft.cstring(&field, &path.to_string_lossy());
+    let slot = draft.want(Want::Tree {
+        path,
+        field,
+        recursive: true,
+        propagation: libc::MS_PRIVATE,
+    });
+    if namespaces.foreign_user() {
+        draft.step(Step::CloneTree {
+            slot,
+            path: c_path.clone(),
+            recursive: true,
+        });
+        for step in &mounts.steps {
+            if let Step::Bind(bind) = step {
+                if let Some(Want::Tree { path, recursive, .. }) = draft.wanted(bind.slot) {
+                    let (path, recursive) = (path.to_string_lossy().into_owned(), *recursive);
+                    let path = draft.cstring("mounts", &path);
+                    draft.step(Step::CloneTree {
+                        slot: bind.slot,
+                        path,
+                        recursive,
+                    });
+                }
+            }
+        }
+    }
+    draft.step(Step::AttachRoot { slot, path: c_path });
+}
+
+/// config-linux.md, Masked Paths and Readonly Paths.
+pub fn restrict(oci: &Spec, draft: &mut Draft) {
+    let Some(linux) = oci.linux() else { return };
+    for (i, path) in linux.readonly_paths().iter().flatten().enumerate() {
+        let path = in_root(&format!("linux.readonlyPaths[{i}]"), path, draft);
+        draft.step(Step::ReadOnlyPath(path));
+    }
+    let masked = linux.masked_paths().iter().flatten().enumerate();
+    let masked: Vec<_> = masked
+        .map(|(i, path)| in_root(&format!("linux.maskedPaths[{i}]"), path, draft))
+        .collect();
+    if !masked.is_empty() {
+        draft.step(Step::Mask(masked));
+    }
+}
+
+pub fn read_only_root(oci: &Spec, draft: &mut Draft) {
+    if oci
+        .root()
+        .as_ref()
+        .is_some_and(|root| root.readonly().unwrap_or(false))
+    {
+        draft.step(Step::ReadOnlyRoot);
+    }
+}
+
+/// config-linux.md, Rootfs Mount Propagation: for the entered root.
+pub fn propagation(oci: &Spec, namespaces: &Namespaces, draft: &mut Draft) {
+    if let (Some((flag, recursive)), true) = (root_propagation(oci), namespaces.has(MOUNT)) {
+        draft.step(Step::RootPropagation(flag, recursive));
+    }
+}
+
+/// Whether a mount of the host stands in for /dev, whose nodes are then not ours to make.
+pub fn dev_is_bound(oci: &Spec) -> bool {
+    oci.mounts().iter().flatten().any(|mount| {
+        let options = mount.options().iter().flatten();
+        let bind = mount.typ().as_deref() == Some("bind")
+            || options.into_iter().any(|o| o == "bind" || o == "rbind");
+        bind && Path::new(mount.destination())
+            .components()
+            .eq(Path::new("/dev").components())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(options: &[&str], set: u64, clear: u64) {
+        let options: Vec<String> = options.iter().map(|o| (*o).to_string()).collect();
+        let attr = attributes(&mount_options::parse(&options));
+        assert_eq!((attr.set, attr.clear), (set, clear), "{options:?}");
+    }
+
+    #[test]
+    fn bind_options_become_attributes() {
+        check(&["bind"], 0, 0);
+        check(&["bind", "ro"], 0x1, 0);
+        check(&["rbind", "rw", "nosuid", "nodev"], 0x6, 0x1);
+        check(&["bind", "noatime"], ATTR_NOATIME, ATTR_ATIME);
+        check(&["bind", "strictatime"], ATTR_STRICTATIME, ATTR_ATIME);
+        check(&["bind", "atime"], 0, ATTR_ATIME);
+    }
+
+    #[test]
+    fn only_some_files_of_proc_may_be_covered() {
+        let covers = |path: &str| target(InRoot::new(path).expect(path), "bind").in_proc;
+        assert!(covers("/proc") && covers("/proc/./stat") && covers("/proc/sys/../uptime"));
+        assert!(!covers("/proc/self/attr") && !covers("/proc/sys"));
+    }
+}

@@ -1,0 +1,500 @@
+//! The steps of a plan: what the container's process does, one after the other, each as ready data. Where a
+//! step is decided is said at the variant; how it is carried out is in `init`. The `Display` of a step is what
+//! a user reads in a plan and in a failure.
+
+use std::ffi::CString;
+use std::fmt;
+
+use super::seccomp::Filter;
+use crate::sys::exec::CArray;
+use crate::sys::ids::CapSets;
+use crate::sys::mount::MountAttr;
+use crate::sys::{Gid, Uid};
+
+/// The number of an fd that `prepare` opens on the host for the child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot(pub usize);
+
+/// A path inside the container's root, cleaned lexically, with every prefix of it ready: the child may have
+/// to make them one by one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InRoot {
+    prefixes: Vec<CString>, // "a", "a/b", "a/b/c"
+    names: Vec<CString>,    // "a", "b", "c"
+}
+
+impl InRoot {
+    /// `path` from the container's `/`, whether it starts with one or not; `..` stops at the root.
+    /// `None` if it holds a NUL.
+    pub fn new(path: &str) -> Option<InRoot> {
+        let mut parts: Vec<&str> = Vec::new();
+        for part in path.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+        let prefixes = (1..=parts.len())
+            .map(|n| CString::new(parts[..n].join("/")))
+            .collect::<Result<_, _>>()
+            .ok()?;
+        let names = parts
+            .iter()
+            .map(|p| CString::new(*p))
+            .collect::<Result<_, _>>()
+            .ok()?;
+        Some(InRoot { prefixes, names })
+    }
+
+    /// Each prefix, with the name of its last part; the last prefix is the path itself, none is the root.
+    pub fn walk(&self) -> impl Iterator<Item = (&CString, &CString)> {
+        self.prefixes.iter().zip(&self.names)
+    }
+
+    pub fn is_root(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The path without its last part, and that part.
+    pub fn split(&self) -> Option<(InRoot, CString)> {
+        let (name, above) = self.names.split_last()?;
+        let prefixes = self.prefixes[..above.len()].to_vec();
+        Some((
+            InRoot {
+                prefixes,
+                names: above.to_vec(),
+            },
+            name.clone(),
+        ))
+    }
+}
+
+impl fmt::Display for InRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "/{}",
+            self.prefixes.last().map_or("".into(), |p| p.to_string_lossy())
+        )
+    }
+}
+
+/// A new file system on a directory of the container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewFs {
+    pub target: Target,
+    pub fstype: CString,
+    pub source: CString,
+    /// MS_* of mount(2).
+    pub flags: u64,
+    pub data: CString,
+    /// What the directory holds is copied into the new file system (option tmpcopyup).
+    pub copy_up: bool,
+    /// Its root takes the mode of the directory that it covers, if that was there.
+    pub inherit_mode: bool,
+    pub after: After,
+}
+
+/// A mount of the host, attached at a path of the container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bind {
+    pub slot: Slot,
+    /// What the user calls the source.
+    pub source: String,
+    pub target: Target,
+    /// Attributes of the top mount alone.
+    pub attr: MountAttr,
+    pub after: After,
+}
+
+/// Where a mount goes, and what it may cover.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub path: InRoot,
+    /// No part of the path may be a symlink: a proc or sysfs that lands elsewhere would be read by others
+    /// as if it were the real one (CVE-2019-19921, CVE-2023-28642).
+    pub plain: bool,
+    /// It may lie inside the container's procfs: the few files that engines replace, and /proc itself.
+    pub in_proc: bool,
+}
+
+/// What comes once a mount is in its place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct After {
+    /// For the mount and all below it.
+    pub recursive: MountAttr,
+    /// Propagation types in the order in which they were asked for, each with whether it is recursive.
+    pub propagation: Vec<(u64, bool)>,
+}
+
+/// A program to run from prepared arrays.
+#[derive(Debug, PartialEq)]
+pub struct Program {
+    pub path: CString,
+    pub argv: CArray,
+    pub envp: CArray,
+    /// Seconds after which it is killed.
+    pub timeout: Option<i64>,
+}
+
+/// How the root is entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnterRoot {
+    /// pivot_root(2), and the old root is detached.
+    Pivot,
+    /// The root is moved over `/` and entered by chroot(2), for hosts whose root can't be pivoted.
+    MoveOver,
+    /// chroot(2) alone: the mount namespace isn't ours.
+    Chroot,
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Step {
+    /// Namespaces that exist already (plan/namespaces.rs, init/mod.rs).
+    JoinNamespace {
+        slot: Slot,
+        kind: u64,
+        name: &'static str,
+    },
+    /// A new user namespace stays without ids until the host has written its maps.
+    AwaitIdMaps,
+    /// Take the ids of the container's root: in a new or joined user namespace we are nobody at first.
+    BecomeRoot {
+        drop_groups: bool,
+    },
+    /// Clone a mount from inside the new mount namespace, where the kernel keeps its locked flags
+    /// (mount_namespaces(7)), in place of the one that the host has opened.
+    CloneTree {
+        slot: Slot,
+        path: CString,
+        recursive: bool,
+    },
+    NewSession,
+    SessionKeyring(CString),
+    /// Only now: the root of a new cgroup namespace is the cgroup that we are in (cgroup_namespaces(7)).
+    NewCgroupNamespace,
+    Hostname(CString),
+    Domainname(CString),
+    Sysctl {
+        key: String,
+        path: CString,
+        value: CString,
+    },
+    /// Nothing that is mounted from here on reaches the host.
+    PropagateNothing,
+    AttachRoot {
+        slot: Slot,
+        path: CString,
+    },
+    UseRoot {
+        slot: Slot,
+    },
+    Mount(Box<NewFs>),
+    Bind(Box<Bind>),
+    Device {
+        directory: InRoot,
+        name: CString,
+        mode: u32,
+        device: u64,
+        uid: Uid,
+        gid: Gid,
+    },
+    BindDevice {
+        slot: Slot,
+        path: InRoot,
+    },
+    Symlink {
+        directory: InRoot,
+        name: CString,
+        target: CString,
+        replace: bool,
+    },
+    /// /dev/ptmx and our terminal, whose master goes to the console socket.
+    Console {
+        socket: Slot,
+        size: Option<(u16, u16)>,
+        uid: Uid,
+    },
+    /// The host runs its prestart and createRuntime hooks meanwhile.
+    AwaitHostHooks,
+    Hook {
+        program: Program,
+        list: &'static str,
+        index: usize,
+        state: HookState,
+    },
+    Mask(Vec<InRoot>),
+    ReadOnlyPath(InRoot),
+    /// The mount at this path, now that everything in it was made.
+    ReadOnlyMount(InRoot),
+    ReadOnlyRoot,
+    EnterRoot(EnterRoot),
+    RootPropagation(u64, bool),
+    MakeDirectory(InRoot),
+    /// Standard streams that are the host's /dev/null become the container's; others change their owner.
+    Stdio {
+        uid: Uid,
+    },
+    /// A label for the program (apparmor(7), selinux(8)), by the host's own procfs.
+    Label {
+        files: Vec<CString>,
+        value: CString,
+        what: &'static str,
+    },
+    Affinity,
+    Umask(u32),
+    Personality(u64),
+    KeepBoundingSet(u64),
+    SetIds {
+        uid: Uid,
+        gid: Gid,
+        groups: Option<Vec<Gid>>,
+    },
+    SetCapabilities {
+        sets: CapSets,
+        ambient: u64,
+    },
+    ChangeDirectory {
+        path: CString,
+        early: bool,
+    },
+    NoNewPrivileges,
+    /// args[0] by the container's PATH.
+    FindProgram {
+        candidates: Vec<CString>,
+        name: String,
+    },
+    HomeFromPasswd(Uid),
+    CloseFds {
+        keep: u32,
+    },
+    AwaitStart {
+        socket: Slot,
+    },
+    Seccomp(Filter),
+    Exec {
+        argv: CArray,
+        envp: CArray,
+        name: String,
+    },
+}
+
+/// Where a hook in the container's process has its state from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookState {
+    /// Written by the host before it lets us go on.
+    Prepared(Slot),
+    /// Sent with the start.
+    FromStart,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |c: &CString| c.to_string_lossy().into_owned();
+        match self {
+            Step::JoinNamespace { name, .. } => write!(f, "join the {name} namespace"),
+            Step::AwaitIdMaps => write!(f, "wait for the id maps of the new user namespace"),
+            Step::BecomeRoot { .. } => write!(f, "become root in the user namespace"),
+            Step::CloneTree { path, .. } => write!(f, "clone the mount at {} from inside", text(path)),
+            Step::NewSession => write!(f, "start a new session"),
+            Step::SessionKeyring(name) => write!(f, "join the new session keyring {}", text(name)),
+            Step::NewCgroupNamespace => write!(f, "new namespace: cgroup"),
+            Step::Hostname(name) => write!(f, "set the hostname to {}", text(name)),
+            Step::Domainname(name) => write!(f, "set the domainname to {}", text(name)),
+            Step::Sysctl { key, value, .. } => write!(f, "set linux.sysctl[{key}] to {}", text(value)),
+            Step::PropagateNothing => write!(f, "make all mounts slave"),
+            Step::AttachRoot { path, .. } => write!(f, "bind the root {} on itself", text(path)),
+            Step::UseRoot { .. } => write!(f, "use the root where it is"),
+            Step::Mount(m) => {
+                write!(f, "mount {} on {}", text(&m.fstype), m.target.path)?;
+                if m.source != m.fstype {
+                    write!(f, " from {}", text(&m.source))?;
+                }
+                write!(
+                    f,
+                    " (flags {:#x}, data {:?}{})",
+                    m.flags,
+                    text(&m.data),
+                    if m.copy_up { ", tmpcopyup" } else { "" }
+                )?;
+                m.after.fmt(f)
+            }
+            Step::Bind(b) => {
+                write!(f, "bind {} on {}", b.source, b.target.path)?;
+                if b.attr != MountAttr::default() {
+                    write!(f, " (attributes +{:#x} -{:#x})", b.attr.set, b.attr.clear)?;
+                }
+                b.after.fmt(f)
+            }
+            Step::Device {
+                directory,
+                name,
+                mode,
+                device,
+                uid,
+                gid,
+            } => {
+                let (major, minor) = (libc::major(*device), libc::minor(*device));
+                let directory = directory.to_string();
+                let slash = if directory == "/" { "" } else { "/" };
+                write!(
+                    f,
+                    "make device {directory}{slash}{} ({major}:{minor}, mode {mode:o}, {uid}:{gid})",
+                    text(name)
+                )
+            }
+            Step::BindDevice { path, .. } => write!(f, "bind the host's device on {path}"),
+            Step::Symlink {
+                directory,
+                name,
+                target,
+                ..
+            } => {
+                write!(f, "link {directory}/{} to {}", text(name), text(target))
+            }
+            Step::Console { .. } => write!(f, "open a terminal and hand its master to the console socket"),
+            Step::AwaitHostHooks => write!(f, "wait for the host's prestart and createRuntime hooks"),
+            Step::Hook {
+                program, list, index, ..
+            } => {
+                write!(f, "run hooks.{list}[{index}] {}", text(&program.path))
+            }
+            Step::Mask(paths) => {
+                let paths: Vec<_> = paths.iter().map(InRoot::to_string).collect();
+                write!(f, "mask {}", paths.join(" "))
+            }
+            Step::ReadOnlyPath(path) => write!(f, "make {path} read-only"),
+            Step::ReadOnlyMount(path) => write!(f, "make the mount at {path} read-only"),
+            Step::ReadOnlyRoot => write!(f, "make the root read-only"),
+            Step::EnterRoot(EnterRoot::Pivot) => write!(f, "pivot into the root, detach the old one"),
+            Step::EnterRoot(EnterRoot::MoveOver) => write!(f, "move the root over / and enter it"),
+            Step::EnterRoot(EnterRoot::Chroot) => write!(f, "enter the root by chroot"),
+            Step::RootPropagation(flag, recursive) => {
+                write!(
+                    f,
+                    "make the root {}{}",
+                    if *recursive { "r" } else { "" },
+                    propagation_name(*flag)
+                )
+            }
+            Step::MakeDirectory(path) => write!(f, "make the directory {path} if it is missing"),
+            Step::Stdio { .. } => write!(f, "hand the standard streams to the container"),
+            Step::Label { value, what, .. } => write!(f, "label the program: {what} {}", text(value)),
+            Step::Affinity => write!(f, "run on every CPU of the cpuset"),
+            Step::Umask(mask) => write!(f, "set umask {mask:04o}"),
+            Step::Personality(persona) => write!(f, "set personality {persona:#x}"),
+            Step::KeepBoundingSet(set) => write!(f, "bound capabilities to {}", CapNames(*set)),
+            Step::SetIds { uid, gid, groups } => {
+                write!(f, "set uid {uid}, gid {gid}")?;
+                match groups {
+                    Some(groups) => {
+                        let groups: Vec<_> = groups.iter().map(Gid::to_string).collect();
+                        write!(f, ", groups [{}]", groups.join(" "))
+                    }
+                    None => Ok(()),
+                }
+            }
+            Step::SetCapabilities { sets, ambient } => write!(
+                f,
+                "keep capabilities: effective {}, permitted {}, inheritable {}, ambient {}",
+                CapNames(sets.effective),
+                CapNames(sets.permitted),
+                CapNames(sets.inheritable),
+                CapNames(*ambient)
+            ),
+            Step::ChangeDirectory { path, early: true } => {
+                write!(f, "try to change to {} while still root", text(path))
+            }
+            Step::ChangeDirectory { path, .. } => write!(f, "change to process.cwd {}", text(path)),
+            Step::NoNewPrivileges => write!(f, "no new privileges"),
+            Step::FindProgram { name, candidates } => {
+                write!(
+                    f,
+                    "find process.args[0] {name:?} ({} candidates)",
+                    candidates.len()
+                )
+            }
+            Step::HomeFromPasswd(uid) => write!(f, "set HOME from /etc/passwd for uid {uid}"),
+            Step::CloseFds { keep: 0 } => write!(f, "close every fd but 0-2 at exec"),
+            Step::CloseFds { keep } => write!(f, "close every fd but 0-{} at exec", 2 + keep),
+            Step::AwaitStart { .. } => write!(f, "wait for start"),
+            Step::Seccomp(filter) => write!(
+                f,
+                "install the seccomp filter ({} instructions)",
+                filter.instructions()
+            ),
+            Step::Exec { name, .. } => write!(f, "execute {name}"),
+        }
+    }
+}
+
+impl fmt::Display for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.recursive != MountAttr::default() {
+            write!(
+                f,
+                " (recursively +{:#x} -{:#x})",
+                self.recursive.set, self.recursive.clear
+            )?;
+        }
+        for (flag, recursive) in &self.propagation {
+            write!(
+                f,
+                ", {}{}",
+                if *recursive { "r" } else { "" },
+                propagation_name(*flag)
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn propagation_name(flag: u64) -> &'static str {
+    match flag {
+        libc::MS_SHARED => "shared",
+        libc::MS_SLAVE => "slave",
+        libc::MS_PRIVATE => "private",
+        libc::MS_UNBINDABLE => "unbindable",
+        _ => "?",
+    }
+}
+
+/// A capability mask by names, `none`, or `all` that we know.
+struct CapNames(u64);
+
+impl fmt::Display for CapNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut known: Vec<_> = caps::all().into_iter().collect();
+        known.sort_by_key(caps::Capability::index);
+        let names: Vec<_> = known
+            .iter()
+            .filter(|cap| self.0 & (1 << cap.index()) != 0)
+            .map(|cap| cap.to_string().trim_start_matches("CAP_").to_lowercase())
+            .collect();
+        match names.len() {
+            0 => f.write_str("none"),
+            n if n == known.len() => f.write_str("all"),
+            _ => f.write_str(&names.join(" ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_in_the_root_are_clean() {
+        for (path, shown) in [
+            ("/a/b", "/a/b"),
+            ("a//./b/", "/a/b"),
+            ("/../../x", "/x"),
+            ("/a/../b", "/b"),
+            ("/", "/"),
+        ] {
+            assert_eq!(InRoot::new(path).expect(path).to_string(), shown);
+        }
+        assert_eq!(InRoot::new("/a\0b"), None);
+    }
+}

@@ -1,0 +1,198 @@
+//! From a [`Plan`] to a [`Prepared`]: everything of the host that the container's process will need is opened
+//! here, where failing is cheap and a path can still be named.
+
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::error::{Doing, Error, Kind, Result};
+use crate::plan::{Plan, Slot, Want};
+use crate::sys::mount::{self, MountAttr};
+use crate::sys::{Call, Errno, Fail, fs, net};
+
+/// A plan with its fds, as the child borrows it. Nothing in it is freed there.
+#[derive(Debug)]
+pub struct Prepared<'p> {
+    pub plan: &'p Plan,
+    fds: Vec<OwnedFd>,
+    /// The host's own procfs: the container's might be anything.
+    pub proc: OwnedFd,
+    /// Locked until the program is executed: whoever finds the lock held knows that the container waits.
+    pub waiting: Option<OwnedFd>,
+}
+
+/// What `create` has made already and the plan asks for.
+#[derive(Debug, Default)]
+pub struct Given {
+    pub console_socket: Option<OwnedFd>,
+    pub start_socket: Option<OwnedFd>,
+    pub waiting: Option<OwnedFd>,
+}
+
+impl Prepared<'_> {
+    pub fn fd(&self, slot: Slot) -> Result<BorrowedFd<'_>, Fail> {
+        self.fds
+            .get(slot.0)
+            .map(AsFd::as_fd)
+            .ok_or(Fail::new(Call::Fcntl, Errno::EBADF))
+    }
+}
+
+/// Opens what the plan wants. Errors name the field of config.json that asked for it.
+pub fn prepare<'p>(plan: &'p Plan, mut given: Given) -> Result<Prepared<'p>> {
+    let proc = fs::open(
+        fs::cwd(),
+        c"/proc",
+        libc::O_PATH | libc::O_DIRECTORY,
+        0,
+        fs::resolve::HOST,
+    )
+    .doing(|| "open /proc".into())?;
+    if fs::fs_magic(proc.as_fd()).doing(|| "inspect /proc".into())? != libc::PROC_SUPER_MAGIC {
+        return Err(Error::new(Kind::Unsupported, "/proc is not a procfs").hint("mount -t proc proc /proc"));
+    }
+    let missing = |what: &str| {
+        Error::new(
+            Kind::Usage,
+            format!("the plan needs a {what}, and none was given"),
+        )
+    };
+    let mut fds = Vec::with_capacity(plan.wants.len());
+    for want in &plan.wants {
+        fds.push(match want {
+            Want::Tree {
+                path,
+                field,
+                recursive,
+                propagation,
+            } => tree(path, field, *recursive, *propagation)?,
+            Want::Directory { path, field } => {
+                open_path(path, libc::O_DIRECTORY).map_err(|fail| refused(path, field, fail))?
+            }
+            Want::Device {
+                path,
+                field,
+                mode,
+                device,
+            } => host_device(path, field, *mode, *device)?,
+            Want::Namespace { path, field, kind } => namespace(path, field, *kind)?,
+            Want::ConsoleSocket => given
+                .console_socket
+                .take()
+                .ok_or_else(|| missing("console socket"))?,
+            Want::StartSocket => given.start_socket.take().ok_or_else(|| missing("start socket"))?,
+            Want::HookState => {
+                fs::memfd(c"rrunc-state").doing(|| "make a file for the hooks' state".into())?
+            }
+        });
+    }
+    Ok(Prepared {
+        plan,
+        fds,
+        proc,
+        waiting: given.waiting,
+    })
+}
+
+/// Writes the state that createContainer hooks will read.
+pub fn write_hook_state(prepared: &Prepared, slot: Slot, json: &str) -> Result<()> {
+    let fd = prepared
+        .fd(slot)
+        .doing(|| "find the file for the hooks' state".into())?;
+    fs::write(fd, json.as_bytes())
+        .doing(|| "write the hooks' state".into())
+        .map(drop)
+}
+
+/// A path of the host as the kernel takes it.
+pub fn c_path(path: &Path) -> Result<CString> {
+    let bytes = OsStr::as_bytes(path.as_os_str());
+    CString::new(bytes).map_err(|_| {
+        Error::new(
+            Kind::InvalidSpec,
+            format!("the path {} holds a NUL", path.display()),
+        )
+    })
+}
+
+fn open_path(path: &Path, flags: i32) -> Result<OwnedFd, Fail> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Fail::new(Call::Open, Errno::EINVAL))?;
+    fs::open(fs::cwd(), &path, libc::O_PATH | flags, 0, fs::resolve::HOST)
+}
+
+fn refused(path: &Path, field: &str, fail: Fail) -> Error {
+    let error = Error::kernel(format!("{field}: open {}", path.display()), fail);
+    match fail.errno {
+        Errno::ENOENT => error.hint("it must be there before the container is created"),
+        _ => error,
+    }
+}
+
+fn tree(path: &Path, field: &str, recursive: bool, propagation: u64) -> Result<OwnedFd> {
+    let directory = if field == "root.path" {
+        libc::O_DIRECTORY
+    } else {
+        0
+    };
+    let source = open_path(path, directory).map_err(|fail| refused(path, field, fail))?;
+    let tree = mount::clone_tree(source.as_fd(), c"", recursive)
+        .map_err(|fail| Error::kernel(format!("{field}: clone the mount at {}", path.display()), fail))
+        .map_err(|error| match error.fail.map(|fail| fail.errno) {
+            Some(Errno::EINVAL) => error.hint("an unbindable mount, or one of another mount namespace"),
+            _ => error,
+        })?;
+    if propagation != 0 {
+        let attr = MountAttr {
+            propagation,
+            ..MountAttr::default()
+        };
+        mount::set_attr(tree.as_fd(), &attr, true)
+            .doing(|| format!("{field}: set the propagation of the copy"))?;
+    }
+    Ok(tree)
+}
+
+fn host_device(path: &Path, field: &str, mode: u32, device: u64) -> Result<OwnedFd> {
+    let node = open_path(path, libc::O_NOFOLLOW).map_err(|fail| refused(path, field, fail))?;
+    let found = fs::stat(node.as_fd()).doing(|| format!("{field}: inspect {}", path.display()))?;
+    if found.mode & libc::S_IFMT != mode || found.rdev != device {
+        let (major, minor) = (libc::major(device), libc::minor(device));
+        let text = format!(
+            "{field}: the host's {} is not the device {major}:{minor}",
+            path.display()
+        );
+        let hint = "in a user namespace devices can't be made, only the host's own can be bound";
+        return Err(Error::new(Kind::Unsupported, text).hint(hint));
+    }
+    mount::clone_tree(node.as_fd(), c"", false).doing(|| format!("{field}: clone {}", path.display()))
+}
+
+fn namespace(path: &Path, field: &str, kind: u64) -> Result<OwnedFd> {
+    let c_path = c_path(path)?;
+    let fd = fs::open(fs::cwd(), &c_path, libc::O_RDONLY, 0, fs::resolve::HOST)
+        .map_err(|fail| refused(path, field, fail))?;
+    let is_nsfs = fs::fs_magic(fd.as_fd()).doing(|| format!("{field}: inspect {}", path.display()))?
+        == libc::NSFS_MAGIC;
+    let found = if is_nsfs {
+        crate::sys::clone::namespace_kind(fd.as_fd()).ok()
+    } else {
+        None
+    };
+    if found != Some(kind) {
+        let what = if is_nsfs {
+            "is a namespace of another type"
+        } else {
+            "is not a namespace"
+        };
+        let text = format!("{field}: {} {what}", path.display());
+        return Err(Error::new(Kind::InvalidSpec, text)
+            .hint("give a file like /proc/PID/ns/net, or a bind mount of one"));
+    }
+    Ok(fd)
+}
+
+/// A socket pair for tests and for `run`, which are their own console socket.
+pub fn console_pair() -> Result<(OwnedFd, OwnedFd)> {
+    net::seqpacket_pair().doing(|| "make a socket pair for the terminal".into())
+}

@@ -1,0 +1,250 @@
+//! The boundary: the one place where one process becomes two. The parent's half is here; the child's half is
+//! `init`, and whatever it may touch is in [`Prepared`].
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::channel::{self, ChildEnd, ParentEnd, Report, ToChild, ToParent};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::init;
+use crate::plan::namespaces::{PID, TIME};
+use crate::prepare::Prepared;
+use crate::sys::clone::{self, Who};
+use crate::sys::shared::Progress;
+use crate::sys::{Call, Errno, Fail, Pid, fs};
+
+/// The container's first process, as its parent holds it. Dropped, it is killed and reaped, unless released.
+#[derive(Debug)]
+pub struct Init {
+    pub pid: Pid,
+    pidfd: Option<OwnedFd>,
+    channel: ParentEnd,
+    progress: Progress,
+}
+
+/// What a child comes to a halt for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halt {
+    IdMaps,
+    HostHooks,
+    Ready,
+}
+
+/// How a child ended before it was ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It said why.
+    Reported(Report),
+    /// It could not: killed by this signal (or gone with status 0 here), at this step (from 0).
+    Silent { signal: i32, step: u16 },
+}
+
+/// Makes the container's process, into the cgroup behind `cgroup` from its birth on.
+pub fn spawn(prepared: &Prepared, cgroup: Option<BorrowedFd>) -> Result<Init> {
+    let (parent_end, child_end) = channel::pair().doing(|| "make the wire to the container".into())?;
+    let progress = Progress::new().doing(|| "make the progress page".into())?;
+    let namespaces = &prepared.plan.namespaces;
+    let mut entered = Entered::default();
+    for (slot, kind, name) in &namespaces.join {
+        let fd = prepared
+            .fd(*slot)
+            .doing(|| format!("find the {name} namespace"))?;
+        entered.join(fd, *kind, name, prepared)?;
+    }
+    if let Some(offsets) = &namespaces.time_offsets {
+        entered.new_time(offsets, prepared)?;
+    }
+    let flags = namespaces.clone_flags();
+    let cloned = match namespaces.join_user {
+        None => split(flags, cgroup, prepared, &child_end, &progress),
+        Some(slot) => {
+            let user = prepared.fd(slot).doing(|| "find the user namespace".into())?;
+            split_in_user_namespace(user, flags, cgroup, prepared, &child_end, &progress)
+        }
+    };
+    entered.leave()?;
+    let (pid, pidfd) = cloned.map_err(|fail| clone_refused(fail, flags))?;
+    Ok(Init {
+        pid,
+        pidfd: Some(pidfd),
+        channel: parent_end,
+        progress,
+    })
+}
+
+fn split(
+    flags: u64,
+    cgroup: Option<BorrowedFd>,
+    prepared: &Prepared,
+    child_end: &ChildEnd,
+    progress: &Progress,
+) -> Result<(Pid, OwnedFd), Fail> {
+    // The runtime never runs threads, and the child diverges into init, which lives on sys alone.
+    match clone::fork(flags, cgroup)? {
+        Who::Parent(pid, pidfd) => Ok((pid, pidfd)),
+        Who::Child => init::run(prepared, child_end, progress),
+    }
+}
+
+/// A process that enters a user namespace loses its power over what it left, so one in between does that and
+/// has the container's process in there; by CLONE_PARENT it is our child and not the dead one's.
+fn split_in_user_namespace(
+    user: BorrowedFd,
+    flags: u64,
+    cgroup: Option<BorrowedFd>,
+    prepared: &Prepared,
+    child_end: &ChildEnd,
+    progress: &Progress,
+) -> Result<(Pid, OwnedFd), Fail> {
+    let (ours, theirs) = crate::sys::net::seqpacket_pair()?;
+    match clone::fork(0, None)? {
+        Who::Parent(_, between) => {
+            drop(theirs);
+            let mut answer = [0; 8];
+            let received = crate::sys::net::receive(ours.as_fd(), &mut answer);
+            clone::wait(between.as_fd())?;
+            let (n, pidfd) = received?;
+            let [p0, p1, p2, p3, c0, c1, e0, e1] = answer;
+            match (n, pidfd, Call::from_number(u16::from_ne_bytes([c0, c1]))) {
+                (8, Some(pidfd), _) => Ok((Pid(i32::from_ne_bytes([p0, p1, p2, p3])), pidfd)),
+                (8, None, Some(call)) => Err(Fail::new(
+                    call,
+                    Errno::from_raw(i32::from(u16::from_ne_bytes([e0, e1]))),
+                )),
+                _ => Err(Fail::new(Call::Clone, Errno::EPIPE)),
+            }
+        }
+        Who::Child => {
+            let cloned = clone::setns(user, crate::plan::namespaces::USER)
+                .and_then(|()| clone::fork(flags | libc::CLONE_PARENT as u64, cgroup));
+            let sent = match &cloned {
+                Ok(Who::Child) => init::run(prepared, child_end, progress),
+                Ok(Who::Parent(pid, pidfd)) => {
+                    let [p0, p1, p2, p3] = pid.0.to_ne_bytes();
+                    crate::sys::net::send(theirs.as_fd(), &[p0, p1, p2, p3, 0, 0, 0, 0], Some(pidfd.as_fd()))
+                }
+                Err(fail) => {
+                    let [c0, c1] = (fail.call as u16).to_ne_bytes();
+                    let [e0, e1] = (fail.errno as i32 as u16).to_ne_bytes();
+                    crate::sys::net::send(theirs.as_fd(), &[0, 0, 0, 0, c0, c1, e0, e1], None)
+                }
+            };
+            clone::exit(i32::from(sent.is_err()))
+        }
+    }
+}
+
+/// Namespaces that we enter for the sake of a child, and the way back.
+#[derive(Default)]
+struct Entered {
+    back: Vec<(OwnedFd, u64, &'static str)>,
+}
+
+impl Entered {
+    fn remember(&mut self, kind: u64, name: &'static str, prepared: &Prepared) -> Result<()> {
+        let path = match kind {
+            PID => c"self/ns/pid",
+            TIME => c"self/ns/time",
+            k if k == libc::CLONE_NEWNET as u64 => c"self/ns/net",
+            k if k == libc::CLONE_NEWIPC as u64 => c"self/ns/ipc",
+            k if k == libc::CLONE_NEWUTS as u64 => c"self/ns/uts",
+            _ => c"self/ns/cgroup",
+        };
+        let own = fs::open(prepared.proc.as_fd(), path, libc::O_RDONLY, 0, fs::resolve::HOST)
+            .doing(|| format!("open our own {name} namespace"))?;
+        self.back.push((own, kind, name));
+        Ok(())
+    }
+
+    fn join(&mut self, fd: BorrowedFd, kind: u64, name: &'static str, prepared: &Prepared) -> Result<()> {
+        self.remember(kind, name, prepared)?;
+        clone::setns(fd, kind).doing(|| format!("join the {name} namespace"))
+    }
+
+    /// The children's time namespace (time_namespaces(7)): its clocks are set before anybody is in it.
+    fn new_time(&mut self, offsets: &str, prepared: &Prepared) -> Result<()> {
+        self.remember(TIME, "time", prepared)?;
+        clone::unshare(TIME).doing(|| "make a time namespace".into())?;
+        let file = c"self/timens_offsets";
+        fs::open(
+            prepared.proc.as_fd(),
+            file,
+            libc::O_WRONLY,
+            0,
+            fs::resolve::BENEATH,
+        )
+        .and_then(|file| fs::write(file.as_fd(), offsets.as_bytes()))
+        .doing(|| format!("linux.timeOffsets: write {offsets:?} to /proc/self/timens_offsets"))
+        .map(drop)
+    }
+
+    fn leave(self) -> Result<()> {
+        for (own, kind, name) in self.back.into_iter().rev() {
+            clone::setns(own.as_fd(), kind).doing(|| format!("return to our own {name} namespace"))?;
+        }
+        Ok(())
+    }
+}
+
+fn clone_refused(fail: Fail, flags: u64) -> Error {
+    let error = Error::kernel("make the container's process", fail);
+    match fail.errno {
+        Errno::ENOSPC => error.hint("a limit in /proc/sys/user/ on namespaces is reached"),
+        Errno::EPERM if flags & crate::plan::namespaces::USER != 0 => {
+            error.hint("user namespaces may be forbidden here: see /proc/sys/user/max_user_namespaces")
+        }
+        Errno::EPERM => error.hint("new namespaces need CAP_SYS_ADMIN, or a user namespace"),
+        Errno::EAGAIN => {
+            error.hint("a limit on processes is reached: pids.max of the cgroup, or RLIMIT_NPROC")
+        }
+        _ => error,
+    }
+}
+
+impl Init {
+    /// The next halt, or how the child ended instead.
+    pub fn next(&self) -> Result<std::result::Result<Halt, Ended>> {
+        let received = self
+            .channel
+            .receive()
+            .doing(|| "listen to the container's process".into())?;
+        Ok(match received.map(|(record, _)| record) {
+            Some(ToParent::NeedIdMaps) => Ok(Halt::IdMaps),
+            Some(ToParent::AtHostHooks) => Ok(Halt::HostHooks),
+            Some(ToParent::Ready) => Ok(Halt::Ready),
+            Some(ToParent::Failed(report)) => Err(Ended::Reported(report)),
+            None => {
+                let signal = clone::wait(self.pidfd()).doing(|| "wait for the container's process".into())?;
+                Err(Ended::Silent {
+                    signal,
+                    step: self.progress.get() as u16,
+                })
+            }
+        })
+    }
+
+    /// Lets a child that has come to a halt go on.
+    pub fn go(&self) -> Result<()> {
+        self.channel
+            .send(ToChild::Go)
+            .doing(|| "let the container's process go on".into())
+    }
+
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_ref().map_or(fs::cwd(), AsFd::as_fd)
+    }
+
+    /// The container lives on without us.
+    pub fn release(mut self) -> Result<OwnedFd> {
+        self.pidfd
+            .take()
+            .ok_or_else(|| Error::new(Kind::Kernel, "the container's process was released already"))
+    }
+}
+
+impl Drop for Init {
+    fn drop(&mut self) {
+        if let Some(pidfd) = &self.pidfd {
+            clone::kill_and_wait(pidfd.as_fd());
+        }
+    }
+}
