@@ -8,9 +8,11 @@ pub mod fs;
 pub mod ids;
 pub mod mount;
 pub mod net;
+pub mod process;
 pub mod shared;
 pub mod tty;
 pub mod types;
+pub mod unix;
 
 use std::os::fd::{FromRawFd, OwnedFd};
 
