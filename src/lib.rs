@@ -7,6 +7,7 @@
 //! This list is the audit list: unsafe code lives in `sys` alone.
 
 pub mod error;
+pub mod hooks;
 pub mod state;
 #[allow(unsafe_code)] // the system calls; each block says why it is sound
 pub mod sys;

@@ -1,6 +1,8 @@
 //! Processes by pidfd, and the small calls of the host side around them: signals, waiting, file locks.
 //! A pidfd never means another process than the one it was opened for, whatever becomes of the number.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,18 @@ pub struct Signal(pub i32);
 impl Signal {
     pub const KILL: Signal = Signal(libc::SIGKILL);
     pub const TERM: Signal = Signal(libc::SIGTERM);
+}
+
+impl fmt::Display for Signal {
+    /// `SIGTERM`, `SIGRTMIN+3`, or the number if it has no name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match nix::sys::signal::Signal::try_from(self.0) {
+            Ok(known) => f.write_str(known.as_str()),
+            Err(_) if self.0 == libc::SIGRTMIN() => f.write_str("SIGRTMIN"),
+            Err(_) if self.0 > libc::SIGRTMIN() => write!(f, "SIGRTMIN+{}", self.0 - libc::SIGRTMIN()),
+            Err(_) => self.0.fmt(f),
+        }
+    }
 }
 
 /// pidfd_open(2), Linux 5.3; close-on-exec always. ESRCH: no such process.
@@ -69,9 +83,9 @@ pub fn flock(fd: BorrowedFd<'_>, lock: Lock) -> Result<(), Fail> {
 /// Waits until the process behind `pidfd` has ended (a zombie has ended), at most `limit`, for ever if
 /// `None`. Says whether it has. Works for any process, not only for children (pidfd_open(2), "poll").
 pub fn ended(pidfd: BorrowedFd<'_>, limit: Option<Duration>) -> Result<bool, Fail> {
-    let deadline = limit.map(|limit| Instant::now() + limit);
+    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     loop {
-        let mut fds = [poll_in(pidfd)];
+        let mut fds = [Watch::input(Some(pidfd))];
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if poll(&mut fds, left)? > 0 {
             return Ok(true);
@@ -82,27 +96,46 @@ pub fn ended(pidfd: BorrowedFd<'_>, limit: Option<Duration>) -> Result<bool, Fai
     }
 }
 
-/// One entry for [`poll`] that waits for input (or the end of input).
-pub fn poll_in(fd: BorrowedFd<'_>) -> libc::pollfd {
-    libc::pollfd {
-        fd: fd.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
+/// One entry for [`poll`]: an fd, and what to wait for on it.
+#[repr(transparent)]
+pub struct Watch<'a>(libc::pollfd, PhantomData<BorrowedFd<'a>>);
+
+impl<'a> Watch<'a> {
+    /// Waits for what is asked for; with no fd, or nothing asked for, it is never ready, not even when the
+    /// other side hangs up.
+    pub fn new(fd: Option<BorrowedFd<'a>>, input: bool, output: bool) -> Watch<'a> {
+        let events = if input { libc::POLLIN } else { 0 } | if output { libc::POLLOUT } else { 0 };
+        let fd = fd.filter(|_| events != 0).map_or(-1, |fd| fd.as_raw_fd());
+        Watch(
+            libc::pollfd {
+                fd,
+                events,
+                revents: 0,
+            },
+            PhantomData,
+        )
+    }
+    pub fn input(fd: Option<BorrowedFd<'a>>) -> Watch<'a> {
+        Watch::new(fd, true, false)
+    }
+    /// Something can be done with it, or it is broken (which the next call on it tells).
+    pub fn ready(&self) -> bool {
+        self.0.revents != 0
     }
 }
 
 /// ppoll(2): waits until one of `fds` is ready or `limit` (for ever if `None`) has passed; an interrupt by
 /// a signal handler counts as "none is ready". Returns how many are.
-pub fn poll(fds: &mut [libc::pollfd], limit: Option<Duration>) -> Result<usize, Fail> {
+pub fn poll(fds: &mut [Watch<'_>], limit: Option<Duration>) -> Result<usize, Fail> {
     let limit = limit.map(|limit| libc::timespec {
         tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(limit.subsec_nanos()),
     });
     let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: the array is ours with its true length, the time lives until the call returns.
+    // SAFETY: a Watch is a pollfd; the array is ours with its true length, the time lives as long.
     let ret = unsafe {
         libc::ppoll(
-            fds.as_mut_ptr(),
+            fds.as_mut_ptr().cast(),
             fds.len() as libc::nfds_t,
             limit,
             std::ptr::null(),
@@ -112,7 +145,7 @@ pub fn poll(fds: &mut [libc::pollfd], limit: Option<Duration>) -> Result<usize, 
         Err(Fail {
             errno: Errno::EINTR, ..
         }) => {
-            fds.iter_mut().for_each(|fd| fd.revents = 0);
+            fds.iter_mut().for_each(|fd| fd.0.revents = 0);
             Ok(0)
         }
         ready => ready.map(|ready| ready as usize),
