@@ -6,8 +6,12 @@
 //!
 //! This list is the audit list: unsafe code lives in `sys` alone.
 
+pub mod console;
 pub mod error;
+pub mod foreground;
 pub mod hooks;
+pub mod pidfile;
+mod relay;
 pub mod state;
 #[allow(unsafe_code)] // the system calls; each block says why it is sound
 pub mod sys;

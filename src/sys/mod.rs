@@ -10,6 +10,8 @@ pub mod mount;
 pub mod net;
 pub mod process;
 pub mod shared;
+pub mod signals;
+pub mod terminal;
 pub mod tty;
 pub mod types;
 pub mod unix;
