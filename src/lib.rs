@@ -7,11 +7,17 @@
 //! This list is the audit list: unsafe code lives in `sys` alone.
 
 pub mod channel;
+pub mod console;
 pub mod error;
+pub mod foreground;
+pub mod hooks;
 mod init;
+pub mod pidfile;
 pub mod plan;
 pub mod prepare;
+mod relay;
 pub mod spawn;
 pub mod spec;
+pub mod state;
 #[allow(unsafe_code)] // the system calls; each block says why it is sound
 pub mod sys;

@@ -11,10 +11,14 @@ pub mod ids;
 pub mod mount;
 pub mod net;
 pub mod poll;
+pub mod process;
 pub mod security;
 pub mod shared;
+pub mod signals;
+pub mod terminal;
 pub mod tty;
 pub mod types;
+pub mod unix;
 
 use std::os::fd::{FromRawFd, OwnedFd};
 

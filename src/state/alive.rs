@@ -1,0 +1,132 @@
+//! Is the process that a record speaks of still there? A pid alone can't tell: it may belong to another
+//! boot, or to another process since. Boot id and start time can.
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use super::Record;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::sys::process::{ended, pidfd_open};
+use crate::sys::{Errno, Fail, Pid};
+
+impl Record {
+    /// Remembers `pid`, which must still be there (alive or unreaped), as the container's init.
+    pub fn set_init(&mut self, pid: Pid) -> Result<()> {
+        self.start_time =
+            start_time(pid)?.ok_or_else(|| Error::new(Kind::Kernel, format!("process {pid} is gone")))?;
+        self.boot_id = boot_id()?;
+        self.pid = Some(pid);
+        Ok(())
+    }
+
+    /// A pidfd of the init process if it lives; a zombie doesn't.
+    pub fn init(&self) -> Result<Option<OwnedFd>> {
+        let Some(pid) = self.pid else { return Ok(None) };
+        if self.boot_id != boot_id()? {
+            return Ok(None);
+        }
+        let doing = || format!("open the init process {pid}");
+        let pidfd = match pidfd_open(pid) {
+            Err(Fail {
+                errno: Errno::ESRCH, ..
+            }) => return Ok(None),
+            pidfd => pidfd.doing(doing)?,
+        };
+        // This order decides: whatever lives after stat was read is what both the pidfd and stat meant.
+        let same = start_time(pid)? == Some(self.start_time);
+        let lives = same && !ended(pidfd.as_fd(), Some(Duration::ZERO)).doing(doing)?;
+        Ok(lives.then_some(pidfd))
+    }
+}
+
+fn boot_id() -> Result<String> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let id = fs::read_to_string(path).doing(|| format!("read {path}"))?;
+    Ok(id.trim_end().to_owned())
+}
+
+/// When the process started, in clock ticks since boot; `None` if there is no such process.
+fn start_time(pid: Pid) -> Result<Option<u64>> {
+    let path = format!("/proc/{pid}/stat");
+    match fs::read(&path) {
+        Ok(stat) => parse_start_time(&stat).map(Some).ok_or_else(|| {
+            Error::new(Kind::Kernel, format!("{path} has no start time in field 22")) // a broken /proc
+        }),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
+        Err(error) => Err(error).doing(|| format!("read {path}")),
+    }
+}
+
+/// Field 22 of proc_pid_stat(5). Field 2 is the command in parentheses and may hold anything, also
+/// parentheses and bytes that are no UTF-8, so counting starts behind the last one.
+fn parse_start_time(stat: &[u8]) -> Option<u64> {
+    let behind = stat.iter().rposition(|&byte| byte == b')')? + 1;
+    let fields = std::str::from_utf8(&stat[behind..]).ok()?;
+    fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn field_22() {
+        let check = |stat: &[u8], expected| assert_eq!(parse_start_time(stat), expected);
+        check(
+            b"1 (sh) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 777 23\n",
+            Some(777),
+        );
+        check(
+            b"1 (a) b\xff (c) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 777 23",
+            Some(777),
+        );
+        check(b"1 (sh) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21", None);
+        check(b"1 sh S 4", None);
+        check(b"", None);
+    }
+
+    /// A process that waits until its standard input closes.
+    fn cat() -> std::process::Child {
+        Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    #[test]
+    fn alive_reused_rebooted_ended() {
+        let mut child = cat();
+        let mut record = Record::default();
+        assert!(record.init().unwrap().is_none(), "no pid yet");
+        record.set_init(Pid(child.id() as i32)).unwrap();
+        assert!(record.init().unwrap().is_some());
+
+        let reused = Record {
+            start_time: record.start_time - 1,
+            ..record.clone()
+        };
+        assert!(
+            reused.init().unwrap().is_none(),
+            "the pid belongs to another process"
+        );
+        let rebooted = Record {
+            boot_id: "00000000-0000-0000-0000-000000000000".into(),
+            ..record.clone()
+        };
+        assert!(
+            rebooted.init().unwrap().is_none(),
+            "the pid is one of another boot"
+        );
+
+        let pidfd = record.init().unwrap().unwrap();
+        child.kill().unwrap();
+        assert!(ended(pidfd.as_fd(), Some(Duration::from_secs(10))).unwrap());
+        assert!(record.init().unwrap().is_none(), "a zombie");
+        child.wait().unwrap();
+        assert!(record.init().unwrap().is_none(), "reaped");
+        assert!(Record::default().set_init(Pid(child.id() as i32)).is_err());
+    }
+}

@@ -1,0 +1,387 @@
+//! What the host remembers of containers: one directory per container below the root, mode 0700.
+//!
+//! | ROOT/ID/…    | what it is |
+//! |--------------|---|
+//! | `state.json` | the [`Record`], written to another name and renamed |
+//! | `plan`       | the plan as text |
+//! | `start.sock` | where the waiting init listens for `start` |
+//! | `waiting`    | empty; locked by the init until it executes the user's program |
+//!
+//! Facts that can't change are written down; the [`Status`] is asked of the kernel each time, so that it
+//! is right also after a reboot, or when rrunc or the init was killed. Commands that change a container
+//! hold a lock (flock(2)) on its directory while they work; those that only look take none.
+
+mod alive;
+mod id;
+mod record;
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Doing, Error, Kind, Result};
+use crate::sys::process::{Lock, flock};
+use crate::sys::{Errno, Fail, unix};
+
+pub use id::ContainerId;
+pub use record::{Record, Report, Status, VERSION, now};
+
+const RECORD: &str = "state.json";
+const PLAN: &str = "plan";
+const START: &str = "start.sock";
+const WAITING: &str = "waiting";
+
+/// All containers below one root directory.
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// `root` need not exist: the first [`reserve`](Store::reserve) makes it, mode 0700.
+    pub fn open(root: &Path) -> Result<Store> {
+        let root = std::path::absolute(root).doing(|| format!("find the root directory {root:?}"))?;
+        if root.parent().is_none() {
+            return Err(Error::new(
+                Kind::Usage,
+                "the root directory of the state must not be /",
+            ));
+        }
+        Ok(Store { root })
+    }
+
+    /// Takes the id. What is reserved is undone unless it is committed.
+    pub fn reserve(&self, id: &ContainerId) -> Result<Reservation> {
+        let mut maker = DirBuilder::new();
+        maker
+            .mode(0o700)
+            .recursive(true)
+            .create(&self.root)
+            .doing(|| format!("make {:?}", self.root))?;
+        let path = self.root.join(id.as_str());
+        // Between mkdir and lock a `delete --force` may take it for a leftover and remove it: begin again.
+        for _ in 0..16 {
+            match maker.recursive(false).create(&path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(self.exists(id)),
+                made => made.doing(|| format!("make {path:?}"))?,
+            }
+            let mut container = match self.load(id) {
+                Err(error) if error.kind == Kind::NotFound => continue,
+                container => container?,
+            };
+            match container.lock() {
+                Err(error) if error.kind == Kind::NotFound => continue,
+                locked => locked?,
+            }
+            container.reserved = true;
+            return Ok(Reservation(container));
+        }
+        Err(Error::new(
+            Kind::Kernel,
+            format!("{path:?} is removed again each time it is made"),
+        ))
+    }
+
+    fn exists(&self, id: &ContainerId) -> Error {
+        let error = Error::new(
+            Kind::Exists,
+            format!("container with given ID already exists: {id}"),
+        );
+        let leftover = self
+            .load(id)
+            .and_then(|mut other| Ok(!other.has_init() && other.status()? == Status::Stopped));
+        match leftover {
+            Ok(true) => error.hint(format!(
+                "it is what a killed create left behind: rrunc delete --force {id} removes it"
+            )),
+            _ => error,
+        }
+    }
+
+    /// Kind `NotFound` if there is no such container. One whose state.json is lost or unreadable is found,
+    /// so that it can be deleted; only [`Container::record`] complains.
+    pub fn load(&self, id: &ContainerId) -> Result<Container> {
+        let path = self.root.join(id.as_str());
+        let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let dir = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(not_found(id)),
+            dir => dir.doing(|| format!("open {path:?}"))?,
+        };
+        let mut container = Container {
+            id: id.clone(),
+            path,
+            dir,
+            locked: false,
+            reserved: false,
+            record: Loaded::Missing,
+        };
+        container.reload()?;
+        Ok(container)
+    }
+
+    /// All containers, sorted by id; empty if the root isn't there.
+    pub fn list(&self) -> Result<Vec<Container>> {
+        let doing = || format!("list {:?}", self.root);
+        let entries = match fs::read_dir(&self.root) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
+            entries => entries.doing(doing)?,
+        };
+        let mut ids = vec![];
+        for entry in entries {
+            let entry = entry.doing(doing)?;
+            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let id = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| ContainerId::new(name).ok());
+            ids.extend(id.filter(|_| is_dir));
+        }
+        ids.sort();
+        let gone = |error: &Error| error.kind == Kind::NotFound; // deleted since the directory was read
+        let loaded = ids.iter().map(|id| self.load(id));
+        loaded
+            .filter(|container| !container.as_ref().is_err_and(gone))
+            .collect()
+    }
+}
+
+fn not_found(id: &ContainerId) -> Error {
+    Error::new(Kind::NotFound, format!("container does not exist: {id}"))
+}
+
+/// A container's directory, and what was in it.
+pub struct Container {
+    id: ContainerId,
+    path: PathBuf,
+    dir: File,
+    locked: bool,
+    reserved: bool,
+    record: Loaded,
+}
+
+enum Loaded {
+    Record(Box<Record>),
+    Missing,
+    /// With what is wrong.
+    Broken(String),
+}
+
+impl Container {
+    pub fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    /// ROOT/ID.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// What is known of the container. Kind `NotFound` if nothing is (yet), `Kernel` if it can't be read.
+    pub fn record(&self) -> Result<&Record> {
+        let error = match &self.record {
+            Loaded::Record(record) => return Ok(record),
+            Loaded::Missing => not_found(&self.id).context("no state.json is there"),
+            Loaded::Broken(text) => Error::new(Kind::Kernel, format!("{:?}: {text}", self.path.join(RECORD))),
+        };
+        Err(error.hint(format!(
+            "rrunc delete --force {} removes what is left of it",
+            self.id
+        )))
+    }
+
+    fn has_init(&self) -> bool {
+        self.record().is_ok_and(|record| record.pid.is_some())
+    }
+
+    fn reload(&mut self) -> Result<()> {
+        let path = self.path.join(RECORD);
+        self.record = match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Loaded::Missing,
+            bytes => match serde_json::from_slice::<Record>(&bytes.doing(|| format!("read {path:?}"))?) {
+                Err(error) => Loaded::Broken(error.to_string()),
+                Ok(record) if record.version > VERSION => Loaded::Broken(format!(
+                    "written by a newer rrunc in version {}, this one knows {VERSION}",
+                    record.version
+                )),
+                Ok(record) => Loaded::Record(Box::new(record)),
+            },
+        };
+        Ok(())
+    }
+
+    /// Waits until no other command works on the container, and keeps others out until the container is
+    /// dropped or [unlocked](Container::unlock). The record is read anew. Kind `NotFound` if it was deleted
+    /// meanwhile.
+    pub fn lock(&mut self) -> Result<()> {
+        if self.locked {
+            return Ok(());
+        }
+        flock(self.dir(), Lock::Exclusive).doing(|| format!("lock {:?}", self.path))?;
+        self.locked = true;
+        let ours = self.dir.metadata().doing(|| format!("stat {:?}", self.path))?;
+        match fs::symlink_metadata(&self.path) {
+            Ok(now) if (now.dev(), now.ino()) == (ours.dev(), ours.ino()) => self.reload(),
+            _ => Err(not_found(&self.id)),
+        }
+    }
+
+    /// Lets other commands in again, while we go on looking at the container.
+    pub fn unlock(&mut self) {
+        if self.locked {
+            // Explicitly: a child that inherited the fd and has not closed it yet would keep the lock.
+            let _ = flock(self.dir(), Lock::Release); // can't fail on an open fd
+            self.locked = false;
+        }
+    }
+
+    /// What the kernel says. An error only if the record is broken or the kernel can't be asked.
+    pub fn status(&mut self) -> Result<Status> {
+        if !self.has_init() && !self.locked {
+            if is_locked(self.dir()).doing(|| format!("ask for the lock of {:?}", self.path))? {
+                return Ok(Status::Creating);
+            }
+            self.reload()?; // a create may have ended after we read
+        }
+        let record = match self.record {
+            Loaded::Missing => return Ok(Status::Stopped),
+            _ => self.record()?,
+        };
+        if record.init()?.is_none() {
+            Ok(Status::Stopped)
+        } else if self.waits()? {
+            Ok(Status::Created)
+        } else {
+            Ok(Status::Running)
+        }
+    }
+
+    /// Whether the init still waits for `start`.
+    fn waits(&self) -> Result<bool> {
+        let path = self.path.join(WAITING);
+        match File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            file => is_locked(file.doing(|| format!("open {path:?}"))?.as_fd())
+                .doing(|| format!("ask for the lock of {path:?}")),
+        }
+    }
+
+    /// Connects to the init that waits for `start`: a socket of packets. Fails with ECONNREFUSED or ENOENT
+    /// if none waits.
+    pub fn connect_start(&self) -> Result<OwnedFd> {
+        unix::connect(unix::Kind::SeqPacket, self.dir(), START)
+            .doing(|| format!("knock on {START} of {}", self.id))
+    }
+
+    /// The plan as `create` wrote it, `None` if it can't be read.
+    pub fn plan(&self) -> Option<String> {
+        fs::read_to_string(self.path.join(PLAN)).ok()
+    }
+
+    /// Removes the directory with all that is in it; it may be gone already.
+    pub fn remove(self) -> Result<()> {
+        match fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed.doing(|| format!("remove {:?}", self.path)),
+        }
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> Result<()> {
+        let (new, path) = (self.path.join(format!(".{name}")), self.path.join(name));
+        let write = || {
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(true).mode(0o600);
+            options.open(&new)?.write_all(content)?;
+            fs::rename(&new, &path)
+        };
+        write().doing(|| format!("write {path:?}"))
+    }
+
+    fn write_record(&mut self, record: &Record) -> Result<()> {
+        let record = Record {
+            version: VERSION,
+            ..record.clone()
+        };
+        let json = serde_json::to_vec(&record)
+            .map_err(|error| Error::new(Kind::Kernel, format!("state of {}: {error}", self.id)))?;
+        self.write(RECORD, &json)?;
+        self.record = Loaded::Record(Box::new(record));
+        Ok(())
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        if self.reserved {
+            let _ = fs::remove_dir_all(&self.path); // what can't be removed is reported as a leftover later
+        }
+        self.unlock();
+    }
+}
+
+/// An id that is taken, with its directory locked. Dropped, it removes the directory; committed, it becomes
+/// the [`Container`].
+pub struct Reservation(Container);
+
+impl Reservation {
+    /// ROOT/ID.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.0.dir()
+    }
+
+    /// Writes what is known before there is a process, so that `delete --force` finds the cgroup if we are
+    /// killed from here on.
+    pub fn write_early(&mut self, record: &Record) -> Result<()> {
+        self.0.write_record(record)
+    }
+
+    pub fn write_plan(&self, plan: &str) -> Result<()> {
+        self.0.write(PLAN, plan.as_bytes())
+    }
+
+    /// The socket of packets that the init accepts `start` on.
+    pub fn listen_start(&self) -> Result<OwnedFd> {
+        unix::listen(unix::Kind::SeqPacket, self.dir(), START)
+            .doing(|| format!("make {:?}", self.path().join(START)))
+    }
+
+    /// An fd that holds the lock of `waiting`. The init inherits it (it is close-on-exec), everybody else
+    /// closes it: then the lock is held exactly until the user's program is executed.
+    pub fn waiting(&self) -> Result<OwnedFd> {
+        let path = self.path().join(WAITING);
+        let file = File::create_new(&path).doing(|| format!("make {path:?}"))?;
+        flock(file.as_fd(), Lock::Exclusive).doing(|| format!("lock {path:?}"))?;
+        Ok(file.into())
+    }
+
+    /// The container is there to stay. It stays locked until it is dropped or unlocked.
+    pub fn commit(mut self, record: &Record) -> Result<Container> {
+        self.0.write_record(record)?;
+        self.0.reserved = false;
+        Ok(self.0)
+    }
+}
+
+/// Whether somebody holds `file` exclusively. Asking takes the lock for a moment, but shared: it makes no
+/// second asker believe in a holder, and whoever wants it exclusively only waits for that moment.
+fn is_locked(file: BorrowedFd<'_>) -> std::result::Result<bool, Fail> {
+    match flock(file, Lock::TryShared) {
+        Ok(()) => flock(file, Lock::Release).map(|()| false),
+        Err(Fail {
+            errno: Errno::EWOULDBLOCK,
+            ..
+        }) => Ok(true),
+        Err(fail) => Err(fail),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! Processes by pidfd, and the small calls of the host side around them: signals, waiting, file locks.
+//! A pidfd never means another process than the one it was opened for, whatever becomes of the number.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use super::{Call, Errno, Fail, Pid, gate, gate_fd};
+
+/// A signal by its number, 0 to 64 (signal(7)); 0 only asks whether the process is there. nix's enum lacks
+/// the real-time signals, which init systems in containers use (SIGRTMIN+3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signal(pub i32);
+
+impl Signal {
+    pub const KILL: Signal = Signal(libc::SIGKILL);
+    pub const TERM: Signal = Signal(libc::SIGTERM);
+}
+
+impl fmt::Display for Signal {
+    /// `SIGTERM`, `SIGRTMIN+3`, or the number if it has no name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match nix::sys::signal::Signal::try_from(self.0) {
+            Ok(known) => f.write_str(known.as_str()),
+            Err(_) if self.0 == libc::SIGRTMIN() => f.write_str("SIGRTMIN"),
+            Err(_) if self.0 > libc::SIGRTMIN() => write!(f, "SIGRTMIN+{}", self.0 - libc::SIGRTMIN()),
+            Err(_) => self.0.fmt(f),
+        }
+    }
+}
+
+/// pidfd_open(2), Linux 5.3; close-on-exec always. ESRCH: no such process.
+pub fn pidfd_open(pid: Pid) -> Result<OwnedFd, Fail> {
+    // SAFETY: takes two numbers, touches no memory.
+    let ret = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.0, 0) };
+    gate_fd(Call::PidfdOpen, ret)
+}
+
+/// pidfd_send_signal(2), Linux 5.1. ESRCH: the process has ended and was waited for.
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> Result<(), Fail> {
+    let (fd, none) = (pidfd.as_raw_fd(), std::ptr::null::<libc::siginfo_t>());
+    // SAFETY: a null siginfo asks the kernel to fill in what kill(2) would.
+    let ret = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal.0, none, 0) };
+    gate(Call::PidfdSendSignal, ret).map(drop)
+}
+
+/// kill(2), for a member of a cgroup, of which only the number is known.
+pub fn kill(pid: Pid, signal: Signal) -> Result<(), Fail> {
+    // SAFETY: takes two numbers, touches no memory.
+    gate(Call::Kill, unsafe { libc::kill(pid.0, signal.0) }).map(drop)
+}
+
+/// What to do about a lock (flock(2)). It belongs to the open file description, so a child that inherits
+/// the fd holds it too, and it ends with the last copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// Wait until nobody else holds it.
+    Exclusive,
+    /// Share it, or fail with EWOULDBLOCK if somebody holds it exclusively.
+    TryShared,
+    Release,
+}
+
+/// flock(2); a wait that a signal handler interrupts goes on.
+pub fn flock(fd: BorrowedFd<'_>, lock: Lock) -> Result<(), Fail> {
+    let operation = match lock {
+        Lock::Exclusive => libc::LOCK_EX,
+        Lock::TryShared => libc::LOCK_SH | libc::LOCK_NB,
+        Lock::Release => libc::LOCK_UN,
+    };
+    loop {
+        // SAFETY: takes two numbers, touches no memory.
+        match gate(Call::Flock, unsafe { libc::flock(fd.as_raw_fd(), operation) }) {
+            Err(Fail {
+                errno: Errno::EINTR, ..
+            }) => continue,
+            done => return done.map(drop),
+        }
+    }
+}
+
+/// Waits until the process behind `pidfd` has ended (a zombie has ended), at most `limit`, for ever if
+/// `None`. Says whether it has. Works for any process, not only for children (pidfd_open(2), "poll").
+pub fn ended(pidfd: BorrowedFd<'_>, limit: Option<Duration>) -> Result<bool, Fail> {
+    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+    loop {
+        let mut fds = [Watch::input(Some(pidfd))];
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if poll(&mut fds, left)? > 0 {
+            return Ok(true);
+        }
+        if left.is_some_and(|left| left.is_zero()) {
+            return Ok(false);
+        }
+    }
+}
+
+/// One entry for [`poll`]: an fd, and what to wait for on it.
+#[repr(transparent)]
+pub struct Watch<'a>(libc::pollfd, PhantomData<BorrowedFd<'a>>);
+
+impl<'a> Watch<'a> {
+    /// Waits for what is asked for; with no fd, or nothing asked for, it is never ready, not even when the
+    /// other side hangs up.
+    pub fn new(fd: Option<BorrowedFd<'a>>, input: bool, output: bool) -> Watch<'a> {
+        let events = if input { libc::POLLIN } else { 0 } | if output { libc::POLLOUT } else { 0 };
+        let fd = fd.filter(|_| events != 0).map_or(-1, |fd| fd.as_raw_fd());
+        Watch(
+            libc::pollfd {
+                fd,
+                events,
+                revents: 0,
+            },
+            PhantomData,
+        )
+    }
+    pub fn input(fd: Option<BorrowedFd<'a>>) -> Watch<'a> {
+        Watch::new(fd, true, false)
+    }
+    /// Something can be done with it, or it is broken (which the next call on it tells).
+    pub fn ready(&self) -> bool {
+        self.0.revents != 0
+    }
+}
+
+/// ppoll(2): waits until one of `fds` is ready or `limit` (for ever if `None`) has passed; an interrupt by
+/// a signal handler counts as "none is ready". Returns how many are.
+pub fn poll(fds: &mut [Watch<'_>], limit: Option<Duration>) -> Result<usize, Fail> {
+    let limit = limit.map(|limit| libc::timespec {
+        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(limit.subsec_nanos()),
+    });
+    let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: a Watch is a pollfd; the array is ours with its true length, the time lives as long.
+    let ret = unsafe {
+        libc::ppoll(
+            fds.as_mut_ptr().cast(),
+            fds.len() as libc::nfds_t,
+            limit,
+            std::ptr::null(),
+        )
+    };
+    match gate(Call::Poll, ret) {
+        Err(Fail {
+            errno: Errno::EINTR, ..
+        }) => {
+            fds.iter_mut().for_each(|fd| fd.0.revents = 0);
+            Ok(0)
+        }
+        ready => ready.map(|ready| ready as usize),
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Status(i32),
+    Signal(Signal),
+}
+
+impl Exit {
+    /// The status that a shell reports: the process's own, or 128 + the signal's number.
+    pub fn code(self) -> i32 {
+        match self {
+            Exit::Status(status) => status,
+            Exit::Signal(signal) => 128 + signal.0,
+        }
+    }
+}
+
+/// Which child [`wait`] is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Child<'a> {
+    /// Whichever has ended.
+    Any,
+    Pidfd(BorrowedFd<'a>),
+}
+
+/// waitid(2) with WEXITED|WNOHANG: reaps the child if it has ended, `None` if not yet. P_PIDFD needs Linux
+/// 5.4. ECHILD: not (or no longer) a child of ours.
+pub fn wait(child: Child<'_>) -> Result<Option<(Pid, Exit)>, Fail> {
+    let (which, id) = match child {
+        Child::Any => (libc::P_ALL, 0),
+        Child::Pidfd(fd) => (libc::P_PIDFD, fd.as_raw_fd() as libc::id_t),
+    };
+    // SAFETY: siginfo_t is plain data, for which zero is valid; the kernel fills it (si_pid stays 0 if none ended).
+    let (ret, info) = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        (
+            libc::waitid(which, id, &mut info, libc::WEXITED | libc::WNOHANG),
+            info,
+        )
+    };
+    gate(Call::Waitid, ret)?;
+    // SAFETY: after waitid the fields of SIGCHLD are those in use.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    let exit = match info.si_code {
+        libc::CLD_EXITED => Exit::Status(status),
+        _ => Exit::Signal(Signal(status)),
+    };
+    Ok((pid != 0).then_some((Pid(pid), exit)))
+}
