@@ -6,6 +6,9 @@
 //!
 //! This list is the audit list: unsafe code lives in `sys` alone.
 
+pub mod cli;
 pub mod error;
+pub mod log;
+pub mod signal;
 #[allow(unsafe_code)] // the system calls; each block says why it is sound
 pub mod sys;
