@@ -100,6 +100,12 @@ impl Error {
         self
     }
 
+    /// The failing step of the plan, counted from 1.
+    pub fn at_step(mut self, number: usize) -> Error {
+        self.step = u16::try_from(number).ok();
+        self
+    }
+
     pub fn context(mut self, context: impl Into<String>) -> Error {
         self.context.push(context.into());
         self

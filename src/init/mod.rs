@@ -62,8 +62,11 @@ pub fn run(prepared: &Prepared, parent: &ChildEnd, progress: &Progress) -> ! {
     clone::exit(1)
 }
 
-/// Dies with the runtime until the container is created; can't be traced or looked into.
+/// Dies with the runtime until the container is created; can't be traced or looked into; takes every signal
+/// as a new program expects it, whatever the runtime has blocked or ignores.
 fn be_born() -> Done {
+    crate::sys::signals::reset_all()?;
+    ids::umask(0o022);
     ids::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0)?;
     ids::prctl(libc::PR_SET_DUMPABLE, 0, 0).map(drop)
 }

@@ -32,6 +32,8 @@ pub struct Options {
     pub id: String,
     /// Absolute.
     pub bundle: PathBuf,
+    /// The root file system: absolute, symlinks resolved.
+    pub root: PathBuf,
     pub no_pivot: bool,
     pub no_new_keyring: bool,
     /// How many fds from 3 on the program inherits.
@@ -110,7 +112,7 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Fil
     let mounts = rootfs::mounts(oci, &namespaces, options, &mut draft);
 
     namespaces::enter(&namespaces, options, &mut draft);
-    rootfs::take_root(oci, &namespaces, options, &mounts, &mut draft);
+    rootfs::take_root(&namespaces, options, &mounts, &mut draft);
     namespaces::become_root(&namespaces, &mut draft);
     namespaces::name(oci, &mut draft);
     process::sysctls(oci, &mut draft);

@@ -268,11 +268,8 @@ fn tree_propagation(oci: &Spec) -> u64 {
 }
 
 /// config.md, Root: a copy of the mount at the root's directory, in place of itself.
-pub fn take_root(oci: &Spec, namespaces: &Namespaces, options: &Options, mounts: &Mounts, draft: &mut Draft) {
-    let Some(root) = oci.root() else {
-        return draft.fault("root", "is missing: which directory is the container's root?");
-    };
-    let path = from_bundle(options, root.path());
+pub fn take_root(namespaces: &Namespaces, options: &Options, mounts: &Mounts, draft: &mut Draft) {
+    let path = options.root.clone();
     let field = "root.path".to_string();
     if !namespaces.has(MOUNT) {
         let slot = draft.want(Want::Directory { path, field });

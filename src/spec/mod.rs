@@ -1,6 +1,7 @@
 //! config.json as types: bytes in, types out.
 pub mod mount_options;
 use crate::error::*;
+#[derive(Debug)]
 pub struct Spec {
     pub oci: oci_spec::runtime::Spec,
     pub warnings: Vec<String>,

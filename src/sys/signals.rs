@@ -69,3 +69,14 @@ pub fn become_subreaper() -> Result<(), Fail> {
 pub fn would_block(fail: Fail) -> bool {
     matches!(fail.errno, Errno::EAGAIN | Errno::EINTR)
 }
+
+/// Every signal as at the start of a first program: not ignored, not blocked (execve(2) passes both on). For
+/// the child of `spawn`: nothing is allocated.
+pub fn reset_all() -> Result<(), Fail> {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: SIG_DFL is no handler that could run; SIGKILL, SIGSTOP and the C library's own two are refused,
+        // and are never ignored.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    SigSet::empty().thread_set_mask().call(Call::Sigprocmask)
+}

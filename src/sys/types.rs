@@ -158,20 +158,22 @@ impl Fail {
 
 impl fmt::Display for Fail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.call.name(), text(self.errno))
+        write!(f, "{}: {}", self.call.name(), Text(self.errno))
     }
 }
 
-/// What the C library says of an errno, in the words that users and engines know (strerror(3)).
-pub fn text(errno: Errno) -> &'static str {
-    match errno {
-        Errno::EPERM => "operation not permitted",
-        Errno::ENOENT => "no such file or directory",
-        Errno::EACCES => "permission denied",
-        Errno::ENOTDIR => "not a directory",
-        Errno::EISDIR => "is a directory",
-        Errno::ESRCH => "no such process",
-        other => other.desc(),
+/// What the C library says of an errno (strerror(3)), without its capital letter: in the words that users and
+/// engines know, some of which match them.
+pub struct Text(pub Errno);
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.desc();
+        let mut letters = text.chars();
+        match letters.next() {
+            Some(first) => write!(f, "{}{}", first.to_lowercase(), letters.as_str()),
+            None => Ok(()),
+        }
     }
 }
 
