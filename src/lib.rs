@@ -7,11 +7,13 @@
 //! This list is the audit list: unsafe code lives in `sys` alone.
 
 pub mod channel;
+pub mod cli;
 pub mod console;
 pub mod error;
 pub mod foreground;
 pub mod hooks;
 mod init;
+pub mod log;
 pub mod pidfile;
 pub mod plan;
 pub mod prepare;

@@ -14,6 +14,7 @@ pub mod poll;
 pub mod process;
 pub mod security;
 pub mod shared;
+pub mod signal;
 pub mod signals;
 pub mod terminal;
 pub mod tty;
@@ -22,6 +23,7 @@ pub mod unix;
 
 use std::os::fd::{FromRawFd, OwnedFd};
 
+pub use signal::Signal;
 pub use types::*;
 
 /// Anything that the kernel answers with a negative number when it refuses.

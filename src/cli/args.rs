@@ -1,0 +1,125 @@
+//! A [`Request`] as the argv that asks for it, without the program's name: how the shim calls rrunc. What
+//! is at its default is left out, but for --root, whose default depends on the caller.
+
+use std::ffi::{OsStr, OsString};
+
+use super::{Command, Create, ListFormat, Request, Rootless};
+use crate::log::{Format, Level};
+
+impl Request {
+    pub fn to_args(&self) -> Vec<OsString> {
+        let mut args = Args(vec![]);
+        let global = &self.global;
+        args.option("--root", Some(&global.root));
+        args.option("--log", global.log.as_ref());
+        args.option(
+            "--log-format",
+            (global.log_format != Format::default()).then(|| global.log_format.name()),
+        );
+        if !global.debug {
+            args.option(
+                "--log-level",
+                (global.log_level != Level::default()).then(|| global.log_level.name()),
+            );
+        }
+        args.switch("--debug", global.debug);
+        args.switch("--systemd-cgroup", global.systemd_cgroup);
+        args.option(
+            "--rootless",
+            match global.rootless {
+                Rootless::Auto => None,
+                Rootless::Yes => Some("true"),
+                Rootless::No => Some("false"),
+            },
+        );
+        args.command(&self.command);
+        args.0
+    }
+}
+
+struct Args(Vec<OsString>);
+
+impl Args {
+    fn word(&mut self, word: impl AsRef<OsStr>) {
+        self.0.push(word.as_ref().to_owned());
+    }
+
+    fn switch(&mut self, name: &str, on: bool) {
+        if on {
+            self.word(name);
+        }
+    }
+
+    fn option(&mut self, name: &str, value: Option<impl AsRef<OsStr>>) {
+        if let Some(value) = value {
+            self.word(name);
+            self.word(value);
+        }
+    }
+
+    /// An argument that isn't a flag, even if it looks like one.
+    fn operand(&mut self, operand: &str) {
+        self.switch("--", operand.starts_with('-'));
+        self.word(operand);
+    }
+
+    fn command(&mut self, command: &Command) {
+        match command {
+            Command::Create(create) => {
+                self.word("create");
+                self.bundle_options(create);
+                self.operand(&create.id);
+            }
+            Command::Start { id } => {
+                self.word("start");
+                self.operand(id);
+            }
+            Command::State { id } => {
+                self.word("state");
+                self.operand(id);
+            }
+            Command::Kill { id, signal, all } => {
+                self.word("kill");
+                self.switch("--all", *all);
+                self.operand(id);
+                self.word(signal.0.to_string());
+            }
+            Command::Delete { id, force } => {
+                self.word("delete");
+                self.switch("--force", *force);
+                self.operand(id);
+            }
+            Command::Run(run) => {
+                self.word("run");
+                self.bundle_options(&run.create);
+                self.switch("--detach", run.detach);
+                self.switch("--keep", run.keep);
+                self.switch("--no-subreaper", run.no_subreaper);
+                self.operand(&run.create.id);
+            }
+            Command::List { format, quiet } => {
+                self.word("list");
+                self.option("--format", (*format == ListFormat::Json).then_some("json"));
+                self.switch("--quiet", *quiet);
+            }
+            Command::Spec { bundle, rootless } => {
+                self.word("spec");
+                self.option("--bundle", bundle.as_ref());
+                self.switch("--rootless", *rootless);
+            }
+        }
+    }
+
+    fn bundle_options(&mut self, create: &Create) {
+        self.option("--bundle", create.bundle.as_ref());
+        self.option("--console-socket", create.console_socket.as_ref());
+        self.option("--pid-file", create.pid_file.as_ref());
+        self.option("--pidfd-socket", create.pidfd_socket.as_ref());
+        self.option(
+            "--preserve-fds",
+            (create.preserve_fds > 0).then(|| create.preserve_fds.to_string()),
+        );
+        self.switch("--no-pivot", create.no_pivot);
+        self.switch("--no-new-keyring", create.no_new_keyring);
+    }
+}

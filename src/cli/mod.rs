@@ -1,0 +1,205 @@
+//! The command line: argv to [`Request`] and back ([`Request::to_args`]). Pure: no file and no system call.
+//!
+//! Flags are taken as engines write them for runc, which is Go's way: `-bundle X`, `--bundle X` and
+//! `--bundle=X` are the same, a switch may be told `=false`, and the last one wins. [`go`] turns that into
+//! the one form that clap reads; [`define`] says once what there is, for parsing, help, man pages
+//! ([`pages`]) and completions alike. Only the command that is called is built, since every call pays for it.
+
+mod args;
+mod define;
+mod go;
+pub mod pages;
+
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+use std::str::FromStr;
+
+use crate::error::{Error, Kind, Result};
+use crate::log::{Format, Level};
+use crate::sys::Signal;
+
+/// All that one call of rrunc asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub global: Global,
+    pub command: Command,
+}
+
+/// The options before the command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Global {
+    /// Where containers are remembered.
+    pub root: PathBuf,
+    pub log: Option<PathBuf>,
+    pub log_format: Format,
+    /// With --debug, [`Level::Debug`].
+    pub log_level: Level,
+    pub debug: bool,
+    pub systemd_cgroup: bool,
+    pub rootless: Rootless,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    Create(Create),
+    Start { id: String },
+    State { id: String },
+    Kill { id: String, signal: Signal, all: bool },
+    Delete { id: String, force: bool },
+    Run(Run),
+    List { format: ListFormat, quiet: bool },
+    Spec { bundle: Option<PathBuf>, rootless: bool },
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Create {
+    /// As typed: `state` checks it, and for `run` it may be a bundle's directory.
+    pub id: String,
+    pub bundle: Option<PathBuf>,
+    pub console_socket: Option<PathBuf>,
+    pub pid_file: Option<PathBuf>,
+    pub pidfd_socket: Option<PathBuf>,
+    /// How many fds from 3 on the container's program gets, besides those of LISTEN_FDS.
+    pub preserve_fds: u32,
+    pub no_pivot: bool,
+    pub no_new_keyring: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    pub create: Create,
+    pub detach: bool,
+    pub keep: bool,
+    pub no_subreaper: bool,
+}
+
+/// Whether permission errors on cgroups are to be overlooked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rootless {
+    #[default]
+    Auto,
+    Yes,
+    No,
+}
+
+impl FromStr for Rootless {
+    type Err = &'static str;
+    fn from_str(text: &str) -> std::result::Result<Rootless, Self::Err> {
+        match (text, go::truth(text.as_bytes())) {
+            ("auto", _) => Ok(Rootless::Auto),
+            (_, Some(true)) => Ok(Rootless::Yes),
+            (_, Some(false)) => Ok(Rootless::No),
+            _ => Err("true, false or auto"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ListFormat {
+    #[default]
+    Table,
+    Json,
+}
+
+impl FromStr for ListFormat {
+    type Err = &'static str;
+    fn from_str(text: &str) -> std::result::Result<ListFormat, Self::Err> {
+        match text {
+            "table" => Ok(ListFormat::Table),
+            "json" => Ok(ListFormat::Json),
+            _ => Err("table or json"),
+        }
+    }
+}
+
+/// What the caller's surroundings say, so that this module needn't look.
+pub struct Caller {
+    /// Effective user id 0.
+    pub is_root: bool,
+    /// XDG_RUNTIME_DIR.
+    pub runtime_dir: Option<PathBuf>,
+}
+
+impl Caller {
+    /// Where containers are remembered unless --root says so.
+    fn default_root(&self) -> PathBuf {
+        match &self.runtime_dir {
+            Some(dir) if !self.is_root => dir.join("rrunc"),
+            _ => PathBuf::from("/run/rrunc"),
+        }
+    }
+}
+
+/// What a command line comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Asked {
+    Command(Command),
+    /// A text to be shown: help, a man page, a completion script.
+    Text(String),
+    Version,
+}
+
+/// A command line of which the options before the command are read: enough to open the log, so that what
+/// is wrong with the rest can be told there too.
+pub struct Line {
+    pub global: Global,
+    rest: Vec<OsString>, // the command and its arguments
+}
+
+impl Line {
+    /// `args` without the program's name.
+    pub fn parse(args: impl IntoIterator<Item = OsString>, caller: &Caller) -> Result<Line> {
+        let definition = define::global();
+        let (flags, mut rest) = go::split(&definition, args)?;
+        let mut matches = definition
+            .try_get_matches_from(flags)
+            .map_err(|error| define::fault("rrunc", &error))?;
+        for flag in ["version", "help"] {
+            if matches.remove_one(flag) == Some(true) {
+                rest = vec![flag.into()];
+            }
+        }
+        let global = define::read_global(&mut matches, || caller.default_root());
+        if is_host_root(&global.root) {
+            return Err(Error::new(
+                Kind::Usage,
+                "--root / would make the whole host rrunc's own directory",
+            )
+            .hint("name a directory for rrunc alone, such as /run/rrunc"));
+        }
+        Ok(Line { global, rest })
+    }
+
+    /// The command after the options.
+    pub fn command(self) -> Result<Asked> {
+        let mut rest = self.rest.into_iter();
+        let name = rest.next().unwrap_or_else(|| "help".into()); // as runc does
+        define::command(&name.to_string_lossy(), rest)
+    }
+}
+
+/// The whole line at once.
+pub fn parse(args: impl IntoIterator<Item = OsString>, caller: &Caller) -> Result<Request> {
+    let line = Line::parse(args, caller)?;
+    let global = line.global.clone();
+    match line.command()? {
+        Asked::Command(command) => Ok(Request { global, command }),
+        _ => Err(Error::new(Kind::Usage, "this asks for a text, not for a command")),
+    }
+}
+
+/// Whether the path is `/` by its letters: `//`, `/.`, `/run/..`.
+fn is_host_root(path: &Path) -> bool {
+    let mut depth = 0usize;
+    for component in path.components() {
+        match component {
+            Component::Normal(_) => depth += 1,
+            Component::ParentDir => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    path.is_absolute() && depth == 0
+}
+
+#[cfg(test)]
+mod tests;

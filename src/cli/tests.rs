@@ -1,0 +1,323 @@
+//! Command lines as engines and people write them.
+
+use super::*;
+
+fn words(line: &str) -> Vec<OsString> {
+    line.split_whitespace().map(OsString::from).collect()
+}
+
+const ROOT: Caller = Caller {
+    is_root: true,
+    runtime_dir: None,
+};
+
+fn request(line: &str) -> Request {
+    parse(words(line), &ROOT).unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+fn global() -> Global {
+    Global {
+        root: "/run/rrunc".into(),
+        log: None,
+        log_format: Format::Text,
+        log_level: Level::Warning,
+        debug: false,
+        systemd_cgroup: false,
+        rootless: Rootless::Auto,
+    }
+}
+
+/// The line gives this command with default globals, and its own argv gives it again.
+#[track_caller]
+fn check(line: &str, command: Command) {
+    let request = request(line);
+    assert_eq!(
+        request,
+        Request {
+            global: global(),
+            command
+        },
+        "{line}"
+    );
+    assert_eq!(parse(request.to_args(), &ROOT).unwrap(), request, "{line}");
+}
+
+#[track_caller]
+fn refused(line: &str, text: &str) {
+    match parse(words(line), &ROOT) {
+        Ok(request) => panic!("{line} gave {request:?}"),
+        Err(error) => assert!(error.to_string().contains(text), "{line}: {error}"),
+    }
+}
+
+fn create(id: &str) -> Create {
+    Create {
+        id: id.into(),
+        ..Create::default()
+    }
+}
+
+#[test]
+fn commands() {
+    check("create a", Command::Create(create("a")));
+    check("start a", Command::Start { id: "a".into() });
+    check("state a", Command::State { id: "a".into() });
+    check(
+        "kill a",
+        Command::Kill {
+            id: "a".into(),
+            signal: Signal::TERM,
+            all: false,
+        },
+    );
+    check(
+        "kill --all a 9",
+        Command::Kill {
+            id: "a".into(),
+            signal: Signal::KILL,
+            all: true,
+        },
+    );
+    check(
+        "kill -a a SIGKILL",
+        Command::Kill {
+            id: "a".into(),
+            signal: Signal::KILL,
+            all: true,
+        },
+    );
+    check(
+        "delete a",
+        Command::Delete {
+            id: "a".into(),
+            force: false,
+        },
+    );
+    check(
+        "delete --force a",
+        Command::Delete {
+            id: "a".into(),
+            force: true,
+        },
+    );
+    check(
+        "delete a -f",
+        Command::Delete {
+            id: "a".into(),
+            force: true,
+        },
+    );
+    check(
+        "list",
+        Command::List {
+            format: ListFormat::Table,
+            quiet: false,
+        },
+    );
+    check(
+        "list -q -f json",
+        Command::List {
+            format: ListFormat::Json,
+            quiet: true,
+        },
+    );
+    check(
+        "spec",
+        Command::Spec {
+            bundle: None,
+            rootless: false,
+        },
+    );
+    check(
+        "spec -b /b --rootless",
+        Command::Spec {
+            bundle: Some("/b".into()),
+            rootless: true,
+        },
+    );
+    check(
+        "run a",
+        Command::Run(Run {
+            create: create("a"),
+            ..Run::default()
+        }),
+    );
+    check(
+        "run -d --keep -no-subreaper -b /b a",
+        Command::Run(Run {
+            create: Create {
+                bundle: Some("/b".into()),
+                ..create("a")
+            },
+            detach: true,
+            keep: true,
+            no_subreaper: true,
+        }),
+    );
+}
+
+/// The create of conmon and of containerd's shim, all options.
+#[test]
+fn create_as_engines_call_it() {
+    check(
+        "create --bundle /b --pid-file /p --no-pivot --no-new-keyring --preserve-fds 2 --console-socket /s \
+         --pidfd-socket /t a",
+        Command::Create(Create {
+            id: "a".into(),
+            bundle: Some("/b".into()),
+            console_socket: Some("/s".into()),
+            pid_file: Some("/p".into()),
+            pidfd_socket: Some("/t".into()),
+            preserve_fds: 2,
+            no_pivot: true,
+            no_new_keyring: true,
+        }),
+    );
+}
+
+#[test]
+fn flags_as_go_takes_them() {
+    let bundle = |dir: &str| {
+        Command::Create(Create {
+            bundle: Some(dir.into()),
+            ..create("a")
+        })
+    };
+    check("create -bundle X a", bundle("X"));
+    check("create -bundle=X a", bundle("X"));
+    check("create --bundle=X a", bundle("X"));
+    check("create --b X a", bundle("X"));
+    check("create -b X -b Y a", bundle("Y"));
+    check("create --bundle -x a", bundle("-x"));
+    check("create --bundle=x=y a", bundle("x=y"));
+    check("create a --bundle X", bundle("X"));
+    check(
+        "delete --force=false a",
+        Command::Delete {
+            id: "a".into(),
+            force: false,
+        },
+    );
+    check(
+        "delete -f=T a",
+        Command::Delete {
+            id: "a".into(),
+            force: true,
+        },
+    );
+    check(
+        "delete -f -f=0 a",
+        Command::Delete {
+            id: "a".into(),
+            force: false,
+        },
+    );
+    check("state -- -a", Command::State { id: "-a".into() });
+}
+
+#[test]
+fn options_before_the_command() {
+    let all = request(
+        "--root /r --log /l --log-format json --log-level error --systemd-cgroup --rootless=false state a",
+    );
+    let expected = Global {
+        root: "/r".into(),
+        log: Some("/l".into()),
+        log_format: Format::Json,
+        log_level: Level::Error,
+        debug: false,
+        systemd_cgroup: true,
+        rootless: Rootless::No,
+    };
+    assert_eq!(all.global, expected);
+    assert_eq!(parse(all.to_args(), &ROOT).unwrap(), all);
+    let debug = request("--debug --rootless true state a");
+    assert_eq!(
+        (debug.global.log_level, debug.global.rootless),
+        (Level::Debug, Rootless::Yes)
+    );
+    assert_eq!(parse(debug.to_args(), &ROOT).unwrap(), debug);
+}
+
+#[test]
+fn default_root() {
+    let check = |is_root, dir: Option<&str>, root: &str| {
+        let caller = Caller {
+            is_root,
+            runtime_dir: dir.map(PathBuf::from),
+        };
+        assert_eq!(
+            parse(words("list"), &caller).unwrap().global.root,
+            PathBuf::from(root)
+        );
+    };
+    check(true, None, "/run/rrunc");
+    check(true, Some("/run/user/0"), "/run/rrunc");
+    check(false, Some("/run/user/7"), "/run/user/7/rrunc");
+    check(false, None, "/run/rrunc");
+}
+
+#[test]
+fn refusals_name_what_is_wrong() {
+    refused("--nope state a", "flag provided but not defined: --nope");
+    refused("create -nope a", "flag provided but not defined: -nope");
+    refused("delete -qf a", "flag provided but not defined: -qf");
+    refused("create --root /r a", "flag provided but not defined: --root");
+    refused("create --bundle", "flag needs an argument: --bundle");
+    refused("--log", "flag needs an argument: --log");
+    refused("create --bundle= a", "flag needs an argument: --bundle");
+    refused("create", "\"create\" requires an argument: <ID>");
+    refused("state a b", "\"state\" does not take the argument \"b\"");
+    refused(
+        "--log-format xml state a",
+        "invalid log-format: xml (one of text json)",
+    );
+    refused("--log-level loud state a", "invalid log-level: loud");
+    refused(
+        "--rootless maybe state a",
+        "invalid rootless: maybe (true, false or auto)",
+    );
+    refused("list -f xml", "invalid format: xml");
+    refused("kill a FOO", "invalid signal: FOO (a signal is a name");
+    refused("create --preserve-fds x a", "invalid preserve-fds: x");
+    refused("create --preserve-fds -1 a", "invalid preserve-fds: -1");
+    refused("delete --force=maybe a", "invalid boolean value in --force=maybe");
+    refused("nope a", "No help topic for 'nope'");
+    for root in ["/", "//", "/.", "/run/..", "/../"] {
+        refused(&format!("--root {root} list"), "--root /");
+    }
+}
+
+#[test]
+fn texts() {
+    let text = |line: &str| match Line::parse(words(line), &ROOT).unwrap().command() {
+        Ok(Asked::Text(text)) => text,
+        other => panic!("{line}: {other:?}"),
+    };
+    for line in ["", "--help", "-h", "help", "--root /r --help state"] {
+        assert!(text(line).contains("create  "), "{line}: {}", text(line));
+    }
+    for line in ["create --help", "create -h", "help create"] {
+        assert!(
+            text(line).contains("Usage: rrunc create [OPTIONS] <ID>"),
+            "{line}: {}",
+            text(line)
+        );
+    }
+    assert!(text("man run").contains("rrunc\\-run"), "{}", text("man run"));
+    for shell in pages::SHELLS {
+        assert!(text(&format!("completion {shell}")).contains("pid-file"));
+    }
+    for line in ["--version", "-v", "version"] {
+        assert_eq!(
+            Line::parse(words(line), &ROOT).unwrap().command().unwrap(),
+            Asked::Version
+        );
+    }
+}
+
+/// clap's own consistency check of the definitions.
+#[test]
+fn definitions_are_sound() {
+    define::whole().debug_assert();
+}
