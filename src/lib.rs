@@ -23,3 +23,5 @@ pub mod spec;
 pub mod state;
 #[allow(unsafe_code)] // the system calls; each block says why it is sound
 pub mod sys;
+pub mod time;
+pub mod version;
