@@ -8,7 +8,8 @@ use crate::sys::{Call, Fail};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What a caller can branch on. One table maps it to an exit code ([`Error::exit_code`]).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The command line is wrong.
     Usage,
@@ -87,6 +88,11 @@ impl Error {
             faults,
             ..Error::new(Kind::InvalidSpec, file)
         }
+    }
+
+    pub fn with_faults(mut self, faults: Vec<Fault>) -> Error {
+        self.faults = faults;
+        self
     }
 
     pub fn with_fail(mut self, fail: Fail) -> Error {

@@ -6,21 +6,25 @@
 //!
 //! This list is the audit list: unsafe code lives in `sys` alone.
 
+pub mod cgroup;
 pub mod channel;
 pub mod cli;
 pub mod console;
 pub mod error;
 pub mod foreground;
 pub mod hooks;
+pub mod host;
 mod init;
 pub mod log;
+pub mod ops;
 pub mod pidfile;
 pub mod plan;
 pub mod prepare;
 mod relay;
-pub mod signal;
 pub mod spawn;
 pub mod spec;
 pub mod state;
 #[allow(unsafe_code)] // the system calls; each block says why it is sound
 pub mod sys;
+pub mod time;
+pub mod version;

@@ -1,1 +1,40 @@
-fn main() {}
+//! Parse, dispatch, print one error, exit. No logic lives here.
+
+use std::env;
+use std::io::{self, Write};
+
+use rrunc::cli::{Asked, Caller, Line, Request};
+use rrunc::error::{Doing, Result};
+use rrunc::{log, ops, sys, version};
+
+fn main() {
+    let status = run().unwrap_or_else(|error| {
+        log::error(&error);
+        let _ = writeln!(io::stderr(), "rrunc: {}", log::escape(&error.to_string())); // nobody else to tell
+        error.exit_code()
+    });
+    std::process::exit(status);
+}
+
+/// What to exit with.
+fn run() -> Result<i32> {
+    let caller = Caller {
+        is_root: sys::ids::euid().0 == 0,
+        runtime_dir: env::var_os("XDG_RUNTIME_DIR").map(Into::into),
+    };
+    let line = Line::parse(env::args_os().skip(1), &caller)?;
+    let global = line.global.clone();
+    log::open(global.log.as_deref(), global.log_format, global.log_level)?;
+    match line.command()? {
+        Asked::Command(command) => ops::run(&Request { global, command }),
+        Asked::Text(text) => print(&text),
+        Asked::Version => print(&version::text()),
+    }
+}
+
+fn print(text: &str) -> Result<i32> {
+    io::stdout()
+        .write_all(text.as_bytes())
+        .doing(|| "write to stdout".to_string())?;
+    Ok(0)
+}

@@ -12,7 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, ValueHint, value_parser};
 use super::{Asked, Command, Create, Global, ListFormat, Rootless, Run, go, pages};
 use crate::error::{Error, Kind, Result};
 use crate::log::{Format, Level};
-use crate::signal::Signal;
+use crate::sys::Signal;
 
 type Definition = clap::Command;
 
@@ -376,7 +376,7 @@ fn help(command: Option<&str>) -> Result<Asked> {
 pub fn fault(command: &str, error: &clap::Error) -> Error {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
-        Some(ContextValue::Strings(texts)) => texts.join(" "),
+        Some(ContextValue::Strings(texts)) => texts.join(", "),
         _ => String::new(),
     };
     // clap shows `--preserve-fds <N>`, `[SIGNAL]`; the name alone is what was typed.
@@ -395,16 +395,18 @@ pub fn fault(command: &str, error: &clap::Error) -> Error {
         ErrorKind::InvalidValue if value.is_empty() => format!("flag needs an argument: --{name}"),
         ErrorKind::InvalidValue => {
             format!(
-                "invalid {}: {value} (one of {})",
+                "invalid {}: {value}: one of {}",
                 name.to_lowercase(),
                 context(ContextKind::ValidValue)
             )
         }
         ErrorKind::ValueValidation => {
-            let why = std::error::Error::source(error)
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            format!("invalid {}: {value} ({why})", name.to_lowercase())
+            let why = std::error::Error::source(error).map(ToString::to_string);
+            format!(
+                "invalid {}: {value}: {}",
+                name.to_lowercase(),
+                why.unwrap_or_default()
+            )
         }
         ErrorKind::InvalidUtf8 => "an argument is not UTF-8".to_string(),
         _ => error.to_string().lines().next().unwrap_or_default().to_string(),

@@ -16,7 +16,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, Kind, Result};
 use crate::log::{Format, Level};
-use crate::signal::Signal;
+use crate::sys::Signal;
 
 /// All that one call of rrunc asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]

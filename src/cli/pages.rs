@@ -3,7 +3,7 @@
 use clap_complete::Shell;
 
 use super::define;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Doing, Error, Kind, Result};
 
 pub const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
@@ -25,20 +25,42 @@ pub fn completion(shell: &str) -> Result<String> {
     text(script)
 }
 
-/// The man page of a command, `rrunc-COMMAND(8)`, or rrunc(8).
+/// The man page of a command, rrunc-COMMAND(8), or rrunc(8).
 pub fn man(command: Option<&str>) -> Result<String> {
-    let mut definition = define::page(command)?;
-    if let Some(name) = command {
-        definition = definition.display_name(format!("rrunc-{name}"));
-    }
-    let mut page = vec![];
-    let rendered = clap_mangen::Man::new(definition)
+    let name = command.map_or_else(|| "rrunc".to_string(), |command| format!("rrunc-{command}"));
+    let definition = define::page(command)?.display_name(&name);
+    let page = clap_mangen::Man::new(definition)
+        .title(name.to_uppercase())
         .section("8")
-        .manual("rrunc")
-        .render(&mut page);
-    rendered.map_err(|error| Error::new(Kind::Usage, format!("can't render the page: {error}")))?;
-    text(page)
+        .source(concat!("rrunc ", env!("CARGO_PKG_VERSION")))
+        .manual("System Administration");
+    let mut roff = vec![];
+    page.render(&mut roff).doing(|| format!("render {name}(8)"))?;
+    roff.extend_from_slice(if command.is_some() { COMMAND_END } else { MAIN_END }.as_bytes());
+    text(roff)
 }
+
+const COMMAND_END: &str = "\
+.SH EXIT STATUS
+0, or 1 if it failed: then one line on stderr says what, where and why.
+.B run
+without \\-\\-detach exits as the container's program does, with 128+n for signal n.
+.SH SEE ALSO
+rrunc(8)
+";
+
+const MAIN_END: &str = "\
+.SH FILES
+.TP
+.I /run/rrunc
+What is remembered of containers, a directory for each; for other users than root,
+.I $XDG_RUNTIME_DIR/rrunc
+.TP
+.I config.json
+In a bundle: what the container shall be, as the runtime specification says
+.SH SEE ALSO
+The runtime specification: https://github.com/opencontainers/runtime-spec
+";
 
 fn text(bytes: Vec<u8>) -> Result<String> {
     String::from_utf8(bytes)

@@ -270,15 +270,15 @@ fn refusals_name_what_is_wrong() {
     refused("state a b", "\"state\" does not take the argument \"b\"");
     refused(
         "--log-format xml state a",
-        "invalid log-format: xml (one of text json)",
+        "invalid log-format: xml: one of text, json",
     );
     refused("--log-level loud state a", "invalid log-level: loud");
     refused(
         "--rootless maybe state a",
-        "invalid rootless: maybe (true, false or auto)",
+        "invalid rootless: maybe: true, false or auto",
     );
     refused("list -f xml", "invalid format: xml");
-    refused("kill a FOO", "invalid signal: FOO (a signal is a name");
+    refused("kill a FOO", "invalid signal: FOO: a signal is a name");
     refused("create --preserve-fds x a", "invalid preserve-fds: x");
     refused("create --preserve-fds -1 a", "invalid preserve-fds: -1");
     refused("delete --force=maybe a", "invalid boolean value in --force=maybe");

@@ -25,8 +25,9 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::sys::process::{Lock, flock};
 use crate::sys::{Errno, Fail, unix};
 
+pub use crate::time::now;
 pub use id::ContainerId;
-pub use record::{Record, Report, Status, VERSION, now};
+pub use record::{Record, Report, Status, VERSION};
 
 const RECORD: &str = "state.json";
 const PLAN: &str = "plan";

@@ -6,6 +6,11 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::{Call, Fail, Gid, Pid, Uid, gate};
 
+/// geteuid(2).
+pub fn euid() -> Uid {
+    Uid(nix::unistd::geteuid().as_raw())
+}
+
 /// setgroups(2).
 pub fn setgroups(groups: &[Gid]) -> Result<(), Fail> {
     // SAFETY: Gid is a transparent u32; the slice is readable for the length that we give.

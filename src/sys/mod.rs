@@ -2,6 +2,7 @@
 //! close-on-exec and no-follow. Wrappers take borrowed fds and `&CStr`, so that none of them allocates: the
 //! child of `spawn` lives on these alone.
 
+pub mod bpf;
 #[cfg(debug_assertions)]
 pub mod child_alloc;
 pub mod clone;
@@ -14,6 +15,7 @@ pub mod poll;
 pub mod process;
 pub mod security;
 pub mod shared;
+pub mod signal;
 pub mod signals;
 pub mod terminal;
 pub mod tty;
@@ -22,6 +24,7 @@ pub mod unix;
 
 use std::os::fd::{FromRawFd, OwnedFd};
 
+pub use signal::Signal;
 pub use types::*;
 
 /// Anything that the kernel answers with a negative number when it refuses.
@@ -68,4 +71,10 @@ impl<T> Named<T> for nix::Result<T> {
     fn call(self, call: Call) -> Result<T, Fail> {
         self.map_err(|errno| Fail::new(call, errno))
     }
+}
+
+/// A path of the host as the kernel takes it; one with a NUL in it is EINVAL.
+pub fn c_path(path: &std::path::Path) -> Result<std::ffi::CString, Fail> {
+    use std::os::unix::ffi::OsStrExt;
+    std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(|_| Fail::new(Call::Open, Errno::EINVAL))
 }

@@ -1,34 +1,12 @@
 //! Processes by pidfd, and the small calls of the host side around them: signals, waiting, file locks.
 //! A pidfd never means another process than the one it was opened for, whatever becomes of the number.
 
-use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+pub use super::Signal;
 use super::{Call, Errno, Fail, Pid, gate, gate_fd};
-
-/// A signal by its number, 0 to 64 (signal(7)); 0 only asks whether the process is there. nix's enum lacks
-/// the real-time signals, which init systems in containers use (SIGRTMIN+3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Signal(pub i32);
-
-impl Signal {
-    pub const KILL: Signal = Signal(libc::SIGKILL);
-    pub const TERM: Signal = Signal(libc::SIGTERM);
-}
-
-impl fmt::Display for Signal {
-    /// `SIGTERM`, `SIGRTMIN+3`, or the number if it has no name.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match nix::sys::signal::Signal::try_from(self.0) {
-            Ok(known) => f.write_str(known.as_str()),
-            Err(_) if self.0 == libc::SIGRTMIN() => f.write_str("SIGRTMIN"),
-            Err(_) if self.0 > libc::SIGRTMIN() => write!(f, "SIGRTMIN+{}", self.0 - libc::SIGRTMIN()),
-            Err(_) => self.0.fmt(f),
-        }
-    }
-}
 
 /// pidfd_open(2), Linux 5.3; close-on-exec always. ESRCH: no such process.
 pub fn pidfd_open(pid: Pid) -> Result<OwnedFd, Fail> {

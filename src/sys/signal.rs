@@ -1,9 +1,11 @@
-//! Signals by number and by name, as `kill` takes them and as reports of a death show them.
+//! Signals by number and by name, as `kill` takes them and as reports of a death show them. No calls. nix's
+//! enum lacks the real-time signals, which init systems in containers use (SIGRTMIN+3).
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A signal number, 1 to 64 (signal(7)); 0 is taken too, since kill(2) knows it as "is it there?".
+/// A signal number, 1 to 64 (signal(7)); 0 is taken too, since to kill(2) it
+/// asks whether the process is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signal(pub i32);
 

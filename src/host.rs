@@ -1,0 +1,52 @@
+//! What this host and this process are like: probed once, and only what the configuration depends on.
+
+use std::path::Path;
+
+use oci_spec::runtime;
+
+use crate::error::{Doing, Error, Kind, Result};
+use crate::plan::Facts;
+use crate::sys::{fs, ids};
+
+/// The facts that a plan for `oci` depends on.
+pub fn facts(oci: &runtime::Spec) -> Result<Facts> {
+    let process = oci.process().as_ref();
+    let labelled =
+        |label: Option<&Option<String>>| label.is_some_and(|l| l.as_ref().is_some_and(|l| !l.is_empty()));
+    let apparmor = labelled(process.map(|p| p.apparmor_profile()));
+    let selinux = labelled(process.map(|p| p.selinux_label()))
+        || labelled(oci.linux().as_ref().map(|linux| linux.mount_label()));
+    Ok(Facts {
+        permitted: ids::capget()
+            .doing(|| "read our own capabilities".into())?
+            .permitted,
+        kcore: Path::new("/proc/kcore").exists(),
+        apparmor: apparmor && starts_with_yes("/sys/module/apparmor/parameters/enabled"),
+        selinux: selinux && Path::new("/sys/fs/selinux/enforce").exists(),
+    })
+}
+
+fn starts_with_yes(path: &str) -> bool {
+    std::fs::read(path).is_ok_and(|content| content.first() == Some(&b'Y'))
+}
+
+/// How many fds from 3 on the caller passes for socket activation (sd_listen_fds(3)); as runc, whatever
+/// LISTEN_PID says, since that names a process before us.
+pub fn listen_fds() -> u32 {
+    std::env::var("LISTEN_FDS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0)
+}
+
+/// `--preserve-fds` promises fds that the caller must have opened: otherwise their numbers would be taken by
+/// our own, and go to the container.
+pub fn check_preserved(count: u32) -> Result<()> {
+    for fd in 3..3 + count.min(1024) {
+        if fs::borrow(fd as i32).is_none() {
+            let text = format!("--preserve-fds {count}: fd {fd} is not open");
+            return Err(Error::new(Kind::Usage, text).hint("LISTEN_FDS counts too"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,358 @@
+//! `create`: load, reserve, cgroup, compile, prepare, spawn, converse, commit. Whatever fails on the way, the
+//! guards undo in reverse order what was done.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use oci_spec::runtime::{Hook, Hooks};
+
+use super::bundle::Bundle;
+use crate::cgroup::{Cgroup, Hierarchy};
+use crate::cli::{Create, Global};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::plan::{self, Options, Plan, Step};
+use crate::prepare::{self, Given, Prepared};
+use crate::spawn::{self, Ended, Halt, Init};
+use crate::state::{Container, ContainerId, Record, Status, Store};
+use crate::sys::ids;
+use crate::sys::{Errno, Pid};
+use crate::{console, hooks, host, log, pidfile};
+
+/// What `create` leaves to a caller that stays.
+pub struct Created {
+    pub container: Container,
+    pub pid: Pid,
+    pub pidfd: OwnedFd,
+}
+
+/// `rrunc create`.
+pub fn create(global: &Global, args: &Create) -> Result<()> {
+    let bundle = Bundle::open(args.bundle.as_deref())?;
+    terminal_fits(&bundle, args, true)?;
+    let socket = match &args.console_socket {
+        Some(path) => Some(console::connect("--console-socket", path)?),
+        None => None,
+    };
+    make(global, args, &bundle, socket).map(drop)
+}
+
+/// A terminal and a console socket go together: whoever does not stay needs somebody to hand the terminal to.
+pub fn terminal_fits(bundle: &Bundle, args: &Create, detach: bool) -> Result<()> {
+    let terminal = bundle
+        .spec
+        .oci
+        .process()
+        .as_ref()
+        .is_some_and(|process| process.terminal().unwrap_or(false));
+    match (terminal, detach, args.console_socket.is_some()) {
+        (true, true, false) => {
+            let text = "cannot allocate tty if rrunc will detach without setting console socket";
+            Err(Error::new(Kind::Usage, text).hint("give --console-socket, or set process.terminal to false"))
+        }
+        (_, false, true) | (false, _, true) => Err(Error::new(
+            Kind::Usage,
+            "cannot use console socket if rrunc will not detach or allocate tty",
+        )
+        .hint("--console-socket goes with process.terminal and without a foreground")),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the container; its process waits for the start. `console` takes the terminal's master.
+pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<OwnedFd>) -> Result<Created> {
+    let id = ContainerId::new(&args.id)?;
+    let oci = &bundle.spec.oci;
+    bundle
+        .spec
+        .warnings
+        .iter()
+        .for_each(|warning| log::warning(warning));
+    let root = bundle.root()?;
+    let listen_fds = host::listen_fds();
+    let preserve_fds = args.preserve_fds + listen_fds;
+    host::check_preserved(preserve_fds)?;
+    let pidfd_socket = match &args.pidfd_socket {
+        Some(path) => Some(console::connect("--pidfd-socket", path)?),
+        None => None,
+    };
+    let facts = host::facts(oci)?;
+    let filter = None;
+
+    let store = Store::open(&global.root)?;
+    let mut reservation = store.reserve(&id)?;
+    let hierarchy = Hierarchy::find()?;
+    let place = cgroup_place(oci, &args.id)?;
+    let mut record = record(bundle, &id, &root, &place);
+    reservation.write_early(&record)?;
+    let cgroup = Cgroup::create(&hierarchy, &place)?;
+    cgroup.apply(
+        &hierarchy,
+        oci.linux().as_ref().and_then(|linux| linux.resources().as_ref()),
+    )?;
+
+    let options = Options {
+        id: args.id.clone(),
+        bundle: bundle.path.clone(),
+        root: root.clone(),
+        no_pivot: args.no_pivot,
+        no_new_keyring: args.no_new_keyring,
+        preserve_fds,
+        listen_fds,
+        cgroup: Some(cgroup.host_path().to_path_buf()),
+    };
+    let plan = plan::compile(&bundle.spec, &options, &facts, filter)?;
+    plan.warnings.iter().for_each(|warning| log::warning(warning));
+    let text = plan.to_string();
+    text.lines().for_each(|line| log::debug(|| line.to_string()));
+    reservation.write_plan(&text)?;
+    let given = Given {
+        console_socket: console,
+        start_socket: Some(reservation.listen_start()?),
+        waiting: Some(reservation.waiting()?),
+    };
+    let prepared = prepare::prepare(&plan, given)?;
+    let init = spawn::spawn(&prepared, Some(cgroup.fd()))?;
+    record.set_init(init.pid)?;
+    converse(&init, &prepared, &record, bundle, &cgroup)?;
+    set_limits(&plan, init.pid)?;
+
+    if let Some(socket) = pidfd_socket {
+        console::send_pidfd(socket.as_fd(), init.pidfd(), "standard")?;
+    }
+    if let Some(path) = &args.pid_file {
+        pidfile::write(path, init.pid)?;
+    }
+    let container = reservation.commit(&record)?;
+    cgroup.commit();
+    let pid = init.pid;
+    Ok(Created {
+        container,
+        pid,
+        pidfd: init.release()?,
+    })
+}
+
+/// Where the container's cgroup goes, relative to the cgroup2 mount.
+fn cgroup_place(oci: &oci_spec::runtime::Spec, id: &str) -> Result<String> {
+    let given = oci
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.cgroups_path().as_deref());
+    crate::cgroup::place(given, id)
+}
+
+fn record(bundle: &Bundle, id: &ContainerId, root: &std::path::Path, cgroup: &str) -> Record {
+    let oci = &bundle.spec.oci;
+    let namespaces = oci
+        .linux()
+        .iter()
+        .flat_map(|linux| linux.namespaces().iter().flatten());
+    let list = |list: fn(&Hooks) -> &Option<Vec<Hook>>| -> Vec<Hook> {
+        oci.hooks()
+            .as_ref()
+            .and_then(|hooks| list(hooks).clone())
+            .unwrap_or_default()
+    };
+    Record {
+        version: crate::state::VERSION,
+        oci_version: oci.version().clone(),
+        id: id.as_str().into(),
+        bundle: bundle.path.to_string_lossy().into_owned(),
+        rootfs: root.to_string_lossy().into_owned(),
+        created: crate::state::now(),
+        annotations: oci
+            .annotations()
+            .iter()
+            .flatten()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect(),
+        owner: Some(crate::sys::Uid(nix::unistd::geteuid().as_raw())),
+        cgroup: Some(cgroup.to_string()),
+        private_pid_namespace: namespaces
+            .into_iter()
+            .any(|ns| ns.typ() == oci_spec::runtime::LinuxNamespaceType::Pid && ns.path().is_none()),
+        terminal: oci
+            .process()
+            .as_ref()
+            .is_some_and(|process| process.terminal().unwrap_or(false)),
+        has_process: oci.process().is_some(),
+        poststart: list(Hooks::poststart),
+        poststop: list(Hooks::poststop),
+        ..Record::default()
+    }
+}
+
+/// Does the host's part at each halt of the container's process, until it is ready.
+fn converse(
+    init: &Init,
+    prepared: &Prepared,
+    record: &Record,
+    bundle: &Bundle,
+    cgroup: &Cgroup,
+) -> Result<()> {
+    loop {
+        match init.next()? {
+            Ok(Halt::IdMaps) => write_id_maps(init.pid, prepared.plan)?,
+            Ok(Halt::HostHooks) => {
+                let state = record.hook_state(Status::Creating);
+                if let Some(slot) = prepared.plan.hook_state {
+                    prepare::write_hook_state(prepared, slot, &state)?;
+                }
+                if let Some(lists) = bundle.spec.oci.hooks() {
+                    #[allow(deprecated)] // prestart is deprecated by the spec since 1.0, and still to be run
+                    let prestart = lists.prestart().as_deref().unwrap_or_default();
+                    hooks::run("prestart", prestart, &state, &bundle.path)?;
+                    let create_runtime = lists.create_runtime().as_deref().unwrap_or_default();
+                    hooks::run("createRuntime", create_runtime, &state, &bundle.path)?;
+                }
+            }
+            Ok(Halt::Ready) => return Ok(()),
+            Err(ended) => return Err(explain(ended, prepared.plan, Some(cgroup))),
+        }
+        init.go()?;
+    }
+}
+
+fn write_id_maps(pid: Pid, plan: &Plan) -> Result<()> {
+    let Some(maps) = &plan.namespaces.id_maps else {
+        return Ok(());
+    };
+    let write = |file: &str, content: &str, field: &str| {
+        let path = format!("/proc/{pid}/{file}");
+        std::fs::write(&path, content).doing(|| format!("{field}: write {content:?} to {path}"))
+    };
+    if !nix::unistd::geteuid().is_root() {
+        write("setgroups", "deny", "linux.gidMappings")?; // user_namespaces(7): else the map is refused
+    }
+    write("uid_map", &maps.uid, "linux.uidMappings")?;
+    write("gid_map", &maps.gid, "linux.gidMappings")
+}
+
+/// From outside, since in its user namespace the container's process may not raise them, and now, since some
+/// would have been in its way.
+fn set_limits(plan: &Plan, pid: Pid) -> Result<()> {
+    for (index, (resource, soft, hard)) in plan.host.rlimits.iter().enumerate() {
+        ids::prlimit(pid, *resource, *soft, *hard).map_err(|fail| {
+            let doing = format!("process.rlimits[{index}]: set soft {soft}, hard {hard}");
+            let error = Error::kernel(doing, fail);
+            if fail.errno == Errno::EPERM {
+                error.hint("raising a hard limit needs CAP_SYS_RESOURCE")
+            } else {
+                error
+            }
+        })?;
+    }
+    if let Some(adj) = plan.host.oom_score_adj {
+        let path = format!("/proc/{pid}/oom_score_adj");
+        let written = std::fs::write(&path, adj.to_string());
+        written
+            .doing(|| format!("process.oomScoreAdj: write {adj} to {path}"))
+            .map_err(|error| error.hint("lowering it needs CAP_SYS_RESOURCE"))?;
+    }
+    Ok(())
+}
+
+/// What went wrong in the container's process, in words.
+pub fn explain(ended: Ended, plan: &Plan, cgroup: Option<&Cgroup>) -> Error {
+    let total = plan.steps.len();
+    match ended {
+        Ended::Reported(report) => {
+            let number = usize::from(report.step) + 1;
+            let step = plan.steps.get(usize::from(report.step));
+            let context = format!(
+                "{} (step {number} of {total})",
+                plan.step_text(number).unwrap_or_default()
+            );
+            let mut error = match step {
+                Some(Step::FindProgram { name, .. } | Step::Exec { name, .. }) => {
+                    exec_error(name, report.fail)
+                }
+                _ => hinted(
+                    step,
+                    Error::new(Kind::Step, context.clone()).with_fail(report.fail),
+                    report.fail.errno,
+                ),
+            };
+            if error.kind == Kind::Exec {
+                error = error.context(context);
+            }
+            error.at_step(number)
+        }
+        Ended::Silent { signal, step } => {
+            let number = usize::from(step) + 1;
+            let doing = plan.step_text(number).unwrap_or_default();
+            let how = if signal == 0 {
+                "ended".into()
+            } else {
+                format!("was killed by signal {signal}")
+            };
+            let text = format!("the container's process {how} during step {number} of {total} ({doing})");
+            let error = Error::new(Kind::Step, text);
+            let killed = cgroup.map_or(0, Cgroup::oom_kills);
+            if killed > 0 {
+                error.hint(format!(
+                    "memory.events: oom_kill {killed}: linux.resources.memory.limit is too low to start"
+                ))
+            } else {
+                error
+            }
+        }
+    }
+}
+
+/// Texts that engines know (reference: Go's os/exec, which runc uses).
+pub fn exec_error(name: &str, fail: crate::sys::Fail) -> Error {
+    let text = match fail.errno {
+        Errno::ENOENT if !name.contains('/') => format!("exec: {name:?}: executable file not found in $PATH"),
+        Errno::ENOENT => format!("exec: {name:?}: stat {name}: no such file or directory"),
+        Errno::EACCES => format!("exec: {name:?}: permission denied"),
+        Errno::EISDIR => format!("exec: {name:?}: is a directory"),
+        errno => format!("exec {name}: {}", crate::sys::Text(errno)),
+    };
+    let error = Error::new(Kind::Exec, text);
+    match fail.errno {
+        Errno::ENOEXEC => error.hint("not a program for this machine, or a script without a #! line"),
+        _ => error,
+    }
+}
+
+/// The known traps.
+fn hinted(step: Option<&Step>, error: Error, errno: Errno) -> Error {
+    match (step, errno) {
+        (Some(Step::Mount(m)), Errno::EPERM) if m.fstype.as_bytes() == b"sysfs" => error
+            .hint("sysfs needs a network namespace of the container's own user namespace; bind /sys instead"),
+        (Some(Step::Mount(m)), Errno::ELOOP | Errno::ENOTDIR) if m.target.plain => error.hint(
+            "it must be mounted on an ordinary directory: the root file system has a symlink or file there",
+        ),
+        (Some(Step::Mount(_) | Step::Bind(_)), Errno::EACCES) => {
+            error.hint("inside /proc only a few files may be covered by a mount")
+        }
+        (Some(Step::Mount(_)), Errno::ENODEV) => {
+            error.hint("the kernel has no such file system: see /proc/filesystems")
+        }
+        (Some(Step::Mount(_)), Errno::EINVAL) => error.hint("the file system refuses one of the options"),
+        (Some(Step::Bind(_)), Errno::ENOTDIR) => {
+            error.hint("a file can't be mounted on a directory, nor a directory on a file")
+        }
+        (Some(Step::Mount(_) | Step::Bind(_) | Step::Device { .. }), Errno::EROFS) => {
+            error.hint("the mount point is missing and can't be made on a read-only file system")
+        }
+        (Some(Step::EnterRoot(_)), Errno::EINVAL) => {
+            error.hint("a root on initramfs can't be pivoted: try --no-pivot")
+        }
+        (Some(Step::Hook { .. }), Errno::ETIME) => error.hint("the hook's timeout is over"),
+        (Some(Step::Hook { .. }), Errno::ECANCELED) => {
+            error.hint("the hook ended with a status other than 0")
+        }
+        (Some(Step::Device { .. }), Errno::EEXIST) => error.hint("another file is there already"),
+        (Some(Step::Console { .. }), Errno::ENOENT) => {
+            error.hint("a terminal needs a devpts mount on /dev/pts")
+        }
+        (Some(Step::SetIds { .. } | Step::BecomeRoot { .. }), Errno::EINVAL) => {
+            error.hint("the id isn't mapped in the user namespace: see linux.uidMappings and gidMappings")
+        }
+        (Some(Step::ChangeDirectory { .. }), Errno::ELOOP) => {
+            error.hint("process.cwd leads through a magic link")
+        }
+        _ => error,
+    }
+}

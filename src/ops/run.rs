@@ -1,0 +1,109 @@
+//! `run`: create, start, and unless detached: wait and delete.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use super::bundle::{self, Bundle};
+use super::create::{self, Created};
+use super::{delete, start};
+use crate::cli::{Create, Global, Run};
+use crate::console;
+use crate::error::{Doing, Result};
+use crate::foreground::{self, Init, Reap, Signals, Stdio};
+use crate::prepare;
+
+/// `rrunc run`: the exit status of the container's program, 0 when detached.
+pub fn run(global: &Global, args: &Run) -> Result<i32> {
+    let args = with_bundle_argument(args);
+    let bundle = Bundle::open(args.create.bundle.as_deref())?;
+    create::terminal_fits(&bundle, &args.create, args.detach)?;
+    if args.detach {
+        return detached(global, &args, &bundle);
+    }
+    let terminal = bundle
+        .spec
+        .oci
+        .process()
+        .as_ref()
+        .is_some_and(|process| process.terminal().unwrap_or(false));
+    let signals = Signals::block().doing(|| "take over signals".into())?;
+    let reap = if args.no_subreaper { Reap::Init } else { Reap::All };
+    if reap == Reap::All {
+        foreground::become_subreaper().doing(|| "become a subreaper".into())?;
+    }
+    let (ours, theirs) = match terminal {
+        true => prepare::console_pair().map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
+        false => (None, None),
+    };
+    let mut created = create::make(global, &args.create, &bundle, theirs)?;
+    let outcome = stay(&mut created, ours, &signals, reap);
+    if !args.keep || outcome.is_err() {
+        delete::destroy(created.container)?;
+    }
+    outcome
+}
+
+fn stay(
+    created: &mut Created,
+    console: Option<std::os::fd::OwnedFd>,
+    signals: &Signals,
+    reap: Reap,
+) -> Result<i32> {
+    let (stdin, stdout) = (io::stdin(), io::stdout());
+    let terminal = match &console {
+        Some(socket) => {
+            let master = console::receive_master(socket.as_fd())?;
+            Some((
+                master,
+                Stdio {
+                    stdin: stdin.as_fd(),
+                    stdout: stdout.as_fd(),
+                },
+            ))
+        }
+        None => None,
+    };
+    start::start_locked(&mut created.container)?;
+    created.container.unlock();
+    foreground::supervise(
+        Init {
+            pid: created.pid,
+            pidfd: created.pidfd.as_fd(),
+        },
+        terminal,
+        signals,
+        reap,
+    )
+}
+
+fn detached(global: &Global, args: &Run, bundle: &Bundle) -> Result<i32> {
+    let socket = match &args.create.console_socket {
+        Some(path) => Some(console::connect("--console-socket", path)?),
+        None => None,
+    };
+    let mut created = create::make(global, &args.create, bundle, socket)?;
+    if let Err(error) = start::start_locked(&mut created.container) {
+        delete::destroy(created.container)?;
+        return Err(error);
+    }
+    Ok(0)
+}
+
+/// `rrunc run DIR`: where no bundle is named, the current directory is none, and the argument is one.
+fn with_bundle_argument(args: &Run) -> Run {
+    let is_bundle = |path: &Path| path.join("config.json").is_file();
+    let argument = PathBuf::from(&args.create.id);
+    if args.create.bundle.is_some() || is_bundle(Path::new(".")) || !is_bundle(&argument) {
+        return args.clone();
+    }
+    let create = Create {
+        id: bundle::id_of(&argument),
+        bundle: Some(argument),
+        ..args.create.clone()
+    };
+    Run {
+        create,
+        ..args.clone()
+    }
+}

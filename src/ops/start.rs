@@ -1,0 +1,107 @@
+//! `start`: knocks on the waiting init and hears from it only if the program can't be executed.
+
+use std::path::Path;
+
+use crate::channel::{ParentEnd, ToChild, ToParent};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::hooks;
+use crate::state::{Container, ContainerId, Status, Store};
+use crate::sys::{Fail, Pid};
+
+/// `rrunc start`.
+pub fn start(root: &Path, id: &str) -> Result<()> {
+    let id = ContainerId::new(id)?;
+    let mut container = Store::open(root)?.load(&id)?;
+    container.lock()?;
+    start_locked(&mut container)
+}
+
+/// The container is locked by us.
+pub fn start_locked(container: &mut Container) -> Result<()> {
+    let status = container.status()?;
+    let record = container.record()?;
+    match status {
+        Status::Created => {}
+        Status::Stopped => {
+            return Err(
+                Error::new(Kind::WrongStatus, "cannot start a container that has stopped")
+                    .hint("delete it and create it anew"),
+            );
+        }
+        Status::Creating => {
+            return Err(Error::new(
+                Kind::WrongStatus,
+                "the container is still being created",
+            ));
+        }
+        Status::Running | Status::Paused => {
+            return Err(Error::new(
+                Kind::WrongStatus,
+                "cannot start an already running container",
+            ));
+        }
+    }
+    if !record.has_process {
+        return Err(Error::new(
+            Kind::InvalidSpec,
+            "config.json: process: is missing: there is nothing to start",
+        ));
+    }
+    let wire = ParentEnd::new(container.connect_start()?);
+    let state = crate::sys::fs::memfd(c"rrunc-state").doing(|| "make a file for the hooks' state".into())?;
+    {
+        use std::os::fd::AsFd;
+        crate::sys::fs::write(state.as_fd(), record.hook_state(Status::Created).as_bytes())
+            .doing(|| "write the hooks' state".into())?;
+        wire.send_with(ToChild::Start, state.as_fd())
+            .doing(|| "send the start to the container's process".into())?;
+    }
+    // Closed by the exec itself: then the program runs. A record means that it does not.
+    if let Some((ToParent::Failed(report), _)) = wire
+        .receive()
+        .doing(|| "wait for the program to be executed".into())?
+    {
+        return Err(failed(container, report.step, report.fail));
+    }
+    let poststart = container.record()?.poststart.clone();
+    if !poststart.is_empty() {
+        let record = container.record()?;
+        let (state, bundle) = (record.hook_state(Status::Running), record.bundle.clone());
+        if let Err(error) = hooks::run("poststart", &poststart, &state, Path::new(&bundle)) {
+            // runtime.md, 1.3: a failing poststart hook is an error, and the container is stopped.
+            stop(record.pid);
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// The failing step by its text in the saved plan, even if this binary would number them otherwise.
+fn failed(container: &Container, step: u16, fail: Fail) -> Error {
+    let number = usize::from(step) + 1;
+    let plan = container.plan().unwrap_or_default();
+    let steps: Vec<_> = plan
+        .lines()
+        .filter_map(|line| line.trim_start().split_once(' '))
+        .collect();
+    let total = steps.iter().filter(|(n, _)| n.parse::<usize>().is_ok()).count();
+    let text = steps
+        .iter()
+        .find(|(n, _)| *n == number.to_string())
+        .map_or("", |(_, text)| text);
+    let context = format!("{text} (step {number} of {total})");
+    let error = match text.strip_prefix("execute ") {
+        Some(name) => super::create::exec_error(name, fail).context(context),
+        None => Error::new(Kind::Step, context).with_fail(fail),
+    };
+    error.at_step(number)
+}
+
+fn stop(pid: Option<Pid>) {
+    if let Some(pid) = pid {
+        if let Ok(pidfd) = crate::sys::process::pidfd_open(pid) {
+            use std::os::fd::AsFd;
+            let _ = crate::sys::process::pidfd_send_signal(pidfd.as_fd(), crate::sys::process::Signal::KILL);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! bpf(2), as far as a device program needs it: instructions, loading, attaching.
+
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use super::{Call, Fail, gate, gate_fd};
+
+/// struct bpf_insn of linux/bpf.h.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instruction {
+    code: u8,
+    registers: u8, // destination in the low half, source in the high half
+    offset: i16,
+    immediate: i32,
+}
+
+// Opcodes by the kernel's names (linux/bpf.h, linux/bpf_common.h), with what they are made of.
+const LDX_MEM_W: u8 = 0x61; // BPF_LDX | BPF_MEM | BPF_W
+const MOV32_X: u8 = 0xbc; // BPF_ALU | BPF_MOV | BPF_X
+const MOV32_K: u8 = 0xb4; // BPF_ALU | BPF_MOV | BPF_K
+const AND32_K: u8 = 0x54; // BPF_ALU | BPF_AND | BPF_K
+const RSH32_K: u8 = 0x74; // BPF_ALU | BPF_RSH | BPF_K
+const JNE32_K: u8 = 0x56; // BPF_JMP32 | BPF_JNE | BPF_K
+const JEQ32_K: u8 = 0x16; // BPF_JMP32 | BPF_JEQ | BPF_K
+const EXIT: u8 = 0x95; // BPF_JMP | BPF_EXIT
+/// The place of a jump whose distance isn't known yet.
+const OUT: i16 = i16::MIN;
+
+impl Instruction {
+    const fn new(code: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> Instruction {
+        Instruction {
+            code,
+            registers: destination | source << 4,
+            offset,
+            immediate,
+        }
+    }
+    pub const fn load32(to: u8, from: u8, offset: i16) -> Instruction {
+        Instruction::new(LDX_MEM_W, to, from, offset, 0)
+    }
+    pub const fn copy32(to: u8, from: u8) -> Instruction {
+        Instruction::new(MOV32_X, to, from, 0, 0)
+    }
+    pub const fn set32(to: u8, value: i32) -> Instruction {
+        Instruction::new(MOV32_K, to, 0, 0, value)
+    }
+    pub const fn and32(to: u8, mask: i32) -> Instruction {
+        Instruction::new(AND32_K, to, 0, 0, mask)
+    }
+    pub const fn shift_right32(to: u8, bits: i32) -> Instruction {
+        Instruction::new(RSH32_K, to, 0, 0, bits)
+    }
+    pub const fn jump_out_unless_equal(register: u8, value: i32) -> Instruction {
+        Instruction::new(JNE32_K, register, 0, OUT, value)
+    }
+    pub const fn jump_out_if_equal(register: u8, value: i32) -> Instruction {
+        Instruction::new(JEQ32_K, register, 0, OUT, value)
+    }
+    pub const fn exit() -> Instruction {
+        Instruction::new(EXIT, 0, 0, 0, 0)
+    }
+    pub fn is_jump_out(&self) -> bool {
+        matches!(self.code, JNE32_K | JEQ32_K) && self.offset == OUT
+    }
+    /// The same jump over so many instructions.
+    pub fn jumping(self, over: i16) -> Instruction {
+        Instruction { offset: over, ..self }
+    }
+}
+
+// Commands and types of bpf(2).
+const BPF_PROG_LOAD: i32 = 5;
+const BPF_PROG_ATTACH: i32 = 8;
+const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
+const BPF_CGROUP_DEVICE: u32 = 6;
+/// Programs of cgroups above stay in force too.
+const BPF_F_ALLOW_MULTI: u32 = 2;
+
+/// The head of union bpf_attr for BPF_PROG_LOAD.
+#[repr(C)]
+struct LoadAttr {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+}
+
+/// The head of union bpf_attr for BPF_PROG_ATTACH.
+#[repr(C)]
+struct AttachAttr {
+    target_fd: u32,
+    attach_bpf_fd: u32,
+    attach_type: u32,
+    attach_flags: u32,
+}
+
+/// Loads a device program and attaches it to the cgroup behind `cgroup`, where it lives as long as that.
+pub fn attach_device_program(cgroup: BorrowedFd, program: &[Instruction]) -> Result<(), Fail> {
+    let program = load(program)?;
+    let attr = AttachAttr {
+        target_fd: cgroup.as_raw_fd() as u32,
+        attach_bpf_fd: program.as_raw_fd() as u32,
+        attach_type: BPF_CGROUP_DEVICE,
+        attach_flags: BPF_F_ALLOW_MULTI,
+    };
+    // SAFETY: attr is as large as we say and outlives the call.
+    gate(Call::Bpf, unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_ATTACH,
+            &raw const attr,
+            size_of::<AttachAttr>(),
+        )
+    })
+    .map(drop)
+}
+
+fn load(program: &[Instruction]) -> Result<OwnedFd, Fail> {
+    let attr = LoadAttr {
+        prog_type: BPF_PROG_TYPE_CGROUP_DEVICE,
+        insn_cnt: program.len() as u32,
+        insns: program.as_ptr() as u64,
+        license: c"Apache-2.0".as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log_buf: 0,
+        kern_version: 0,
+        prog_flags: 0,
+    };
+    // SAFETY: attr is as large as we say; the instructions and the licence that it points to outlive the call.
+    gate_fd(Call::Bpf, unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_LOAD,
+            &raw const attr,
+            size_of::<LoadAttr>(),
+        )
+    })
+}
+
+/// What a program answers for a context of 32-bit words, for tests of those who write programs.
+#[cfg(test)]
+pub fn interpret(program: &[Instruction], context: &[u32]) -> Option<u32> {
+    let mut registers = [0u32; 11];
+    let mut at = 0usize;
+    for _ in 0..10_000 {
+        let i = *program.get(at)?;
+        at += 1;
+        let (to, from) = (usize::from(i.registers & 15), usize::from(i.registers >> 4));
+        match i.code {
+            LDX_MEM_W => registers[to] = *context.get(usize::try_from(i.offset).ok()? / 4)?,
+            MOV32_X => registers[to] = registers[from],
+            MOV32_K => registers[to] = i.immediate as u32,
+            AND32_K => registers[to] &= i.immediate as u32,
+            RSH32_K => registers[to] >>= i.immediate,
+            JNE32_K if registers[to] != i.immediate as u32 => at += usize::try_from(i.offset).ok()?,
+            JEQ32_K if registers[to] == i.immediate as u32 => at += usize::try_from(i.offset).ok()?,
+            JNE32_K | JEQ32_K => {}
+            EXIT => return Some(registers[0]),
+            _ => return None,
+        }
+    }
+    None
+}
