@@ -21,6 +21,7 @@ pub mod pidfile;
 pub mod plan;
 pub mod prepare;
 mod relay;
+mod seccomp_cache;
 pub mod spawn;
 pub mod spec;
 pub mod state;

@@ -15,7 +15,7 @@ use crate::spawn::{self, Ended, Halt, Init};
 use crate::state::{Container, ContainerId, Record, Status, Store};
 use crate::sys::ids;
 use crate::sys::{Errno, Pid};
-use crate::{console, hooks, host, log, pidfile};
+use crate::{console, hooks, host, log, pidfile, seccomp_cache};
 
 /// What `create` leaves to a caller that stays.
 pub struct Created {
@@ -75,7 +75,14 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         None => None,
     };
     let facts = host::facts(oci)?;
-    let filter = None;
+    let filter = match oci.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()) {
+        Some(profile) => {
+            let compiled = seccomp_cache::load_or_compile(&global.root.join(".cache/seccomp"), profile)?;
+            compiled.warnings.iter().for_each(|warning| log::warning(warning));
+            Some(compiled.filter)
+        }
+        None => None,
+    };
 
     let store = Store::open(&global.root)?;
     let mut reservation = store.reserve(&id)?;
