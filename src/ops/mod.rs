@@ -54,3 +54,6 @@ pub fn run(request: &Request) -> Result<i32> {
     };
     done.map_err(|error| error.context(what))
 }
+
+#[cfg(test)]
+mod tests;

@@ -400,4 +400,4 @@ fn is_locked(file: BorrowedFd<'_>) -> std::result::Result<bool, Fail> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests; // its fixtures serve the tests of ops too
