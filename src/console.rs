@@ -77,8 +77,6 @@ mod tests {
         receive_master(theirs.as_fd()).unwrap();
         drop(ours);
         assert!(receive_master(theirs.as_fd()).is_err());
-        drop(listener);
-        fails(&deep.join("socket"), "connection refused");
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }

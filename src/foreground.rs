@@ -1,14 +1,17 @@
 //! `run` without `--detach`: stays with the container's init until it ends, passes on signals and the
 //! terminal, and reaps orphans.
+//!
+//! The order of calls: [`become_subreaper`] before the init is made; then [`Signals::block`] (whoever is
+//! made later inherits the mask) and [`Relay::new`] (which sets size and modes of the container's terminal);
+//! then the user's program is started, then [`supervise`].
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::error::{Doing, Result};
-use crate::relay::Relay;
 use crate::sys::process::{self, Child, Exit, Signal, Watch};
 use crate::sys::{Errno, Fail, Pid};
 
-pub use crate::relay::Stdio;
+pub use crate::relay::{Relay, Stdio};
 pub use crate::sys::signals::{Signals, become_subreaper};
 
 /// The container's init, a child of ours.
@@ -30,16 +33,8 @@ pub enum Reap {
 /// Returns the status of the container's init, 128 + n if signal n killed it, once it has ended and all it
 /// wrote to its terminal has been passed on. Every signal that comes through `signals` goes on to the init,
 /// but for SIGCHLD, SIGURG, SIGPIPE (ours alone) and SIGWINCH (the terminal's size is passed on instead).
-pub fn supervise(
-    init: Init<'_>,
-    terminal: Option<(OwnedFd, Stdio<'_>)>,
-    signals: &Signals,
-    reap: Reap,
-) -> Result<i32> {
+pub fn supervise(init: Init<'_>, mut relay: Option<Relay<'_>>, signals: &Signals, reap: Reap) -> Result<i32> {
     let doing = || "wait for the container".to_owned();
-    let mut relay = terminal
-        .map(|(master, stdio)| Relay::new(master, stdio))
-        .transpose()?;
     let mut watched = Some(init.pidfd);
     let exit = loop {
         let (signalled, ended) = step(&mut relay, signals, watched)?;

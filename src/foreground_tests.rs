@@ -1,7 +1,9 @@
 use super::*;
+use crate::sys::signals::unblock_in_child;
 use crate::sys::tty;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio as Io};
 use std::thread;
@@ -18,29 +20,22 @@ fn pty() -> (OwnedFd, OwnedFd) {
 /// Supervises `sh -c script`, on a terminal if there is one; `blocked` runs once signals are blocked.
 #[expect(clippy::zombie_processes, reason = "supervise waits for it")]
 fn run(script: &str, terminal: Option<(OwnedFd, OwnedFd, Stdio<'_>)>, blocked: impl FnOnce()) -> i32 {
+    let signals = Signals::block().unwrap();
     let mut command = Command::new("/bin/sh");
     command.args(["-c", script]).stdin(Io::null());
-    let terminal = terminal.map(|(master, slave, stdio)| {
+    let relay = terminal.map(|(master, slave, stdio)| {
         let slave = || slave.try_clone().unwrap();
         command.stdin(slave()).stdout(slave()).stderr(slave());
-        (master, stdio)
+        Relay::new(master, stdio).unwrap()
     });
+    unblock_in_child(&mut command);
     let child = command.process_group(0).spawn().unwrap();
     drop(command); // with its copies of the slave
     let pid = Pid(child.id() as i32);
     let pidfd = process::pidfd_open(pid).unwrap();
-    let signals = Signals::block().unwrap();
     blocked();
-    supervise(
-        Init {
-            pid,
-            pidfd: pidfd.as_fd(),
-        },
-        terminal,
-        &signals,
-        Reap::Init,
-    )
-    .unwrap()
+    let pidfd = pidfd.as_fd();
+    supervise(Init { pid, pidfd }, relay, &signals, Reap::Init).unwrap()
 }
 
 /// The same with a pty for the container and `user` as the user's terminal.

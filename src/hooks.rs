@@ -16,7 +16,7 @@ use oci_spec::runtime::Hook;
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::sys::process::{self, Signal, Watch};
-use crate::sys::{Call, Errno, Fail, Pid, fs};
+use crate::sys::{Call, Errno, Fail, Pid, fs, signals};
 
 /// How many bytes of each of a hook's outputs are kept: the end says why it failed.
 const KEPT: usize = 2048;
@@ -97,6 +97,7 @@ fn command(hook: &Hook, bundle: &Path) -> Command {
     }
     // At poststop the bundle may be gone.
     command.current_dir(if bundle.is_dir() { bundle } else { Path::new("/") });
+    signals::unblock_in_child(&mut command); // poststart hooks run while we collect signals for the container
     command.process_group(0); // so that a timeout also ends what the hook has started
     command
 }
@@ -280,6 +281,9 @@ mod tests {
         assert!(text.contains("stdout: A=1 B=2=3 name,"), "{text}");
         let no_args = hook(serde_json::json!({"path": "/bin/true", "args": []}));
         run_in_tmp(&[no_args], "").unwrap();
+        let _blocked = signals::Signals::block().unwrap();
+        let blocked = printed("grep SigBlk /proc/self/status", "");
+        assert_eq!(blocked.trim_start_matches("SigBlk:\\t"), "0000000000000000");
     }
 
     #[test]

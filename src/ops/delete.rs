@@ -1,14 +1,88 @@
-//! `delete`: removes what is left of a container.
-use crate::cgroup::*;
-use crate::error::*;
-use crate::state::*;
-pub fn destroy(container: Container) -> Result<()> {
-    let record = container.record()?.clone();
-    if let Some(p) = &record.cgroup {
-        if let Some(c) = Cgroup::open(&Hierarchy::find()?, p)? {
-            let _ = c.kill();
-            c.remove()?;
+//! `delete`: ends what still runs and removes cgroup and state. Everything tolerates "already gone", so
+//! cleaning up after a crash, a reboot or a killed `create` is the same code. The directory goes last: until
+//! then a delete that fails can be repeated.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::error::{Doing, Error, Kind, Result};
+use crate::state::{Container, ContainerId, Record, Status, Store};
+use crate::sys::process::{ended, pidfd_send_signal};
+use crate::sys::{Errno, Fail, Signal};
+use crate::{hooks, log};
+
+/// How long a killed init may take to be gone; it is longer than usual only in an uninterruptible wait.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// `rrunc delete`. What runs is deleted only with `force`, what waits for `start` always. With `force` it is
+/// no error if the container doesn't exist or its record can't be read.
+pub fn delete(root: &Path, id: &str, force: bool) -> Result<()> {
+    let gone = |error: &Error| force && error.kind == Kind::NotFound;
+    let mut container = match Store::open(root)?.load(&ContainerId::new(id)?) {
+        Err(error) if gone(&error) => return Ok(()),
+        container => container?,
+    };
+    match container.lock() {
+        Err(error) if gone(&error) => return Ok(()),
+        locked => locked?,
+    }
+    if !force {
+        let status = container.status()?;
+        if !matches!(status, Status::Stopped | Status::Created) {
+            let text = format!("cannot delete container {id} that is not stopped: {status}");
+            let error = Error::new(Kind::WrongStatus, text);
+            return Err(error.hint(format!("rrunc delete --force {id} kills it first")));
         }
     }
+    destroy(container)
+}
+
+/// Ends the container, whatever its status, and removes all that is left of it.
+pub fn destroy(mut container: Container) -> Result<()> {
+    match container.lock() {
+        Err(error) if error.kind == Kind::NotFound => return Ok(()), // somebody else was quicker
+        locked => locked?,
+    }
+    let record = match container.record() {
+        Ok(record) => Some(record.clone()),
+        Err(error) if error.kind == Kind::NotFound => None, // create was killed before it made anything
+        Err(error) => {
+            log::warning(&format!(
+                "{error}: its processes and cgroup are unknown, only its directory is removed"
+            ));
+            None
+        }
+    };
+    if let Some(record) = &record {
+        end(&container, record)?;
+        let state = record.hook_state(Status::Stopped);
+        let failed = hooks::run_all("poststop", &record.poststop, &state, Path::new(&record.bundle));
+        failed.iter().for_each(|error| log::warning(&error.to_string())); // runtime.md, "Lifecycle", "poststop"
+    }
     container.remove()
+}
+
+/// Kills all processes of the container, frozen ones too, and removes its cgroup.
+fn end(container: &Container, record: &Record) -> Result<()> {
+    let (init, cgroup) = (record.init()?, container.cgroup()?);
+    if let Some(cgroup) = &cgroup {
+        cgroup.kill()?;
+    }
+    if let Some(init) = init {
+        match pidfd_send_signal(init.as_fd(), Signal::KILL) {
+            Err(Fail {
+                errno: Errno::ESRCH, ..
+            }) => {}
+            sent => sent.doing(|| "kill the container's init".into())?,
+        }
+        if !ended(init.as_fd(), Some(PATIENCE)).doing(|| "wait for the container's init".into())? {
+            let seconds = PATIENCE.as_secs();
+            let text = format!("container init still running {seconds} s after it was killed");
+            return Err(
+                Error::new(Kind::WrongStatus, text).hint("it may be stuck in the kernel: try again later")
+            );
+        }
+    }
+    cgroup.map_or(Ok(()), |cgroup| cgroup.remove())
 }

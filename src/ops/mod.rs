@@ -3,8 +3,13 @@
 mod bundle;
 pub mod create;
 pub mod delete;
+pub mod kill;
+pub mod list;
 pub mod run;
 pub mod start;
+pub mod state;
+
+use std::io::stdout;
 
 use crate::cli::{Command, Request};
 use crate::error::{Error, Kind, Result};
@@ -12,6 +17,7 @@ use crate::error::{Error, Kind, Result};
 /// Carries out a request: what `rrunc` exits with. Errors say which command and container they are about.
 pub fn run(request: &Request) -> Result<i32> {
     let global = &request.global;
+    let root = &global.root;
     if global.systemd_cgroup {
         return Err(Error::new(
             Kind::Unsupported,
@@ -24,11 +30,30 @@ pub fn run(request: &Request) -> Result<i32> {
             format!("create {}", args.id),
             create::create(global, args).map(|()| 0),
         ),
-        Command::Start { id } => (format!("start {id}"), start::start(&global.root, id).map(|()| 0)),
+        Command::Start { id } => (format!("start {id}"), start::start(root, id).map(|()| 0)),
         Command::Run(args) => (format!("run {}", args.create.id), run::run(global, args)),
+        Command::State { id } => (
+            format!("state {id}"),
+            state::state(root, id, &mut stdout()).map(|()| 0),
+        ),
+        Command::Kill { id, signal, all } => (
+            format!("kill {id}"),
+            kill::kill(root, id, *signal, *all).map(|()| 0),
+        ),
+        Command::Delete { id, force } => (
+            format!("delete {id}"),
+            delete::delete(root, id, *force).map(|()| 0),
+        ),
+        Command::List { format, quiet } => (
+            "list".into(),
+            list::list(root, *format, *quiet, &mut stdout()).map(|()| 0),
+        ),
         other => {
             return Err(Error::new(Kind::Unsupported, format!("{other:?}: not yet")));
         }
     };
     done.map_err(|error| error.context(what))
 }
+
+#[cfg(test)]
+mod tests;

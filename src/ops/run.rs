@@ -10,7 +10,7 @@ use super::{delete, start};
 use crate::cli::{Create, Global, Run};
 use crate::console;
 use crate::error::{Doing, Result};
-use crate::foreground::{self, Init, Reap, Signals, Stdio};
+use crate::foreground::{self, Init, Reap, Relay, Signals, Stdio};
 use crate::prepare;
 
 /// `rrunc run`: the exit status of the container's program, 0 when detached.
@@ -51,17 +51,12 @@ fn stay(
     reap: Reap,
 ) -> Result<i32> {
     let (stdin, stdout) = (io::stdin(), io::stdout());
-    let terminal = match &console {
-        Some(socket) => {
-            let master = console::receive_master(socket.as_fd())?;
-            Some((
-                master,
-                Stdio {
-                    stdin: stdin.as_fd(),
-                    stdout: stdout.as_fd(),
-                },
-            ))
-        }
+    let stdio = Stdio {
+        stdin: stdin.as_fd(),
+        stdout: stdout.as_fd(),
+    };
+    let relay = match &console {
+        Some(socket) => Some(Relay::new(console::receive_master(socket.as_fd())?, stdio)?),
         None => None,
     };
     start::start_locked(&mut created.container)?;
@@ -71,7 +66,7 @@ fn stay(
             pid: created.pid,
             pidfd: created.pidfd.as_fd(),
         },
-        terminal,
+        relay,
         signals,
         reap,
     )

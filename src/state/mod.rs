@@ -21,6 +21,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::cgroup::{Cgroup, Hierarchy};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::sys::process::{Lock, flock};
 use crate::sys::{Errno, Fail, unix};
@@ -256,6 +257,8 @@ impl Container {
             Ok(Status::Stopped)
         } else if self.waits()? {
             Ok(Status::Created)
+        } else if self.is_frozen()? {
+            Ok(Status::Paused)
         } else {
             Ok(Status::Running)
         }
@@ -269,6 +272,18 @@ impl Container {
             file => is_locked(file.doing(|| format!("open {path:?}"))?.as_fd())
                 .doing(|| format!("ask for the lock of {path:?}")),
         }
+    }
+
+    /// The container's cgroup, if it has one that is still there.
+    pub fn cgroup(&self) -> Result<Option<Cgroup>> {
+        match &self.record()?.cgroup {
+            Some(path) => Cgroup::open(&Hierarchy::find()?, path),
+            None => Ok(None),
+        }
+    }
+
+    fn is_frozen(&self) -> Result<bool> {
+        self.cgroup()?.map_or(Ok(false), |cgroup| cgroup.is_frozen())
     }
 
     /// Connects to the init that waits for `start`: a socket of packets. Fails with ECONNREFUSED or ENOENT
@@ -385,4 +400,4 @@ fn is_locked(file: BorrowedFd<'_>) -> std::result::Result<bool, Fail> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests; // its fixtures serve the tests of ops too

@@ -106,7 +106,7 @@ impl Record {
         Report {
             oci_version: &self.oci_version,
             id: &self.id,
-            pid: self.pid.filter(|_| status != Status::Stopped).unwrap_or(Pid(0)),
+            pid: self.shown_pid(status),
             status: status.to_string(),
             bundle: &self.bundle,
             rootfs: &self.rootfs,
@@ -114,6 +114,11 @@ impl Record {
             annotations: &self.annotations,
             owner,
         }
+    }
+
+    /// The init's pid as it is shown: 0 if there is none (any more).
+    pub fn shown_pid(&self, status: Status) -> Pid {
+        self.pid.filter(|_| status != Status::Stopped).unwrap_or(Pid(0))
     }
 
     /// The output of `state`: indented by two spaces, without a newline at the end.

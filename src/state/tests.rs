@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// A root of its own for each test, removed at the end.
-struct Root(PathBuf);
+pub struct Root(pub PathBuf);
 
 impl Root {
-    fn new() -> Root {
+    pub fn new() -> Root {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         Root(std::env::temp_dir().join(format!("rrunc-state-{}-{n}", std::process::id())))
     }
-    fn store(&self) -> Store {
+    pub fn store(&self) -> Store {
         Store::open(&self.0).unwrap()
     }
 }
@@ -26,10 +26,10 @@ impl Drop for Root {
 }
 
 /// A process that ends when it is dropped.
-struct Cat(Child);
+pub struct Cat(Child);
 
 impl Cat {
-    fn new() -> Cat {
+    pub fn new() -> Cat {
         let mut command = Command::new("cat");
         Cat(command
             .stdin(Stdio::piped())
@@ -37,7 +37,7 @@ impl Cat {
             .spawn()
             .unwrap())
     }
-    fn record(&self) -> Record {
+    pub fn record(&self) -> Record {
         let mut record = Record {
             id: "a".into(),
             ..Record::default()
@@ -54,7 +54,7 @@ impl Drop for Cat {
     }
 }
 
-fn id(id: &str) -> ContainerId {
+pub fn id(id: &str) -> ContainerId {
     ContainerId::new(id).unwrap()
 }
 
@@ -68,7 +68,7 @@ fn becomes(expected: Status, mut status: impl FnMut() -> Status) {
     assert_eq!(status(), expected);
 }
 
-fn fails<T>(result: Result<T>, kind: Kind, part: &str) {
+pub fn fails<T>(result: Result<T>, kind: Kind, part: &str) {
     let error = result.err().expect("an error");
     assert_eq!(error.kind, kind);
     assert!(error.to_string().contains(part), "{error}");

@@ -1,6 +1,8 @@
 //! Signals as input: blocked, and read from a signalfd(2) instead of interrupting.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -9,7 +11,7 @@ use super::process::Signal;
 use super::{Call, Errno, Fail, Named, gate};
 
 /// All signals of this thread, blocked and readable until dropped, when the old mask comes back. A child
-/// made meanwhile inherits the mask (not with std's `Command`, which resets it).
+/// made meanwhile inherits the mask, see [`unblock_in_child`].
 pub struct Signals {
     fd: SignalFd,
     old: SigSet,
@@ -45,6 +47,13 @@ impl Drop for Signals {
     fn drop(&mut self) {
         let _ = self.old.thread_set_mask(); // can't fail: the set is one that the kernel gave
     }
+}
+
+/// Makes a program start with no signal blocked, whatever is blocked here (std lets it inherit the mask).
+pub fn unblock_in_child(command: &mut Command) {
+    let unblock = || Ok(SigSet::empty().thread_set_mask()?);
+    // SAFETY: sigprocmask may be called between fork and exec (signal-safety(7)); nothing is allocated.
+    unsafe { command.pre_exec(unblock) };
 }
 
 /// Undoes an ignored SIGCHLD, which survives execve: with it the kernel forgets the status of our children
