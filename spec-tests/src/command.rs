@@ -62,9 +62,10 @@ impl<'a> Command<'a> {
         self
     }
 
-    /// The runtime is executed by a shell with these redirections, such as `3</dev/null`.
+    /// The runtime is executed by a shell with these redirections, such as `3</dev/null`, and with the LISTEN_PID
+    /// that sd_listen_fds(3) asks for, in case the test sets LISTEN_FDS.
     pub fn redirect(mut self, redirections: &str) -> Self {
-        self.shell = Some(format!("exec \"$0\" \"$@\" {redirections}"));
+        self.shell = Some(format!("LISTEN_PID=$$ exec \"$0\" \"$@\" {redirections}"));
         self
     }
 

@@ -1,9 +1,10 @@
 //! `expected.toml`: per runtime, the tests that are known to fail, each with its reason.
 //!
 //! Of TOML it uses comments, `[section]` and `"key" = "value"`, and refuses the rest. A section is a runtime's name, or name
-//! and the beginning of a version: `[crun]`, `[runc 1.1]`.
+//! and the beginning of a version: `[crun]`, `["runc 1.1"]`; `, if limits cannot be raised` may follow.
 
 use crate::lab::{Runtime, runtime};
+use crate::machine;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/expected.toml");
 
@@ -21,9 +22,15 @@ impl Expected {
     }
 
     fn reason_for(&self, runtime: &Runtime, test: &str) -> Option<String> {
-        let applies = |section: &str| match section.split_once(' ') {
-            None => section == runtime.name,
-            Some((name, version)) => name == runtime.name && runtime.version.starts_with(version),
+        let applies = |section: &str| {
+            let (section, limited) = match section.strip_suffix(", if limits cannot be raised") {
+                Some(section) => (section, true),
+                None => (section, false),
+            };
+            let (name, version) = section.split_once(' ').unwrap_or((section, ""));
+            name == runtime.name
+                && runtime.version.starts_with(version)
+                && !(limited && machine::may_raise_limits())
         };
         self.0
             .iter()

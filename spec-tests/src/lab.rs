@@ -1,14 +1,16 @@
-//! One test's own world: a temporary directory, a state directory, a mount namespace, and the transcript.
+//! One test's own world: a temporary directory, a state directory, a namespaces, and the transcript.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::Value;
 
 use crate::bundle::Bundle;
@@ -70,7 +72,7 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Must be called on the test's own thread: the mount namespace that it makes is this thread's and its children's.
+    /// Must be called on the test's own thread: the namespaces that it makes are this thread's and its children's.
     pub(crate) fn new() -> Lab {
         static LABS: AtomicU32 = AtomicU32::new(0);
         if !machine::is_root() {
@@ -84,7 +86,7 @@ impl Lab {
         let dir = std::env::temp_dir().join(&tag);
         // Searchable by all, since the root of a user namespace must get through.
         fs::create_dir_all(dir.join("state")).expect("a temporary directory");
-        own_mount_namespace();
+        own_namespaces(&dir);
         let cgroups = machine::cgroup2().unwrap_or_else(|| skip!("cgroup2 isn't mounted"));
         Lab {
             tag,
@@ -159,12 +161,17 @@ impl Lab {
             .collect();
         assert_eq!(state, <Vec<PathBuf>>::new(), "left in the state directory");
         assert_eq!(self.own_cgroups(), <Vec<PathBuf>>::new(), "cgroups left");
+        let left = self.own_mounts();
+        assert_eq!(left, <Vec<String>>::new(), "mounts left");
+    }
+
+    /// Mount points in this lab's directory, the last mounted first.
+    fn own_mounts(&self) -> Vec<String> {
         let mounts = fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo");
-        let left: Vec<&str> = mounts
-            .lines()
-            .filter(|l| l.contains(&format!("/{}/", self.tag)))
-            .collect();
-        assert_eq!(left, <Vec<&str>>::new(), "mounts left");
+        let at = mounts.lines().rev().filter_map(|l| l.split(' ').nth(4));
+        at.filter(|at| Path::new(at).starts_with(&self.dir))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// This lab's cgroups, children before parents.
@@ -186,32 +193,66 @@ impl Drop for Lab {
                 std::thread::sleep(std::time::Duration::from_millis(10));
             }
         }
-        let _ = fs::remove_dir_all(&self.dir);
+        for mount in self.own_mounts() {
+            let _ = umount2(mount.as_str(), MntFlags::MNT_DETACH);
+        }
+        if let Err(e) = fs::remove_dir_all(&self.dir) {
+            eprintln!("{} is left: {e}", self.dir.display());
+        }
     }
 }
 
-/// Nothing that a test or a runtime mounts from now on is seen by anyone else, and it's gone with the thread.
-fn own_mount_namespace() {
-    const NONE: Option<&str> = None;
-    unshare(CloneFlags::CLONE_NEWNS).expect("unshare the mount namespace");
-    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).expect("make all mounts private");
+/// What a test or a runtime mounts, names, or sets from now on is seen by nobody else, and is gone with the thread.
+fn own_namespaces(dir: &Path) {
+    let flags = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWNET;
+    unshare(flags).expect("unshare namespaces");
+    mount_at("/", None, None, MsFlags::MS_REC | MsFlags::MS_PRIVATE);
+    own_devices(dir);
     match std::env::var("CGROUP_VIEW").as_deref() {
         Ok("host") => {}
         Ok("v2") | Err(_) => {
             // A hybrid host has a tmpfs with v1 hierarchies there. Covering it in this namespace changes nothing for others.
             if machine::cgroup2().as_deref() != Some("/sys/fs/cgroup") {
-                let done = mount(
-                    Some("none"),
-                    "/sys/fs/cgroup",
-                    Some("cgroup2"),
-                    MsFlags::empty(),
-                    NONE,
-                );
-                done.expect("mount cgroup2 on /sys/fs/cgroup");
+                mount_at("/sys/fs/cgroup", Some("none"), Some("cgroup2"), MsFlags::empty());
             }
         }
         Ok(other) => panic!("CGROUP_VIEW={other:?}: say host or v2"),
     }
+}
+
+/// Covers /dev, since a runtime may change what it finds there: some give /dev/null, as the container's stdin, to its user.
+fn own_devices(dir: &Path) {
+    let dev = dir.join("dev");
+    let path = |name: &str| dev.join(name);
+    let at = |name: &str| path(name).to_string_lossy().into_owned();
+    fs::create_dir(&dev).expect("a directory");
+    mount_at(&at(""), Some("dev"), Some("tmpfs"), MsFlags::empty());
+    for (name, major, minor) in [
+        ("null", 1, 3),
+        ("zero", 1, 5),
+        ("full", 1, 7),
+        ("random", 1, 8),
+        ("urandom", 1, 9),
+        ("tty", 5, 0),
+    ] {
+        mknod(&path(name), SFlag::S_IFCHR, Mode::empty(), makedev(major, minor)).expect("a device");
+        fs::set_permissions(path(name), fs::Permissions::from_mode(0o666)).expect("chmod");
+    }
+    for name in ["pts", "shm", "mqueue"] {
+        fs::create_dir(path(name)).expect("a directory");
+    }
+    for (name, target) in [("ptmx", "pts/ptmx"), ("fd", "/proc/self/fd")] {
+        symlink(target, path(name)).expect("a symlink");
+    }
+    mount_at(&at("pts"), Some("/dev/pts"), None, MsFlags::MS_BIND);
+    mount_at("/dev", Some(&at("")), None, MsFlags::MS_MOVE);
+}
+
+fn mount_at(target: &str, source: Option<&str>, kind: Option<&str>, flags: MsFlags) {
+    mount(source, target, kind, flags, None::<&str>).unwrap_or_else(|e| panic!("mount on {target}: {e}"));
 }
 
 /// Directories whose name or parent's name begins with the tag; a tree deeper than 8 isn't ours.

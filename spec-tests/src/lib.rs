@@ -12,7 +12,7 @@
 //! }
 //! ```
 //!
-//! - [`Lab`]: one test's own world: temporary directory, state directory, mount namespace, transcript.
+//! - [`Lab`]: one test's own world: temporary directory, state directory, namespaces, /dev, transcript.
 //! - [`Bundle`]: a root file system and a config.json, edited by JSON pointers.
 //! - [`Container`]: what create/run made of a bundle; gone when dropped, also after a panic.
 //! - [`Inside`]: the answers of the helper that runs in the container (`src/bin/inside`).
