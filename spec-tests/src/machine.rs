@@ -1,0 +1,38 @@
+//! What the machine that runs the tests can do, found by probes. [`crate::needs`] turns a "no" into a skip.
+
+use std::fs;
+
+/// The mount point of cgroup2 as this thread sees it, the nearest to / first.
+pub fn cgroup2() -> Option<String> {
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").ok()?;
+    let at = |line: &str| {
+        let (left, right) = line.split_once(" - ")?;
+        right
+            .starts_with("cgroup2 ")
+            .then(|| left.split(' ').nth(4).map(str::to_owned))?
+    };
+    mounts.lines().filter_map(at).min_by_key(String::len)
+}
+
+/// Whether cgroup v2 has this controller here (on a hybrid host v1 has most of them).
+pub fn controller(name: &str) -> bool {
+    let list = cgroup2().and_then(|at| fs::read_to_string(at + "/cgroup.controllers").ok());
+    list.is_some_and(|l| l.split_whitespace().any(|c| c == name))
+}
+
+/// Whether we hold a capability in the effective set, by its number in linux/capability.h.
+pub fn capability(number: u32) -> bool {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let set = status.lines().find_map(|l| l.strip_prefix("CapEff:\t"));
+    set.and_then(|s| u64::from_str_radix(s, 16).ok())
+        .is_some_and(|s| s >> number & 1 == 1)
+}
+
+/// CAP_SYS_RESOURCE: raising hard rlimits, lowering oom_score_adj.
+pub fn may_raise_limits() -> bool {
+    capability(24)
+}
+
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}

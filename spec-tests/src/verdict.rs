@@ -1,0 +1,72 @@
+//! How a test ends: passed, failed, skipped, or failed as expected. Prints the transcript of a failure.
+
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use crate::expected::Expected;
+use crate::lab::{Lab, runtime};
+
+/// The payload of a test that ended early.
+struct Skip(String);
+
+/// Runs a test of what the specification says in `section` (file and heading, as in its repository).
+///
+/// The test's name is that of the function it is called from, so a test calls it once, with a closure.
+///
+/// # Panics
+/// If the test fails and isn't expected to, or passes although it is expected to fail.
+pub fn obeys<F: FnOnce(&Lab)>(section: &str, test: F) {
+    let name = name_of::<F>();
+    let mut transcript = String::new();
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        let lab = Lab::new();
+        let tested = catch_unwind(AssertUnwindSafe(|| {
+            test(&lab);
+            lab.assert_nothing_left();
+        }));
+        transcript = lab.transcript();
+        tested.unwrap_or_else(|payload| resume_unwind(payload));
+    }));
+    let reason = Expected::read().reason(name);
+    match result {
+        Ok(()) => {
+            if let Some(reason) = reason {
+                panic!("{name} passes, but expected.toml says it fails ({reason}): remove it from there")
+            }
+        }
+        Err(payload) => match (payload.downcast::<Skip>(), reason) {
+            (Ok(skip), _) => tell(&format!("skipped {name}: {}", skip.0)),
+            (Err(_), Some(reason)) => tell(&format!("expected {name} to fail, and it does: {reason}")),
+            (Err(payload), None) => {
+                println!("--- {name} (specification: {section}) failed with {}", runtime());
+                println!("{transcript}");
+                resume_unwind(payload)
+            }
+        },
+    }
+}
+
+/// Skips the test, MUST or not, if this machine cannot do what it `needs`: `can` comes from a probe in [`crate::machine`].
+pub fn needs(can: bool, what: &str) {
+    if !can {
+        resume_unwind(Box::new(Skip(format!("this machine lacks {what}"))));
+    }
+}
+
+/// See [`crate::skip!`].
+pub fn fail_or_skip(why: &str) -> ! {
+    let must = std::env::var("MUST").is_ok_and(|v| v == "1");
+    assert!(!must, "MUST=1 forbids to skip: {why}");
+    resume_unwind(Box::new(Skip(why.to_owned())))
+}
+
+/// `chapter::test` from the type name of a closure in it, `spec::chapter::test::{{closure}}`.
+fn name_of<F>() -> &'static str {
+    let path = std::any::type_name::<F>().trim_end_matches("::{{closure}}");
+    path.split_once("::").map_or(path, |(_crate, rest)| rest)
+}
+
+/// Past the test's captured output: a skip that nobody sees is taken for a pass.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,435 @@
+//! config.md#process: the program, its arguments, environment, directory, ids, limits.
+
+use serde_json::json;
+use spec_tests::*;
+
+#[test]
+fn args_reach_the_program_as_they_are() {
+    obeys("config.md#process", |lab| {
+        let seen = lab
+            .bundle()
+            .ask(["args", "print a  b", "print \"$HOME\" *", "print"]);
+        assert_eq!(
+            seen["args"],
+            json!(["/bin/inside", "args", "print a  b", "print \"$HOME\" *", "print"])
+        );
+    });
+}
+
+#[test]
+fn the_program_is_looked_up_in_the_containers_path() {
+    obeys("config.md#process", |lab| {
+        let b = lab
+            .bundle()
+            .file("/first/tool", "#!/bin/sh\necho first\n")
+            .mode("/first/tool", 0o644);
+        let b = b
+            .file("/second/tool", "#!/bin/sh\necho second\n")
+            .mode("/second/tool", 0o755);
+        let b = b.directory("/zeroth/tool").args(["tool"]);
+        let ran = b
+            .set("/process/env", ["PATH=/zeroth:/first:/second:/bin"])
+            .run()
+            .ok();
+        assert_eq!(
+            ran.stdout(),
+            "second\n",
+            "a directory and a file that isn't executable are passed over"
+        );
+    });
+}
+
+#[test]
+fn a_relative_program_is_relative_to_the_working_directory() {
+    obeys("config.md#process", |lab| {
+        let b = lab.bundle().args(["./true"]).set("/process/cwd", "/bin");
+        b.run().ok();
+    });
+}
+
+#[test]
+fn a_program_that_cannot_be_executed_is_named() {
+    obeys("config.md#process", |lab| {
+        let cases: [(&str, &[&str]); 4] = [
+            (
+                "missing",
+                &["executable file not found", "executable file `missing` not found"],
+            ),
+            ("/no/such/program", &["no such file or directory"]),
+            (
+                "/bin",
+                &[
+                    "is a directory",
+                    "not a regular file",
+                    "permission denied",
+                    "not permitted",
+                ],
+            ),
+            ("/etc/passwd", &["permission denied", "not executable"]),
+        ];
+        for (program, says) in cases {
+            lab.bundle().args([program]).run().fails_saying(says);
+        }
+    });
+}
+
+#[test]
+fn empty_args_are_refused() {
+    obeys("config.md#process", |lab| {
+        lab.bundle()
+            .set("/process/args", json!([]))
+            .container()
+            .create(&[])
+            .fails();
+        lab.bundle()
+            .without("/process/args")
+            .container()
+            .create(&[])
+            .fails();
+    });
+}
+
+#[test]
+fn the_environment_is_that_of_the_config() {
+    obeys("config.md#process", |lab| {
+        let b = lab.bundle().set(
+            "/process/env",
+            ["A=1", "EMPTY=", "PATH=/bin", "B=x=y z", "HOME=/here"],
+        );
+        let c = b.phrases(["environ"]).container();
+        let ran = c.command("run", &[]).env("RUNTIME_ONLY", "1").run().ok();
+        let mut seen: Vec<String> =
+            serde_json::from_value(Inside::parse(&ran.stdout())["environ"].clone()).unwrap();
+        seen.sort();
+        assert_eq!(seen, ["A=1", "B=x=y z", "EMPTY=", "HOME=/here", "PATH=/bin"]);
+    });
+}
+
+#[test]
+fn the_last_of_a_repeated_variable_counts() {
+    obeys("config.md#process", |lab| {
+        let b = lab
+            .bundle()
+            .set("/process/env", ["A=1", "PATH=/bin", "A=2", "A=3"]);
+        assert_eq!(b.ask(["env"])["env"]["A"], "3");
+    });
+}
+
+#[test]
+fn home_comes_from_the_containers_passwd() {
+    obeys("config.md#process", |lab| {
+        for (uid, home) in [(0, "/root"), (1000, "/home/user")] {
+            let seen = lab.bundle().set("/process/user/uid", uid).ask(["env"]);
+            assert_eq!(seen["env"]["HOME"], home, "uid {uid}");
+        }
+        let seen = lab
+            .bundle()
+            .set("/process/env", ["PATH=/bin", "HOME=/elsewhere"])
+            .ask(["env"]);
+        assert_eq!(seen["env"]["HOME"], "/elsewhere");
+    });
+}
+
+#[test]
+fn home_of_an_unknown_user_is_the_root() {
+    obeys("config.md#process", |lab| {
+        assert_eq!(
+            lab.bundle().set("/process/user/uid", 4242).ask(["env"])["env"]["HOME"],
+            "/"
+        );
+    });
+}
+
+#[test]
+fn the_working_directory_is_set_and_made() {
+    obeys("config.md#process", |lab| {
+        assert_eq!(
+            lab.bundle().set("/process/cwd", "/etc").ask(["cwd"])["cwd"],
+            "/etc"
+        );
+        let b = lab.bundle().set("/process/cwd", "/new/dir");
+        let seen = b.ask(["cwd", "stat /new/dir"]);
+        assert_eq!(
+            (&seen["cwd"], &seen["stat /new/dir"]["mode"]),
+            (&json!("/new/dir"), &json!("0755"))
+        );
+    });
+}
+
+#[test]
+fn the_working_directory_must_be_an_absolute_path_to_a_directory() {
+    obeys("config.md#process", |lab| {
+        for cwd in ["relative", "", "/bin/true"] {
+            lab.bundle().set("/process/cwd", cwd).run().fails();
+        }
+    });
+}
+
+#[test]
+fn the_working_directory_of_a_user_may_be_one_that_only_he_can_enter() {
+    obeys("config.md#process", |lab| {
+        let b = lab.bundle().directory("/mine").mode("/mine", 0o700);
+        std::os::unix::fs::chown(b.path("/mine"), Some(1000), Some(1000)).unwrap();
+        let b = b
+            .set("/process/user", json!({ "uid": 1000, "gid": 1000 }))
+            .set("/process/cwd", "/mine");
+        assert_eq!(b.ask(["cwd"])["cwd"], "/mine");
+    });
+}
+
+#[test]
+fn the_working_directory_may_not_be_outside_of_the_root() {
+    obeys("config.md#process", |lab| {
+        for fd in 3..12 {
+            let cwd = format!("/proc/self/fd/{fd}");
+            let ran = lab
+                .bundle()
+                .set("/process/cwd", cwd)
+                .phrases(["cwd", "ls .."])
+                .run();
+            assert_ne!(ran.code(), 0, "/proc/self/fd/{fd} could be entered");
+        }
+    });
+}
+
+#[test]
+fn ids_and_groups_are_set() {
+    obeys("config.md#posix-platform-user", |lab| {
+        let user = json!({ "uid": 1000, "gid": 1001, "additionalGids": [5, 44, 100_000] });
+        let seen = lab.bundle().set("/process/user", user).ask(["ids"]);
+        let ids = &seen["ids"];
+        assert_eq!([&ids["uid"], &ids["euid"], &ids["suid"]], [1000, 1000, 1000]);
+        assert_eq!([&ids["gid"], &ids["egid"], &ids["sgid"]], [1001, 1001, 1001]);
+        let groups: Vec<_> = ids["groups"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|g| **g != 1001)
+            .collect();
+        assert_eq!(groups, [5, 44, 100_000]);
+    });
+}
+
+#[test]
+fn groups_of_the_caller_are_dropped() {
+    obeys("config.md#posix-platform-user", |lab| {
+        let c = lab.bundle().phrases(["ids"]).container();
+        c.bundle.write();
+        let seen = Inside::parse(&c.run(&[]).ok().stdout());
+        assert_eq!(
+            seen["ids"]["groups"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|g| **g != 0),
+            None
+        );
+    });
+}
+
+#[test]
+fn an_id_beyond_32_bits_is_refused() {
+    obeys("config.md#posix-platform-user", |lab| {
+        for id in [json!(4_294_967_296_u64), json!(-1)] {
+            lab.bundle().set("/process/user/uid", id.clone()).run().fails();
+            lab.bundle().set("/process/user/gid", id).run().fails();
+        }
+    });
+}
+
+#[test]
+fn umask_is_0022_unless_told() {
+    obeys("config.md#posix-platform-user", |lab| {
+        assert_eq!(lab.bundle().ask(["umask"])["umask"], "0022");
+        assert_eq!(
+            lab.bundle().set("/process/user/umask", 0o27).ask(["umask"])["umask"],
+            "0027"
+        );
+    });
+}
+
+#[test]
+fn rlimits_are_set() {
+    obeys("config.md#posix-process", |lab| {
+        let limits = json!([
+            { "type": "RLIMIT_NOFILE", "soft": 64, "hard": 128 },
+            { "type": "RLIMIT_CORE", "soft": 0, "hard": 0 },
+            { "type": "RLIMIT_STACK", "soft": 1_048_576, "hard": 2_097_152 },
+            { "type": "RLIMIT_CPU", "soft": 100, "hard": 200 },
+            { "type": "RLIMIT_FSIZE", "soft": 1_000_000, "hard": 1_000_000 },
+        ]);
+        let seen = lab
+            .bundle()
+            .set("/process/rlimits", limits.clone())
+            .ask(["rlimits"]);
+        for limit in limits.as_array().unwrap() {
+            let name = limit["type"].as_str().unwrap();
+            assert_eq!(
+                seen["rlimits"][name],
+                json!([limit["soft"], limit["hard"]]),
+                "{name}"
+            );
+        }
+    });
+}
+
+#[test]
+fn every_kind_of_rlimit_is_known() {
+    obeys("config.md#posix-process", |lab| {
+        let own = lab.bundle().ask(["rlimits"])["rlimits"].clone();
+        let same = own.as_object().unwrap().iter();
+        let same: Vec<_> = same
+            .map(|(k, v)| json!({ "type": k, "soft": v[0], "hard": v[1] }))
+            .collect();
+        assert_eq!(same.len(), 16);
+        assert_eq!(
+            lab.bundle().set("/process/rlimits", same).ask(["rlimits"])["rlimits"],
+            own
+        );
+    });
+}
+
+#[test]
+fn a_repeated_rlimit_is_refused() {
+    obeys("config.md#posix-process", |lab| {
+        let nofile = json!({ "type": "RLIMIT_NOFILE", "soft": 64, "hard": 64 });
+        lab.bundle()
+            .set("/process/rlimits", json!([nofile, nofile]))
+            .run()
+            .fails_saying(&["rlimit"]);
+    });
+}
+
+#[test]
+fn an_unknown_rlimit_is_refused() {
+    obeys("config.md#posix-process", |lab| {
+        let unknown = json!({ "type": "RLIMIT_NOSUCH", "soft": 1, "hard": 1 });
+        lab.bundle()
+            .set("/process/rlimits", json!([unknown]))
+            .run()
+            .fails_saying(&["rlimit"]);
+    });
+}
+
+#[test]
+fn a_soft_rlimit_above_the_hard_one_is_refused() {
+    obeys("config.md#posix-process", |lab| {
+        let turned = json!({ "type": "RLIMIT_NOFILE", "soft": 65, "hard": 64 });
+        lab.bundle()
+            .set("/process/rlimits", json!([turned]))
+            .run()
+            .fails_saying(&["rlimit"]);
+    });
+}
+
+#[test]
+fn oom_score_adj_is_set_and_else_inherited() {
+    obeys("config.md#linux-process", |lab| {
+        let read = "read /proc/self/oom_score_adj";
+        let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+        assert_eq!(lab.bundle().ask([read])[read], own);
+        assert_eq!(
+            lab.bundle().set("/process/oomScoreAdj", 500).ask([read])[read],
+            "500\n"
+        );
+    });
+}
+
+#[test]
+fn oom_score_adj_can_be_lowered() {
+    obeys("config.md#linux-process", |lab| {
+        needs(
+            machine::may_raise_limits(),
+            "CAP_SYS_RESOURCE, to lower oom_score_adj",
+        );
+        let read = "read /proc/self/oom_score_adj";
+        assert_eq!(
+            lab.bundle().set("/process/oomScoreAdj", -500).ask([read])[read],
+            "-500\n"
+        );
+    });
+}
+
+#[test]
+fn no_new_privileges_is_set_only_when_asked() {
+    obeys("config.md#linux-process", |lab| {
+        let ask = "status NoNewPrivs";
+        assert_eq!(lab.bundle().ask([ask])[ask], "0");
+        assert_eq!(
+            lab.bundle().set("/process/noNewPrivileges", false).ask([ask])[ask],
+            "0"
+        );
+        assert_eq!(
+            lab.bundle().set("/process/noNewPrivileges", true).ask([ask])[ask],
+            "1"
+        );
+    });
+}
+
+#[test]
+fn the_program_starts_with_default_signals() {
+    obeys("runtime.md#start", |lab| {
+        let seen = lab.bundle().ask(["status SigBlk", "status SigIgn"]);
+        let bits = |ask| u64::from_str_radix(seen[ask].as_str().unwrap(), 16).unwrap();
+        assert_eq!(bits("status SigBlk"), 0, "blocked signals");
+        // The helper's own start-up ignores SIGPIPE; from 32 on they are the caller's and the libc's business.
+        assert_eq!(
+            bits("status SigIgn") & 0x7fff_ffff & !(1 << 12),
+            0,
+            "ignored signals"
+        );
+    });
+}
+
+#[test]
+fn the_program_is_the_first_of_its_namespace_and_session() {
+    obeys("runtime.md#start", |lab| {
+        let seen = lab.bundle().ask(["status PPid", "pid", "tty"]);
+        assert_eq!((&seen["status PPid"], &seen["pid"]), (&json!("0"), &json!(1)));
+        assert_eq!(seen["tty"]["session"], 1, "a session of its own");
+    });
+}
+
+#[test]
+fn the_session_keyring_is_new_unless_told() {
+    obeys("runtime.md#create", |lab| {
+        // KEYCTL_GET_KEYRING_ID of the session keyring, without creating one
+        let ask = "syscall keyctl 0 -3 0";
+        let keyring = |options: &[&str]| {
+            let ran = lab.bundle().phrases([ask]).container().run(options).ok();
+            Inside::parse(&ran.stdout())[ask].clone()
+        };
+        let fresh = [keyring(&[]), keyring(&[])];
+        assert!(fresh.iter().all(|k| k.is_i64()), "{fresh:?}");
+        assert_ne!(fresh[0], fresh[1]);
+        assert_eq!(keyring(&["--no-new-keyring"]), keyring(&["--no-new-keyring"]));
+    });
+}
+
+#[test]
+fn a_scheduling_policy_is_set() {
+    obeys("config.md#linux-process", |lab| {
+        let (policy, nice) = ("syscall sched_getscheduler 0", "syscall getpriority 0 0");
+        let scheduler = json!({ "policy": "SCHED_BATCH", "nice": 7 });
+        let seen = lab
+            .bundle()
+            .set("/process/scheduler", scheduler)
+            .ask([policy, nice]);
+        assert_eq!(
+            (&seen[policy], &seen[nice]),
+            (&json!(libc::SCHED_BATCH), &json!(20 - 7))
+        );
+    });
+}
+
+#[test]
+fn an_io_priority_is_set() {
+    obeys("config.md#linux-process", |lab| {
+        let ask = "syscall ioprio_get 1 0";
+        let priority = json!({ "class": "IOPRIO_CLASS_BE", "priority": 6 });
+        assert_eq!(
+            lab.bundle().set("/process/ioPriority", priority).ask([ask])[ask],
+            2 << 13 | 6
+        );
+    });
+}

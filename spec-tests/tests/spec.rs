@@ -1,0 +1,28 @@
+//! The one test binary: a chapter of the specification per module.
+
+mod capabilities; // the five sets, as the program has them after execve
+mod devices; // default and configured nodes, and the rules of the device cgroup
+mod hooks; // when each of the six runs, where, with which state, and what its failure does
+mod lifecycle; // create, start, state, kill, delete: what they do, and what they refuse
+mod namespaces; // new, inherited, joined by path; id mappings, time offsets, host and domain name
+mod process; // arguments, environment, directory, ids, limits
+mod rootfs; // readonly, propagation, masked and readonly paths
+mod sysctl; // settings of the container's namespaces, and of nothing else
+
+use spec_tests::Expected;
+
+#[test]
+fn every_expected_failure_names_a_test() {
+    let this = std::env::current_exe().expect("the test binary");
+    let list = std::process::Command::new(this)
+        .arg("--list")
+        .output()
+        .expect("a list of tests");
+    let list = String::from_utf8_lossy(&list.stdout);
+    for name in Expected::read().tests() {
+        assert!(
+            list.lines().any(|l| l == format!("{name}: test")),
+            "expected.toml: there is no test {name}"
+        );
+    }
+}
