@@ -46,6 +46,7 @@ fn run_one(point: &str, index: usize, hook: &Hook, state: &str, bundle: &Path) -
     };
     // What our caller let us inherit is not for hooks. All that we open ourselves is close-on-exec anyway.
     fs::cloexec_from(3).doing(|| "mark fds close-on-exec".into())?;
+    signals::default_sigchld().doing(|| "keep the status of hooks".into())?; // our caller may ignore it
     let stdin = fs::memfd(c"hook state").doing(|| "make a file for the state".into())?;
     let mut stdin = File::from(stdin);
     stdin
