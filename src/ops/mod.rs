@@ -6,6 +6,7 @@ pub mod delete;
 pub mod kill;
 pub mod list;
 pub mod run;
+pub mod spec;
 pub mod start;
 pub mod state;
 
@@ -48,9 +49,10 @@ pub fn run(request: &Request) -> Result<i32> {
             "list".into(),
             list::list(root, *format, *quiet, &mut stdout()).map(|()| 0),
         ),
-        other => {
-            return Err(Error::new(Kind::Unsupported, format!("{other:?}: not yet")));
-        }
+        Command::Spec { bundle, rootless } => (
+            "spec".into(),
+            spec::spec(bundle.as_deref(), *rootless).map(|()| 0),
+        ),
     };
     done.map_err(|error| error.context(what))
 }

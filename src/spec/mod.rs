@@ -1,18 +1,76 @@
-//! config.json as types: bytes in, types out.
+//! config.json as types: bytes in, types out, with every fault or none. No file and no host: what depends on
+//! this machine is decided in `plan`.
+//!
+//! Reading is oci-spec's job. [`schema`] and [`shape`] see to what serde and Go read differently and to good
+//! messages, [`validate`] to the rules between and within fields.
+
+pub mod default;
 pub mod mount_options;
-use crate::error::*;
+mod schema;
+mod shape;
+mod syntax;
+mod sysctl;
+mod validate;
+
+use oci_spec::runtime;
+use serde_json::Value;
+
+use crate::error::{Error, Fault, Result};
+pub use sysctl::path as sysctl_path;
+
+/// A valid config.json.
 #[derive(Debug)]
 pub struct Spec {
-    pub oci: oci_spec::runtime::Spec,
+    pub oci: runtime::Spec,
+    /// What the spec wants to be told, but not refused, each with its path.
     pub warnings: Vec<String>,
 }
+
+/// Reads a config.json. The error has all faults: of JSON (with line and column), or of types and of rules
+/// (with the path of each field).
 pub fn parse(bytes: &[u8]) -> Result<Spec> {
-    let oci = serde_json::from_slice(bytes).map_err(|e| Error::new(Kind::InvalidSpec, e.to_string()))?;
-    Ok(Spec {
-        oci,
-        warnings: vec![],
-    })
+    let (oci, mut found) = match quick(bytes) {
+        Ok(oci) => (oci, shape::Found::default()),
+        Err(reason) => thorough(bytes, reason)?,
+    };
+    validate::check(&oci, &mut found);
+    if found.faults.is_empty() {
+        let warnings = found.warnings;
+        Ok(Spec { oci, warnings })
+    } else {
+        Err(Error::invalid("config.json", found.faults))
+    }
 }
-pub fn sysctl_path(key: &str) -> String {
-    key.replace('.', "/")
+
+/// What engines write passes here, without a detour. `None` as the reason is for what serde would misread.
+fn quick(bytes: &[u8]) -> Result<runtime::Spec, Option<serde_json::Error>> {
+    let oci = serde_json::from_slice(bytes).map_err(Some)?;
+    if shape::is_plain(bytes, &schema::CONFIG) {
+        Ok(oci)
+    } else {
+        Err(None)
+    }
 }
+
+/// All that is right of a document that has faults, or is written in an unusual way.
+fn thorough(bytes: &[u8], reason: Option<serde_json::Error>) -> Result<(runtime::Spec, shape::Found)> {
+    let document: Value =
+        serde_json::from_slice(bytes).map_err(|error| syntax::explain(bytes, &error, "config.json"))?;
+    let mut found = shape::Found::default();
+    if let Some(reason) = reason.filter(|reason| reason.to_string().starts_with("duplicate field")) {
+        found.warnings.push(format!("{reason}: the last one counts"));
+    }
+    let Some(document) = shape::fit(document, &schema::CONFIG, &mut found) else {
+        return Err(Error::invalid("config.json", found.faults));
+    };
+    let oci = serde_path_to_error::deserialize(document).map_err(|error| {
+        let path = error.path().to_string();
+        let text = error.inner().to_string();
+        found.faults.push(Fault { path, text });
+        Error::invalid("config.json", std::mem::take(&mut found.faults))
+    })?;
+    Ok((oci, found))
+}
+
+#[cfg(test)]
+mod tests;

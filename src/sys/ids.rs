@@ -11,6 +11,11 @@ pub fn euid() -> Uid {
     Uid(nix::unistd::geteuid().as_raw())
 }
 
+/// getegid(2).
+pub fn egid() -> Gid {
+    Gid(nix::unistd::getegid().as_raw())
+}
+
 /// setgroups(2).
 pub fn setgroups(groups: &[Gid]) -> Result<(), Fail> {
     // SAFETY: Gid is a transparent u32; the slice is readable for the length that we give.

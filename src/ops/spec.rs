@@ -1,0 +1,50 @@
+//! `rrunc spec`: writes a config.json to start from.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use crate::error::{Doing, Error, Kind, Result};
+use crate::spec::default::default_config;
+use crate::sys::ids;
+
+/// Into `bundle`, or the current directory. A file that is there stays, and is an error.
+pub fn spec(bundle: Option<&Path>, rootless: bool) -> Result<()> {
+    let path = bundle.unwrap_or(Path::new("")).join("config.json");
+    let user = rootless.then(|| (ids::euid(), ids::egid()));
+    let file = OpenOptions::new().write(true).create_new(true).open(&path);
+    let mut file = match file {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            // runc's words, which scripts look for.
+            let text = "File config.json exists. Remove it first";
+            return Err(Error::new(Kind::Exists, text));
+        }
+        file => file.doing(|| format!("make {}", path.display()))?,
+    };
+    file.write_all(default_config(user).as_bytes())
+        .doing(|| format!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_overwritten() {
+        let dir = std::env::temp_dir().join(format!("rrunc-spec-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        let first = spec(Some(&dir), false);
+        let written = std::fs::read_to_string(dir.join("config.json"));
+        let second = spec(Some(&dir), true);
+        let kept = std::fs::read_to_string(dir.join("config.json"));
+        let nowhere = spec(Some(&dir.join("nowhere")), false);
+        std::fs::remove_dir_all(&dir).unwrap();
+
+        first.unwrap();
+        assert_eq!(written.unwrap(), default_config(None));
+        let second = second.unwrap_err();
+        assert_eq!(second.to_string(), "File config.json exists. Remove it first");
+        assert_eq!(kept.unwrap(), default_config(None));
+        assert!(nowhere.unwrap_err().to_string().contains("nowhere/config.json"));
+    }
+}

@@ -1,0 +1,51 @@
+//! Names of sysctls, which are written with dots or with slashes (sysctl.d(5)).
+
+/// The name with dots between its parts; a dot within a part (of a network device) is then a slash. Whichever
+/// comes first in the name is what separates its parts.
+pub fn dotted(key: &str) -> String {
+    match key.find(['.', '/']) {
+        Some(first) if key.as_bytes()[first] == b'/' => swapped(key),
+        _ => key.into(),
+    }
+}
+
+/// The file of the sysctl, below /proc/sys.
+pub fn path(key: &str) -> String {
+    swapped(&dotted(key))
+}
+
+fn swapped(key: &str) -> String {
+    let swap = |c| match c {
+        '.' => '/',
+        '/' => '.',
+        c => c,
+    };
+    key.chars().map(swap).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(key: &str, expected_name: &str, expected_path: &str) {
+        assert_eq!(dotted(key), expected_name, "{key}");
+        assert_eq!(path(key), expected_path, "{key}");
+    }
+
+    #[test]
+    fn the_first_separator_decides() {
+        check("kernel.sem", "kernel.sem", "kernel/sem");
+        check("kernel/sem", "kernel.sem", "kernel/sem");
+        check(
+            "net.ipv4.conf.eno2/100.rp_filter",
+            "net.ipv4.conf.eno2/100.rp_filter",
+            "net/ipv4/conf/eno2.100/rp_filter",
+        );
+        check(
+            "net/ipv4/conf/eno2.100/rp_filter",
+            "net.ipv4.conf.eno2/100.rp_filter",
+            "net/ipv4/conf/eno2.100/rp_filter",
+        );
+        check("", "", "");
+    }
+}

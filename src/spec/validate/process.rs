@@ -1,0 +1,199 @@
+//! Rules of config.md, Process, POSIX process, Linux Process and User.
+
+use std::collections::HashSet;
+
+use oci_spec::runtime::{Capabilities, LinuxNamespaceType, Process};
+
+use super::{Rules, joined, set, text};
+
+/// (uid_t)-1, which calls take for "leave it as it is" (CVE-2024-40635: never let it become 0).
+const NOBODY: u32 = u32::MAX;
+
+fn process<'a>(rules: &Rules<'a>) -> Option<&'a Process> {
+    rules.oci.process().as_ref()
+}
+
+/// config.md, process.args: at least one, the first of which names the program.
+pub fn program(rules: &mut Rules) {
+    let Some(process) = process(rules) else { return };
+    match process.args().as_deref() {
+        None | Some([]) => rules.fault("process.args", "args must not be empty: what is to be run?"),
+        Some([program, ..]) if program.is_empty() => {
+            rules.fault("process.args[0]", "executable path is empty");
+        }
+        Some(_) => {}
+    }
+    rules.no_nuls("process.args", process.args());
+}
+
+/// config.md, process.cwd: absolute.
+pub fn directory(rules: &mut Rules) {
+    let Some(process) = process(rules) else { return };
+    let cwd = text(process.cwd());
+    if !cwd.starts_with('/') {
+        rules.fault("process.cwd", format!("{cwd:?} must be an absolute path"));
+    }
+    rules.no_nul("process.cwd", cwd);
+}
+
+/// config.md, process.env: environ of IEEE 1003.1, NAME=value. A value is never shown, it may be a secret.
+pub fn environment(rules: &mut Rules) {
+    let Some(process) = process(rules) else { return };
+    for (i, entry) in process.env().iter().flatten().enumerate() {
+        match entry.find('=') {
+            Some(0) => rules.fault(format!("process.env[{i}]"), "has no name before its \"=\""),
+            Some(_) => {}
+            None => rules.fault(
+                format!("process.env[{i}]"),
+                "has no \"=\", expected \"NAME=value\"",
+            ),
+        }
+    }
+    rules.no_nuls("process.env", process.env());
+}
+
+/// config.md, POSIX-platform User; credentials(7). In a new user namespace only ids with a mapping exist.
+pub fn user(rules: &mut Rules) {
+    let Some(process) = process(rules) else { return };
+    let user = process.user();
+    let linux = rules.oci.linux().as_ref();
+    let new_users = rules
+        .namespace(LinuxNamespaceType::User)
+        .is_some_and(|namespace| joined(namespace).is_none());
+    let uids = linux.and_then(|linux| linux.uid_mappings().as_deref());
+    let gids = linux.and_then(|linux| linux.gid_mappings().as_deref());
+    let groups = user.additional_gids().iter().flatten();
+    let groups = groups
+        .enumerate()
+        .map(|(i, gid)| (format!(".additionalGids[{i}]"), *gid, gids, "gidMappings"));
+    let ids = [
+        (".uid".to_string(), user.uid(), uids, "uidMappings"),
+        (".gid".to_string(), user.gid(), gids, "gidMappings"),
+    ];
+    for (field, id, mappings, name) in ids.into_iter().chain(groups) {
+        let mapped = |maps: &[oci_spec::runtime::LinuxIdMapping]| {
+            maps.iter()
+                .any(|map| id.checked_sub(map.container_id()).is_some_and(|n| n < map.size()))
+        };
+        if id == NOBODY {
+            rules.fault(
+                format!("process.user{field}"),
+                "4294967295 stands for \"no id\" (-1)",
+            );
+        } else if new_users
+            && mappings.is_some_and(|maps| !maps.is_empty() && !mapped(maps))
+            && rules.is_intact(&format!("linux.{name}"))
+        {
+            rules.fault(
+                format!("process.user{field}"),
+                format!("{id} is not mapped by linux.{name}"),
+            );
+        }
+    }
+    if let Some(umask) = user.umask().filter(|umask| *umask > 0o777) {
+        rules.fault(
+            "process.user.umask",
+            format!("{umask} is more than 511 (octal 777)"),
+        );
+    }
+}
+
+/// config.md, process.consoleSize: the kernel's struct winsize has 16 bits for each (ioctl_tty(2)).
+pub fn console(rules: &mut Rules) {
+    let Some(process) = process(rules).filter(|process| process.terminal().unwrap_or(false)) else {
+        return; // "MUST ignore consoleSize if terminal is false or unset"
+    };
+    let Some(size) = process.console_size() else {
+        return;
+    };
+    for (field, value) in [("height", size.height()), ("width", size.width())] {
+        if value > u64::from(u16::MAX) {
+            rules.fault(
+                format!("process.consoleSize.{field}"),
+                format!("{value} is more than 65535"),
+            );
+        }
+    }
+}
+
+/// config.md, process.capabilities; capabilities(7): what is effective must be permitted, or capset(2) fails.
+/// What is ambient but not permitted and inheritable can't be raised; that engines ask for it is old custom.
+pub fn capabilities(rules: &mut Rules) {
+    let Some(sets) = process(rules).and_then(|process| process.capabilities().as_ref()) else {
+        return;
+    };
+    let missing = |wanted: &Option<Capabilities>, from: &Option<Capabilities>| {
+        let mut names: Vec<_> = wanted
+            .iter()
+            .flatten()
+            .filter(|capability| from.as_ref().is_none_or(|from| !from.contains(capability)))
+            .map(|capability| format!("CAP_{capability}"))
+            .collect();
+        names.sort();
+        names.join(", ")
+    };
+    let effective = missing(sets.effective(), sets.permitted());
+    if !effective.is_empty() && rules.is_intact("process.capabilities.permitted") {
+        rules.fault(
+            "process.capabilities.effective",
+            format!("{effective} must also be in permitted"),
+        );
+    }
+    for (name, from) in [
+        ("permitted", sets.permitted()),
+        ("inheritable", sets.inheritable()),
+    ] {
+        let ambient = missing(sets.ambient(), from);
+        if !ambient.is_empty() {
+            rules.warn(
+                "process.capabilities.ambient",
+                &format!("{ambient} can't be raised without being in {name}"),
+            );
+        }
+    }
+}
+
+/// config.md, process.rlimits: no type twice; getrlimit(2): soft up to hard.
+pub fn rlimits(rules: &mut Rules) {
+    let Some(process) = process(rules) else { return };
+    let mut seen = HashSet::new();
+    for (i, limit) in process.rlimits().iter().flatten().enumerate() {
+        if !seen.insert(limit.typ().to_string()) {
+            rules.fault(
+                format!("process.rlimits[{i}].type"),
+                format!("\"{}\" is there twice", limit.typ()),
+            );
+        }
+        if limit.soft() > limit.hard() {
+            rules.fault(
+                format!("process.rlimits[{i}].soft"),
+                format!("{} is more than hard, {}", limit.soft(), limit.hard()),
+            );
+        }
+    }
+}
+
+/// config.md, process.oomScoreAdj; proc_pid_oom_score_adj(5).
+pub fn scores(rules: &mut Rules) {
+    let score = process(rules).and_then(|process| process.oom_score_adj());
+    if let Some(score) = score.filter(|score| !(-1000..=1000).contains(score)) {
+        rules.fault(
+            "process.oomScoreAdj",
+            format!("{score} is not from -1000 to 1000"),
+        );
+    }
+}
+
+/// config.md, process.apparmorProfile and selinuxLabel: they are written to a file.
+pub fn labels(rules: &mut Rules) {
+    let Some(process) = process(rules) else { return };
+    for (path, label) in [
+        ("process.apparmorProfile", process.apparmor_profile()),
+        ("process.selinuxLabel", process.selinux_label()),
+    ] {
+        let Some(label) = set(label) else { continue };
+        if label.contains(['\0', '\n']) {
+            rules.fault(path, "holds a NUL character or a line break");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Rules of config-linux.md, Control groups, as far as they are about form. Whether a number suits its
+//! controller is for `cgroup` to say, which also gets it from `update`.
+
+use oci_spec::runtime::{LinuxDeviceType, LinuxResources};
+
+use super::Rules;
+
+fn resources<'a>(rules: &Rules<'a>) -> Option<&'a LinuxResources> {
+    rules.oci.linux().as_ref()?.resources().as_ref()
+}
+
+/// config-linux.md, Allowed Device list.
+pub fn device_rules(rules: &mut Rules) {
+    let Some(list) = resources(rules).and_then(|resources| resources.devices().as_ref()) else {
+        return;
+    };
+    for (i, rule) in list.iter().enumerate() {
+        let field = |name: &str| format!("linux.resources.devices[{i}].{name}");
+        if let Some(kind @ (LinuxDeviceType::U | LinuxDeviceType::P)) = rule.typ() {
+            rules.fault(
+                field("type"),
+                format!("is {:?}, expected \"a\", \"c\" or \"b\"", kind.as_str()),
+            );
+        }
+        let access = rule.access().as_deref().unwrap_or_default();
+        if access.chars().any(|letter| !"rwm".contains(letter)) {
+            rules.fault(
+                field("access"),
+                format!("is {access:?}, expected letters of \"rwm\""),
+            );
+        }
+        for (name, number) in [("major", rule.major()), ("minor", rule.minor())] {
+            // -1 is what engines write for "all".
+            if let Some(number) = number.filter(|n| !(-1..=i64::from(u32::MAX)).contains(n)) {
+                rules.fault(field(name), format!("{number} is not from 0 to 4294967295"));
+            }
+        }
+    }
+}
+
+/// config-linux.md, CPU, Huge page limits and Unified.
+pub fn limits(rules: &mut Rules) {
+    let Some(resources) = resources(rules) else { return };
+    if let Some(cpu) = resources.cpu() {
+        for (path, list) in [
+            ("linux.resources.cpu.cpus", cpu.cpus()),
+            ("linux.resources.cpu.mems", cpu.mems()),
+        ] {
+            let list = list.as_deref().unwrap_or_default();
+            if !list.chars().all(|c| c.is_ascii_digit() || ",- ".contains(c)) {
+                rules.fault(
+                    path,
+                    format!("is {list:?}, expected numbers and ranges (\"0-3,7\")"),
+                );
+            }
+        }
+    }
+    for (i, limit) in resources.hugepage_limits().iter().flatten().enumerate() {
+        if !is_page_size(limit.page_size()) {
+            rules.fault(
+                format!("linux.resources.hugepageLimits[{i}].pageSize"),
+                format!(
+                    "is {:?}, expected a number and its unit (\"64KB\", \"2MB\", \"1GB\")",
+                    limit.page_size()
+                ),
+            );
+        }
+    }
+    let unified = resources.unified().iter().flatten();
+    for (key, value) in unified {
+        let path = format!("linux.resources.unified[{key}]");
+        if key.is_empty() || key.contains(['/', '\0']) || matches!(key.as_str(), "." | "..") {
+            rules.fault(&path, "is not the name of a file in a cgroup");
+        }
+        rules.no_nul(path, value);
+    }
+}
+
+/// config-linux.md, hugepageLimits.pageSize: `<size><unit-prefix>B`.
+fn is_page_size(text: &str) -> bool {
+    let size = ["KB", "MB", "GB"].iter().find_map(|unit| text.strip_suffix(unit));
+    size.is_some_and(|size| {
+        !size.starts_with('0') && !size.is_empty() && size.bytes().all(|b| b.is_ascii_digit())
+    })
+}
