@@ -94,9 +94,12 @@ impl<'a> Container<'a> {
                 self.root = Some(tree);
                 crate::sys::mount::attach_to_host_path(tree, path)
             }
-            Step::UseRoot { slot } => {
-                self.root = Some(self.prepared.fd(*slot)?);
-                Ok(())
+            Step::UseRoot { slot, joined } => {
+                let root = self.prepared.fd(*slot)?;
+                self.root = Some(root);
+                joined
+                    .as_ref()
+                    .map_or(Ok(()), |path| mount::reopen_directory(root, path))
             }
             Step::Mount(new) => mount::new_fs(self.root()?, new),
             Step::Bind(bind) => mount::bind(self.root()?, self.prepared.fd(bind.slot)?, bind),
@@ -132,6 +135,8 @@ impl<'a> Container<'a> {
             Step::Stdio { uid } => process::stdio(*uid),
             Step::Label { files, value, .. } => process::label(self.proc(), files, value.to_bytes()),
             Step::Affinity => ids::reset_affinity(),
+            Step::Scheduler(attr) => crate::sys::sched::set_scheduler(attr),
+            Step::IoPriority(value) => crate::sys::sched::set_io_priority(*value),
             Step::Umask(mask) => {
                 ids::umask(*mask);
                 Ok(())

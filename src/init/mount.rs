@@ -112,6 +112,19 @@ pub fn clone_inside(slot: BorrowedFd, path: &CStr, recursive: bool) -> Done {
     }
 }
 
+/// The directory at `path` as the mount namespace has it that we have joined, in place of the host's.
+pub fn reopen_directory(slot: BorrowedFd, path: &CStr) -> Done {
+    use std::os::fd::AsRawFd;
+    let directory = fs::open(
+        fs::cwd(),
+        path,
+        libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW,
+        0,
+        resolve::HOST,
+    )?;
+    fs::dup_onto(directory.as_fd(), slot.as_raw_fd(), false)
+}
+
 pub fn new_fs(root: BorrowedFd, new: &NewFs) -> Done {
     let was_there = open_existing(root, &new.target.path, resolve::IN_ROOT)?.is_some();
     let below = mount_point(root, &new.target, Point::Directory)?;

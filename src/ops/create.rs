@@ -119,7 +119,14 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     let prepared = prepare::prepare(&plan, given)?;
     let init = spawn::spawn(&prepared, Some(cgroup.fd()))?;
     record.set_init(init.pid)?;
-    converse(&init, &prepared, &record, bundle, &cgroup)?;
+    if let Err(error) = converse(&init, &prepared, &record, bundle, &cgroup) {
+        drop(init);
+        // runtime.md, Lifecycle: a container that fails to be created is destroyed, with its poststop hooks.
+        let state = record.hook_state(Status::Stopped);
+        let failed = hooks::run_all("poststop", &record.poststop, &state, &bundle.path);
+        failed.iter().for_each(|error| log::warning(&error.to_string()));
+        return Err(error);
+    }
     set_limits(&plan, init.pid)?;
 
     if let Some(socket) = pidfd_socket {

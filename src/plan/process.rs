@@ -5,13 +5,17 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::str::FromStr;
 
-use oci_spec::runtime::{Capabilities, LinuxPersonalityDomain, PosixRlimitType, Process, Spec};
+use oci_spec::runtime::{
+    Capabilities, IOPriorityClass, LinuxPersonalityDomain, LinuxSchedulerFlag, LinuxSchedulerPolicy,
+    PosixRlimitType, Process, Spec,
+};
 
 use super::seccomp::Filter;
 use super::step::{HookState, Step};
 use super::{Draft, Facts, HostPart, Options, Want, hook_steps, in_root};
 use crate::sys::exec::CArray;
 use crate::sys::ids::CapSets;
+use crate::sys::sched::SchedAttr;
 use crate::sys::{Gid, Uid};
 
 /// Room for HOME= and a path of PATH_MAX.
@@ -85,6 +89,7 @@ pub fn compile(
     draft.step(Step::Stdio { uid });
     labels(process, facts, draft);
     draft.step(Step::Affinity);
+    scheduling(process, draft);
     personality(oci, draft);
     let program = program(process, options, draft);
     if program.envp.has_hole() {
@@ -260,6 +265,53 @@ fn labels(process: &Process, facts: &Facts, draft: &mut Draft) {
             value,
             what: "SELinux label",
         });
+    }
+}
+
+/// config.md, process.scheduler and ioPriority: before the right to either is dropped.
+fn scheduling(process: &Process, draft: &mut Draft) {
+    if let Some(wanted) = process.scheduler() {
+        let flag = |flag: &LinuxSchedulerFlag| match flag {
+            LinuxSchedulerFlag::SchedResetOnFork => 0x01,
+            LinuxSchedulerFlag::SchedFlagReclaim => 0x02,
+            LinuxSchedulerFlag::SchedFlagDLOverrun => 0x04,
+            LinuxSchedulerFlag::SchedFlagKeepPolicy => 0x08,
+            LinuxSchedulerFlag::SchedFlagKeepParams => 0x10,
+            LinuxSchedulerFlag::SchedFlagUtilClampMin => 0x20,
+            LinuxSchedulerFlag::SchedFlagUtilClampMax => 0x40,
+        };
+        draft.step(Step::Scheduler(SchedAttr {
+            size: size_of::<SchedAttr>() as u32,
+            policy: match wanted.policy() {
+                LinuxSchedulerPolicy::SchedOther => 0,
+                LinuxSchedulerPolicy::SchedFifo => 1,
+                LinuxSchedulerPolicy::SchedRr => 2,
+                LinuxSchedulerPolicy::SchedBatch => 3,
+                LinuxSchedulerPolicy::SchedIso => 4,
+                LinuxSchedulerPolicy::SchedIdle => 5,
+                LinuxSchedulerPolicy::SchedDeadline => 6,
+            },
+            flags: wanted.flags().iter().flatten().map(flag).sum(),
+            nice: wanted.nice().unwrap_or(0),
+            priority: wanted.priority().unwrap_or(0) as u32,
+            runtime: wanted.runtime().unwrap_or(0),
+            deadline: wanted.deadline().unwrap_or(0),
+            period: wanted.period().unwrap_or(0),
+        }));
+    }
+    if let Some(wanted) = process.io_priority() {
+        let class = match wanted.class() {
+            IOPriorityClass::IoprioClassRt => 1,
+            IOPriorityClass::IoprioClassBe => 2,
+            IOPriorityClass::IoprioClassIdle => 3,
+        };
+        match wanted.priority() {
+            priority @ 0..=7 => draft.step(Step::IoPriority(class << 13 | priority as i32)),
+            priority => draft.fault(
+                "process.ioPriority.priority",
+                format!("{priority} is not in 0 to 7"),
+            ),
+        }
     }
 }
 

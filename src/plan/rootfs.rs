@@ -273,7 +273,10 @@ pub fn take_root(namespaces: &Namespaces, options: &Options, mounts: &Mounts, dr
     let field = "root.path".to_string();
     if !namespaces.has(MOUNT) {
         let slot = draft.want(Want::Directory { path, field });
-        return draft.step(Step::UseRoot { slot });
+        let joined = namespaces
+            .join_mount
+            .map(|_| draft.cstring("root.path", &options.root.to_string_lossy()));
+        return draft.step(Step::UseRoot { slot, joined });
     }
     let c_path = draft.cstring(&field, &path.to_string_lossy());
     let slot = draft.want(Want::Tree {

@@ -9,6 +9,7 @@ use super::seccomp::Filter;
 use crate::sys::exec::CArray;
 use crate::sys::ids::CapSets;
 use crate::sys::mount::MountAttr;
+use crate::sys::sched::SchedAttr;
 use crate::sys::{Gid, Uid};
 
 /// The number of an fd that `prepare` opens on the host for the child.
@@ -187,8 +188,10 @@ pub enum Step {
         slot: Slot,
         path: CString,
     },
+    /// Without a mount namespace of our own; in one that we joined the path is looked up there.
     UseRoot {
         slot: Slot,
+        joined: Option<CString>,
     },
     Mount(Box<NewFs>),
     Bind(Box<Bind>),
@@ -243,6 +246,8 @@ pub enum Step {
         what: &'static str,
     },
     Affinity,
+    Scheduler(SchedAttr),
+    IoPriority(i32),
     Umask(u32),
     Personality(u64),
     KeepBoundingSet(u64),
@@ -382,6 +387,14 @@ impl fmt::Display for Step {
             Step::Stdio { .. } => write!(f, "hand the standard streams to the container"),
             Step::Label { value, what, .. } => write!(f, "label the program: {what} {}", text(value)),
             Step::Affinity => write!(f, "run on every CPU of the cpuset"),
+            Step::Scheduler(attr) => write!(
+                f,
+                "schedule by policy {}, nice {}, priority {}",
+                attr.policy, attr.nice, attr.priority
+            ),
+            Step::IoPriority(value) => {
+                write!(f, "set I/O class {}, priority {}", value >> 13, value & 0x1fff)
+            }
             Step::Umask(mask) => write!(f, "set umask {mask:04o}"),
             Step::Personality(persona) => write!(f, "set personality {persona:#x}"),
             Step::KeepBoundingSet(set) => write!(f, "bound capabilities to {}", CapNames(*set)),

@@ -13,6 +13,7 @@ pub mod mount;
 pub mod net;
 pub mod poll;
 pub mod process;
+pub mod sched;
 pub mod security;
 pub mod shared;
 pub mod signal;

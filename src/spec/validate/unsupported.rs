@@ -8,16 +8,6 @@ use super::Rules;
 const YET: &str = "is not supported yet";
 
 pub fn unsupported(rules: &mut Rules) {
-    if let Some(process) = rules.oci.process() {
-        for (path, given) in [
-            ("process.scheduler", process.scheduler().is_some()),
-            ("process.ioPriority", process.io_priority().is_some()),
-        ] {
-            if given {
-                rules.fault(path, YET);
-            }
-        }
-    }
     let Some(linux) = rules.oci.linux() else { return };
     let net_devices = linux.net_devices().as_ref();
     for (path, given) in [
