@@ -161,10 +161,10 @@ pub fn bind(root: BorrowedFd, tree: BorrowedFd, bind: &Bind) -> Done {
     if bind.attr != MountAttr::default() {
         sys::set_attr(tree, &bind.attr, false)?;
     }
-    // A procfs of the host may stand in for the container's.
-    let is_proc = fs::fs_magic(tree)? == libc::PROC_SUPER_MAGIC;
+    if bind.target.is_proc && fs::fs_magic(tree)? != libc::PROC_SUPER_MAGIC {
+        return Err(Fail::new(Call::Mount, Errno::EACCES));
+    }
     let target = mount_point(root, &bind.target, point)?;
-    let _ = is_proc;
     sys::attach(tree, target.as_fd())?;
     finish(tree, &bind.after)
 }

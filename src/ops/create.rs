@@ -337,9 +337,9 @@ fn hinted(step: Option<&Step>, error: Error, errno: Errno) -> Error {
         (Some(Step::Mount(m)), Errno::ELOOP | Errno::ENOTDIR) if m.target.plain => error.hint(
             "it must be mounted on an ordinary directory: the root file system has a symlink or file there",
         ),
-        (Some(Step::Mount(_) | Step::Bind(_)), Errno::EACCES) => {
-            error.hint("inside /proc only a few files may be covered by a mount")
-        }
+        (Some(Step::Mount(_) | Step::Bind(_)), Errno::EACCES) => error.hint(
+            "inside /proc only a few files may be covered by a mount, and /proc itself only by a procfs",
+        ),
         (Some(Step::Mount(_)), Errno::ENODEV) => {
             error.hint("the kernel has no such file system: see /proc/filesystems")
         }

@@ -9,6 +9,7 @@ pub mod namespaces;
 mod process;
 mod rootfs;
 pub mod seccomp;
+mod show;
 pub mod step;
 
 use std::fmt;
@@ -111,9 +112,9 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Fil
     let namespaces = namespaces::compile(oci, &mut draft);
     let mounts = rootfs::mounts(oci, &namespaces, options, &mut draft);
 
-    namespaces::enter(&namespaces, options, &mut draft);
+    namespaces::enter(&namespaces, &mut draft);
     rootfs::take_root(&namespaces, options, &mounts, &mut draft);
-    namespaces::become_root(&namespaces, &mut draft);
+    namespaces::become_root(&namespaces, options, &mut draft);
     namespaces::name(oci, &mut draft);
     process::sysctls(oci, &mut draft);
     draft.steps(mounts.steps);
@@ -214,3 +215,6 @@ impl fmt::Display for Plan {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

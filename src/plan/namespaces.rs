@@ -166,7 +166,7 @@ fn lines(mappings: &Option<Vec<LinuxIdMapping>>) -> String {
 }
 
 /// The first steps of the container's process: into its namespaces, and who it is there.
-pub fn enter(namespaces: &Namespaces, options: &Options, draft: &mut Draft) {
+pub fn enter(namespaces: &Namespaces, draft: &mut Draft) {
     if let Some(slot) = namespaces.join_mount {
         draft.step(Step::JoinNamespace {
             slot,
@@ -178,23 +178,23 @@ pub fn enter(namespaces: &Namespaces, options: &Options, draft: &mut Draft) {
         draft.step(Step::AwaitIdMaps);
     }
     draft.step(Step::NewSession);
-    if !options.no_new_keyring {
-        let name = draft.cstring("the container's id", &format!("_ses.{}", options.id));
-        draft.step(Step::SessionKeyring(name));
-    }
     if namespaces.has(MOUNT) {
         draft.step(Step::PropagateNothing);
     }
 }
 
 /// Once all mounts of the host that we need are at hand: from nobody to the user namespace's root.
-pub fn become_root(namespaces: &Namespaces, draft: &mut Draft) {
+pub fn become_root(namespaces: &Namespaces, options: &Options, draft: &mut Draft) {
     if namespaces.foreign_user() {
         // A map of one id was written with setgroups denied; there is nothing to drop then.
         let mapped_by_root = namespaces.id_maps.is_some();
         draft.step(Step::BecomeRoot {
             drop_groups: mapped_by_root,
         });
+    }
+    if !options.no_new_keyring {
+        let name = draft.cstring("the container's id", &format!("_ses.{}", options.id));
+        draft.step(Step::SessionKeyring(name));
     }
     if namespaces.has(CGROUP) {
         draft.step(Step::NewCgroupNamespace);

@@ -203,29 +203,12 @@ fn capabilities(process: &Process, facts: &Facts, draft: &mut Draft) -> Wanted {
         wanted.sets.inheritable = mask(sets.inheritable());
         wanted.ambient = mask(sets.ambient());
     }
-    // capabilities(7): ambient ones must be permitted and inheritable, effective ones permitted.
-    let allowed = wanted.sets.permitted & wanted.sets.inheritable;
-    let (not_ambient, not_effective) = (
-        wanted.ambient & !allowed,
-        wanted.sets.effective & !wanted.sets.permitted,
-    );
-    wanted.ambient &= allowed;
-    wanted.sets.effective &= wanted.sets.permitted;
+    // capabilities(7): ambient ones must be permitted and inheritable; spec has warned of others.
+    wanted.ambient &= wanted.sets.permitted & wanted.sets.inheritable;
     let mut known: Vec<_> = caps::all().into_iter().collect();
     known.sort_by_key(caps::Capability::index);
     for cap in known {
-        let is_in = |set: u64| set & (1 << cap.index()) != 0;
-        if is_in(not_ambient) {
-            draft.warn(format!(
-                "process.capabilities.ambient: {cap} isn't permitted and inheritable, and so can't be ambient"
-            ));
-        }
-        if is_in(not_effective) {
-            draft.warn(format!(
-                "process.capabilities.effective: {cap} isn't permitted, and so can't be effective"
-            ));
-        }
-        if is_in(missing) {
+        if missing & (1 << cap.index()) != 0 {
             draft.warn(format!(
                 "process.capabilities: {cap} can't be granted, since this runtime doesn't have it"
             ));

@@ -127,6 +127,11 @@ pub fn mounts(oci: &Spec, namespaces: &Namespaces, options: &Options, draft: &mu
                 attr,
                 after,
             })));
+        } else if target.is_proc && fstype != "proc" {
+            draft.fault(
+                &field(".type"),
+                format!("{fstype:?} on /proc: only a procfs may be mounted there"),
+            );
         } else {
             let late = fstype == "tmpfs" && parsed.flags & libc::MS_RDONLY != 0 && !remount;
             if late {
@@ -153,6 +158,7 @@ fn target(path: InRoot, fstype: &str) -> Target {
     let shown = path.to_string();
     Target {
         plain: matches!(fstype, "proc" | "sysfs"),
+        is_proc: shown == "/proc",
         in_proc: shown == "/proc" || COVERABLE_IN_PROC.contains(&shown.as_str()),
         path,
     }

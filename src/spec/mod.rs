@@ -36,7 +36,10 @@ pub fn parse(bytes: &[u8]) -> Result<Spec> {
     validate::check(&oci, &mut found);
     if found.faults.is_empty() {
         let warnings = found.warnings;
-        Ok(Spec { oci: as_meant(oci), warnings })
+        Ok(Spec {
+            oci: as_meant(oci),
+            warnings,
+        })
     } else {
         Err(Error::invalid("config.json", found.faults))
     }
@@ -45,9 +48,15 @@ pub fn parse(bytes: &[u8]) -> Result<Spec> {
 /// What an older version of the spec meant by a value that 1.3 reads otherwise: until then a pids.limit of 0 was
 /// none, and engines write it so.
 fn as_meant(mut oci: runtime::Spec) -> runtime::Spec {
-    let mut version = oci.version().split('.').map_while(|part| part.parse::<u32>().ok());
+    let mut version = oci
+        .version()
+        .split('.')
+        .map_while(|part| part.parse::<u32>().ok());
     let before_1_3 = (version.next(), version.next()) < (Some(1), Some(3));
-    let resources = oci.linux_mut().as_mut().and_then(|linux| linux.resources_mut().as_mut());
+    let resources = oci
+        .linux_mut()
+        .as_mut()
+        .and_then(|linux| linux.resources_mut().as_mut());
     if let Some(pids) = resources.and_then(|resources| resources.pids_mut().as_mut()) {
         if before_1_3 && pids.limit() == 0 {
             pids.set_limit(-1);

@@ -19,7 +19,10 @@ pub fn namespaces(rules: &mut Rules) {
             .iter()
             .position(|other| other.typ() == namespace.typ());
         if let Some(first) = twin.filter(|first| rules.is_intact(&format!("linux.namespaces[{first}]"))) {
-            let text = format!("is a duplicate: {} is in linux.namespaces[{first}] already", namespace.typ());
+            let text = format!(
+                "is a duplicate: {} is in linux.namespaces[{first}] already",
+                namespace.typ()
+            );
             rules.fault(format!("{field}.type"), text);
         }
         if let Some(path) = joined(namespace) {
