@@ -50,6 +50,9 @@ pub enum Need {
 use Need::*;
 use Shape::*;
 
+/// A word of the spec, and how oci-spec 0.10 spells it.
+const DL_OVERRUN: (&str, &str) = ("SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_D_L_OVERRUN");
+
 /// Whether oci-spec reads `bytes` as they are meant: each field that has a name of the spec has it in the
 /// spec's spelling, and no list stands for an object. `false` also for what isn't JSON.
 pub fn is_plain(bytes: &[u8], shape: &'static Shape) -> bool {
@@ -199,7 +202,13 @@ impl Walk<'_> {
             (Capped, value) if value.is_u64() => {
                 Some(value.as_u64().unwrap_or_default().min(i64::MAX as u64).into())
             }
-            (Word(words), Value::String(word)) if words.contains(&word.as_str()) => Some(word.into()),
+            (Word(words), Value::String(word)) if words.contains(&word.as_str()) => {
+                Some(if word == DL_OVERRUN.0 {
+                    DL_OVERRUN.1.into()
+                } else {
+                    word.into()
+                })
+            }
             (Capability, Value::String(name)) => self.capability(name),
             (Cpus, Value::String(cpus)) if cpus.is_empty() => Some(Value::Null),
             (Cpus, Value::String(cpus)) if is_cpu_list(&cpus) => Some(cpus.into()),

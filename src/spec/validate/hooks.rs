@@ -33,3 +33,50 @@ pub fn hooks(rules: &mut Rules) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::spec::validate::tests::{bad, good};
+
+    #[test]
+    fn hooks() {
+        let one = |hook: Value| json!({"poststop": [{"path": "/a"}, hook]});
+        good(
+            "/hooks",
+            one(json!({"path": "/b", "timeout": 1, "args": [], "env": []})),
+        );
+        bad(
+            "/hooks",
+            one(json!({"path": "b"})),
+            "hooks.poststop[1].path",
+            "\"b\" is not absolute",
+        );
+        bad(
+            "/hooks",
+            one(json!({"path": ""})),
+            "hooks.poststop[1].path",
+            "not absolute",
+        );
+        bad("/hooks", one(json!({})), "hooks.poststop[1].path", "is missing");
+        bad(
+            "/hooks",
+            one(json!({"path": "/b", "timeout": 0})),
+            "hooks.poststop[1].timeout",
+            "greater than zero",
+        );
+        bad(
+            "/hooks",
+            one(json!({"path": "/b", "args": ["\u{0}"]})),
+            "hooks.poststop[1].args[0]",
+            "NUL",
+        );
+        bad(
+            "/hooks",
+            one(json!({"path": "/b", "env": ["\u{0}"]})),
+            "hooks.poststop[1].env[0]",
+            "NUL",
+        );
+    }
+}

@@ -31,6 +31,7 @@ pub fn devices(rules: &mut Rules) {
         }
         let (major, minor) = (device.major(), device.minor());
         match device.typ() {
+            _ if !rules.is_intact(&field("type")) => {} // who knows whether it has numbers
             LinuxDeviceType::P => {}
             LinuxDeviceType::A => rules.fault(
                 field("type"),
@@ -136,5 +137,141 @@ pub fn cgroups_path(rules: &mut Rules) {
             "linux.cgroupsPath",
             format!("{path:?} must not have \"..\" in it"),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::spec::validate::tests::{bad, good};
+
+    #[test]
+    fn devices() {
+        let place = "/linux/devices";
+        let one = |device: Value| json!([{"path": "/dev/a", "type": "p"}, device]);
+        good(
+            place,
+            one(
+                json!({"path": "/dev/b", "type": "c", "major": 4095, "minor": 1_048_575, "fileMode": 0o20666}),
+            ),
+        );
+        good(place, one(json!({"path": "/b", "type": "p", "uid": 0, "gid": 1})));
+        let numbers =
+            |major: i64, minor: i64| one(json!({"path": "/b", "type": "b", "major": major, "minor": minor}));
+        bad(place, numbers(0, 0), "linux.devices[1].major", "are missing");
+        bad(
+            place,
+            numbers(4096, 0),
+            "linux.devices[1].major",
+            "from 0 to 4095",
+        );
+        bad(
+            place,
+            numbers(1, -1),
+            "linux.devices[1].minor",
+            "from 0 to 1048575",
+        );
+        bad(
+            place,
+            one(json!({"path": "/b", "type": "a"})),
+            "linux.devices[1].type",
+            "is not a device",
+        );
+        bad(
+            place,
+            one(json!({"path": "/b", "type": "x"})),
+            "linux.devices[1].type",
+            "expected one of",
+        );
+        bad(
+            place,
+            one(json!({"path": "b", "type": "p"})),
+            "linux.devices[1].path",
+            "absolute",
+        );
+        bad(
+            place,
+            one(json!({"path": "/b/", "type": "p"})),
+            "linux.devices[1].path",
+            "absolute",
+        );
+        bad(
+            place,
+            one(json!({"path": "/\u{0}", "type": "p"})),
+            "linux.devices[1].path",
+            "NUL",
+        );
+        bad(
+            place,
+            one(json!({"path": "/dev/a", "type": "p"})),
+            "linux.devices[1].path",
+            "linux.devices[0]",
+        );
+        bad(
+            place,
+            one(json!({"path": "/b", "type": "p", "fileMode": 0o200_000})),
+            "linux.devices[1].fileMode",
+            "mode",
+        );
+        bad(
+            place,
+            one(json!({"path": "/b", "type": "p", "uid": u32::MAX})),
+            "linux.devices[1].uid",
+            "no id",
+        );
+    }
+
+    #[test]
+    fn restricted_paths() {
+        for field in ["maskedPaths", "readonlyPaths"] {
+            let (place, path) = (format!("/linux/{field}"), format!("linux.{field}"));
+            good(&place, json!(["/proc/a", "/b"]));
+            bad(
+                &place,
+                json!(["/a", "proc/a"]),
+                &format!("{path}[1]"),
+                "not absolute",
+            );
+            bad(&place, json!(["/a\u{0}"]), &format!("{path}[0]"), "NUL");
+            let host = json!({"namespaces": [{"type": "pid"}], field: ["/a"]});
+            bad("/linux", host, &path, "needs a \"mount\" namespace");
+        }
+    }
+
+    #[test]
+    fn single_fields_of_linux() {
+        for value in ["", "shared", "rslave", "private", "runbindable"] {
+            good("/linux/rootfsPropagation", json!(value));
+        }
+        bad(
+            "/linux/rootfsPropagation",
+            json!("rrslave"),
+            "linux.rootfsPropagation",
+            "expected",
+        );
+        good("/linux/mountLabel", json!("a:b:c:s0"));
+        bad("/linux/mountLabel", json!("a\",b"), "linux.mountLabel", "quote");
+        good("/linux/personality", json!({"domain": "LINUX32", "flags": []}));
+        bad(
+            "/linux/personality",
+            json!({"domain": "LINUX", "flags": ["a"]}),
+            "linux.personality.flags",
+            "no flags",
+        );
+        bad(
+            "/linux/personality",
+            json!({}),
+            "linux.personality.domain",
+            "is missing",
+        );
+        good("/linux/cgroupsPath", json!("a/..b/system.slice:x:y"));
+        bad(
+            "/linux/cgroupsPath",
+            json!("/a/../b"),
+            "linux.cgroupsPath",
+            "\"..\"",
+        );
+        bad("/linux/cgroupsPath", json!("a\u{0}"), "linux.cgroupsPath", "NUL");
     }
 }

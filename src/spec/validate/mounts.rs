@@ -134,3 +134,124 @@ fn mappings(rules: &mut Rules, field: &str, mount: &Mount, options: &[String], p
         rules.fault(path, "id-mapped mounts are not supported yet");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::spec::validate::tests::{bad, good, read, warned};
+
+    #[test]
+    fn mounts() {
+        let place = "/mounts";
+        let one = |mount: Value| json!([{"destination": "/a", "type": "tmpfs"}, mount]);
+        let options = |kind: &str, options: &[&str]| {
+            one(json!({"destination": "/b", "type": kind, "source": "/s", "options": options}))
+        };
+        good(
+            place,
+            options("tmpfs", &["ro", "mode=755", "tmpcopyup", "rslave"]),
+        );
+        good(place, options("none", &["rbind", "rro", "private"]));
+        good(
+            place,
+            one(json!({"destination": "/b", "options": ["remount", "ro"]})),
+        );
+        bad(
+            place,
+            one(json!({"destination": "", "type": "proc"})),
+            "mounts[1].destination",
+            "is empty",
+        );
+        bad(
+            place,
+            one(json!({"destination": "/\u{0}", "type": "proc"})),
+            "mounts[1].destination",
+            "NUL",
+        );
+        warned(
+            &[(place, one(json!({"destination": "b", "type": "proc"})))],
+            "is not absolute",
+        );
+        bad(
+            place,
+            one(json!({"destination": "/b"})),
+            "mounts[1].type",
+            "is missing",
+        );
+        bad(
+            place,
+            one(json!({"destination": "/b", "type": "\u{0}"})),
+            "mounts[1].type",
+            "NUL",
+        );
+        bad(
+            place,
+            one(json!({"destination": "/b", "options": ["bind"]})),
+            "mounts[1].source",
+            "is missing",
+        );
+        bad(
+            place,
+            one(json!({"destination": "/b", "type": "bind"})),
+            "mounts[1].source",
+            "is missing",
+        );
+        bad(
+            place,
+            one(json!({"destination": "/b", "type": "bind", "source": "\u{0}"})),
+            "mounts[1].source",
+            "NUL",
+        );
+        bad(
+            place,
+            options("tmpfs", &["ro", ""]),
+            "mounts[1].options[1]",
+            "is empty",
+        );
+        bad(
+            place,
+            options("tmpfs", &["a=\u{0}"]),
+            "mounts[1].options[0]",
+            "NUL",
+        );
+        bad(
+            place,
+            options("tmpfs", &["nosuid,mode=1"]),
+            "mounts[1].options[0]",
+            "one string per option",
+        );
+        good(place, options("overlay", &["lowerdir=/a:/b,c"]));
+        bad(
+            place,
+            options("none", &["bind", "src-nofollow"]),
+            "mounts[1].options[1]",
+            "not an option of the spec",
+        );
+        bad(
+            place,
+            options("tmpfs", &[&"x".repeat(4096)]),
+            "mounts[1].options",
+            "the kernel takes 4095",
+        );
+        warned(
+            &[(place, options("none", &["bind", "nosiud"]))],
+            "mounts[1].options[1]: \"nosiud\" is not an option",
+        );
+        warned(&[(place, options("proc", &["tmpcopyup"]))], "tmpfs only");
+        bad(
+            place,
+            options("none", &["bind", "ridmap"]),
+            "mounts[1].options[1]",
+            "not supported yet",
+        );
+        let mapping = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+        let mapped = json!({"destination": "/b", "source": "/s", "options": ["bind"],
+            "uidMappings": mapping, "gidMappings": mapping});
+        bad(place, one(mapped), "mounts[1].uidMappings", "not supported yet");
+        let half = json!({"destination": "/b", "source": "/s", "options": ["idmap", "bind"], "uidMappings": mapping});
+        let (faults, _) = read(&[(place, one(half))]);
+        let found: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
+        assert_eq!(found, ["mounts[1].gidMappings", "mounts[1].options[0]"]);
+    }
+}

@@ -143,3 +143,133 @@ pub fn time_offsets(rules: &mut Rules) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::spec::validate::tests::{bad, bad_all, base, good, read};
+
+    #[test]
+    fn namespaces() {
+        good(
+            "/linux/namespaces/1",
+            json!({"type": "pid", "path": "/proc/1/ns/pid"}),
+        );
+        bad(
+            "/linux/namespaces/1",
+            json!({"type": "pid", "path": "proc/1"}),
+            "linux.namespaces[1].path",
+            "is not absolute",
+        );
+        bad(
+            "/linux/namespaces/1",
+            json!({"type": "pid", "path": "/\u{0}"}),
+            "linux.namespaces[1].path",
+            "NUL",
+        );
+        bad(
+            "/linux/namespaces/1",
+            json!({"type": "mount"}),
+            "linux.namespaces[1].type",
+            "linux.namespaces[0]",
+        );
+        bad(
+            "/linux/namespaces/1",
+            json!({"type": ""}),
+            "linux.namespaces[1].type",
+            "is missing",
+        );
+    }
+
+    #[test]
+    fn id_mappings() {
+        let map = |c: u32, h: u32, size: u32| json!({"containerID": c, "hostID": h, "size": size});
+        let place = "/linux/uidMappings";
+        good(
+            place,
+            json!([map(0, 1000, 10), map(10, 0, 1000), map(1010, u32::MAX - 5, 5)]),
+        );
+        bad(place, json!([]), "linux.uidMappings", "is missing");
+        bad(place, json!(null), "linux.uidMappings", "is missing");
+        bad(
+            place,
+            json!([map(0, 5, 9), map(9, 20, 0)]),
+            "linux.uidMappings[1].size",
+            "is 0",
+        );
+        bad(
+            place,
+            json!([map(0, 5, 9), map(8, 20, 1)]),
+            "linux.uidMappings[1].containerID",
+            "overlaps",
+        );
+        bad(
+            place,
+            json!([map(0, 5, 9), map(9, 4, 2)]),
+            "linux.uidMappings[1].hostID",
+            "overlaps",
+        );
+        bad(
+            place,
+            json!([map(0, u32::MAX - 5, 6)]),
+            "linux.uidMappings[0].size",
+            "beyond the last id",
+        );
+        let many: Vec<_> = (0..341).map(|n| map(n, n, 1)).collect();
+        bad(place, json!(many), "linux.uidMappings", "341 entries");
+        let shifted = &[(place, json!([map(1, 1, 9)])), ("/process/user/uid", json!(1))];
+        bad_all(shifted, "linux.uidMappings", "no entry has containerID 0");
+        let joined = (
+            "/linux/namespaces/5",
+            json!({"type": "user", "path": "/proc/1/ns/user"}),
+        );
+        let none = [joined, (place, json!(null)), ("/linux/gidMappings", json!(null))];
+        assert_eq!(read(&none), (vec![], vec![]));
+        let (faults, _) = read(&[("/linux/namespaces", json!([{"type": "mount"}]))]);
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert!(
+            faults[0]
+                .to_string()
+                .contains("linux.uidMappings: needs a \"user\" namespace")
+        );
+    }
+
+    #[test]
+    fn time_offsets() {
+        let place = "/linux/timeOffsets";
+        good(
+            place,
+            json!({"monotonic": {"secs": -1}, "boottime": {"nanosecs": 999_999_999}}),
+        );
+        bad(
+            place,
+            json!({"realtime": {"secs": 1}}),
+            "linux.timeOffsets[realtime]",
+            "is not a clock",
+        );
+        bad(
+            place,
+            json!({"monotonic": {"nanosecs": 1_000_000_000}}),
+            "linux.timeOffsets[monotonic].nanosecs",
+            "is not less than a second",
+        );
+        let offsets = (place, json!({"monotonic": {"secs": 1}}));
+        let joined = (
+            "/linux/namespaces/6",
+            json!({"type": "time", "path": "/proc/1/ns/time"}),
+        );
+        bad_all(
+            &[offsets.clone(), joined],
+            "linux.timeOffsets",
+            "needs a new time namespace",
+        );
+        let mut linux = base()["linux"].clone();
+        linux["namespaces"].as_array_mut().unwrap().remove(6);
+        bad_all(
+            &[("/linux", linux), offsets],
+            "linux.timeOffsets",
+            "needs a \"time\" namespace",
+        );
+    }
+}

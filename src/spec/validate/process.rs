@@ -197,3 +197,183 @@ pub fn labels(rules: &mut Rules) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::spec::validate::tests::{bad, bad_all, good, read, warned};
+
+    #[test]
+    fn program() {
+        good("/process", json!(null)); // create is allowed, start fails
+        bad(
+            "/process/args",
+            json!(null),
+            "process.args",
+            "args must not be empty",
+        );
+        bad(
+            "/process/args",
+            json!([]),
+            "process.args",
+            "args must not be empty",
+        );
+        bad(
+            "/process/args",
+            json!(["", "a"]),
+            "process.args[0]",
+            "executable path is empty",
+        );
+        good("/process/args", json!(["sh", ""]));
+        bad("/process/args", json!(["sh", "a\u{0}"]), "process.args[1]", "NUL");
+    }
+
+    #[test]
+    fn directory() {
+        bad(
+            "/process/cwd",
+            json!("tmp"),
+            "process.cwd",
+            "\"tmp\" must be an absolute path",
+        );
+        bad("/process/cwd", json!(""), "process.cwd", "absolute");
+        bad("/process/cwd", json!("/a\u{0}"), "process.cwd", "NUL");
+    }
+
+    #[test]
+    fn environment() {
+        good("/process/env", json!(["A=", "B=x=y", "lower.case-1= "]));
+        bad(
+            "/process/env",
+            json!(["A=1", "secret"]),
+            "process.env[1]",
+            "has no \"=\"",
+        );
+        bad("/process/env", json!(["=1"]), "process.env[0]", "has no name");
+        bad("/process/env", json!(["A=\u{0}"]), "process.env[0]", "NUL");
+        let (faults, _) = read(&[("/process/env", json!(["secret"]))]);
+        assert!(!faults[0].text.contains("secret"), "values are not shown");
+    }
+
+    #[test]
+    fn user() {
+        good(
+            "/process/user",
+            json!({"uid": 1000, "gid": 1999, "umask": 0o777, "additionalGids": [1, 2]}),
+        );
+        let no_id = json!(4_294_967_295_u32);
+        bad("/process/user/uid", no_id.clone(), "process.user.uid", "no id");
+        bad("/process/user/gid", no_id.clone(), "process.user.gid", "no id");
+        bad(
+            "/process/user/additionalGids",
+            json!([1, no_id]),
+            "process.user.additionalGids[1]",
+            "no id",
+        );
+        bad(
+            "/process/user/umask",
+            json!(0o1000),
+            "process.user.umask",
+            "more than 511",
+        );
+        bad(
+            "/process/user/uid",
+            json!(2000),
+            "process.user.uid",
+            "is not mapped by linux.uidMappings",
+        );
+        bad(
+            "/process/user/additionalGids",
+            json!([9999]),
+            "process.user.additionalGids[0]",
+            "is not mapped",
+        );
+        let joined = json!({"type": "user", "path": "/proc/1/ns/user"});
+        assert_eq!(
+            read(&[
+                ("/process/user/uid", json!(2000)),
+                ("/linux/namespaces/5", joined)
+            ]),
+            (vec![], vec![])
+        );
+    }
+
+    #[test]
+    fn capabilities() {
+        good(
+            "/process/capabilities",
+            json!({"effective": ["CAP_KILL"], "permitted": ["CAP_KILL"]}),
+        );
+        bad(
+            "/process/capabilities",
+            json!({"effective": ["CAP_SYS_ADMIN", "CAP_KILL", "CAP_CHOWN"], "permitted": ["CAP_KILL"]}),
+            "process.capabilities.effective",
+            "CAP_CHOWN, CAP_SYS_ADMIN must also be in permitted",
+        );
+        let ambient = |inheritable: &[&str]| json!({"ambient": ["CAP_KILL"], "permitted": ["CAP_KILL"], "inheritable": inheritable});
+        good("/process/capabilities", ambient(&["CAP_KILL"]));
+        warned(
+            &[("/process/capabilities", ambient(&[]))],
+            "CAP_KILL can't be raised without being in inheritable",
+        );
+    }
+
+    #[test]
+    fn rlimits() {
+        let limit = |kind: &str, soft: u64, hard: u64| json!({"type": kind, "soft": soft, "hard": hard});
+        good(
+            "/process/rlimits",
+            json!([limit("RLIMIT_CPU", 1, 1), limit("RLIMIT_AS", 0, u64::MAX)]),
+        );
+        bad(
+            "/process/rlimits",
+            json!([limit("RLIMIT_CPU", 1, 1), limit("RLIMIT_CPU", 1, 1)]),
+            "process.rlimits[1].type",
+            "\"RLIMIT_CPU\" is there twice",
+        );
+        bad(
+            "/process/rlimits",
+            json!([limit("RLIMIT_CPU", 2, 1)]),
+            "process.rlimits[0].soft",
+            "2 is more than hard, 1",
+        );
+        bad(
+            "/process/rlimits",
+            json!([limit("CPU", 1, 1)]),
+            "process.rlimits[0].type",
+            "expected one of",
+        );
+    }
+
+    #[test]
+    fn scores_labels_console() {
+        good("/process/oomScoreAdj", json!(-1000));
+        bad(
+            "/process/oomScoreAdj",
+            json!(1001),
+            "process.oomScoreAdj",
+            "from -1000 to 1000",
+        );
+        good("/process/apparmorProfile", json!(""));
+        bad(
+            "/process/apparmorProfile",
+            json!("a\nb"),
+            "process.apparmorProfile",
+            "line break",
+        );
+        bad(
+            "/process/selinuxLabel",
+            json!("a\u{0}b"),
+            "process.selinuxLabel",
+            "NUL",
+        );
+        let size = json!({"height": 65536, "width": 80});
+        good("/process/consoleSize", size.clone());
+        bad_all(
+            &[("/process/consoleSize", size), ("/process/terminal", json!(true))],
+            "process.consoleSize.height",
+            "more than 65535",
+        );
+    }
+}

@@ -83,3 +83,71 @@ fn is_page_size(text: &str) -> bool {
         !size.starts_with('0') && !size.is_empty() && size.bytes().all(|b| b.is_ascii_digit())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::spec::validate::tests::{bad, good};
+
+    #[test]
+    fn resources() {
+        let place = "/linux/resources";
+        let rule = |rule: Value| json!({"devices": [{"allow": false, "access": "rwm"}, rule]});
+        good(
+            place,
+            rule(json!({"allow": true, "type": "c", "major": -1, "minor": 5, "access": "rw"})),
+        );
+        good(place, rule(json!({"allow": true, "type": ""})));
+        bad(
+            place,
+            rule(json!({"access": "rx"})),
+            "linux.resources.devices[1].access",
+            "expected letters",
+        );
+        bad(
+            place,
+            rule(json!({"type": "p"})),
+            "linux.resources.devices[1].type",
+            "expected",
+        );
+        bad(
+            place,
+            rule(json!({"major": -2})),
+            "linux.resources.devices[1].major",
+            "is not from 0",
+        );
+        good(place, json!({"cpu": {"cpus": "0-3,7", "mems": ""}}));
+        bad(
+            place,
+            json!({"cpu": {"cpus": "0;1"}}),
+            "linux.resources.cpu.cpus",
+            "expected numbers",
+        );
+        let pages = |size: &str| json!({"hugepageLimits": [{"pageSize": size, "limit": 1}]});
+        good(place, pages("64KB"));
+        for size in ["2M", "MB", "0MB", "-1GB", "2mb", ""] {
+            bad(
+                place,
+                pages(size),
+                "linux.resources.hugepageLimits[0].pageSize",
+                "expected a number and its unit",
+            );
+        }
+        good(place, json!({"unified": {"memory.high": "1\n2"}}));
+        for key in ["../cgroup.procs", "", ".."] {
+            bad(
+                place,
+                json!({"unified": {key: "1"}}),
+                &format!("linux.resources.unified[{key}]"),
+                "not the name",
+            );
+        }
+        bad(
+            place,
+            json!({"unified": {"a": "\u{0}"}}),
+            "linux.resources.unified[a]",
+            "NUL",
+        );
+    }
+}

@@ -39,3 +39,58 @@ pub fn unsupported(rules: &mut Rules) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::spec::validate::tests::{bad, good};
+
+    #[test]
+    fn not_supported_yet() {
+        let yet = "not supported yet";
+        bad(
+            "/process/scheduler",
+            json!({"policy": "SCHED_IDLE"}),
+            "process.scheduler",
+            yet,
+        );
+        bad(
+            "/process/ioPriority",
+            json!({"class": "IOPRIO_CLASS_BE"}),
+            "process.ioPriority",
+            yet,
+        );
+        good("/process/execCPUAffinity", json!({"initial": "0", "final": "1"})); // for exec
+        bad("/linux/netDevices", json!({"eth0": {}}), "linux.netDevices", yet);
+        good("/linux/netDevices", json!({}));
+        bad(
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_LOCAL"}),
+            "linux.memoryPolicy",
+            yet,
+        );
+        bad("/linux/intelRdt", json!({}), "linux.intelRdt", yet);
+        let seccomp = |default: &str, action: &str, path: &str| json!({"defaultAction": default, "listenerPath": path, "syscalls": [{"names": ["a"], "action": action}]});
+        let (allow, notify) = ("SCMP_ACT_ALLOW", "SCMP_ACT_NOTIFY");
+        good("/linux/seccomp", seccomp(allow, allow, ""));
+        bad(
+            "/linux/seccomp",
+            seccomp(notify, allow, ""),
+            "linux.seccomp.defaultAction",
+            yet,
+        );
+        bad(
+            "/linux/seccomp",
+            seccomp(allow, notify, ""),
+            "linux.seccomp.syscalls[0].action",
+            yet,
+        );
+        bad(
+            "/linux/seccomp",
+            seccomp(allow, allow, "/a"),
+            "linux.seccomp.listenerPath",
+            yet,
+        );
+    }
+}
