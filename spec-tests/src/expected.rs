@@ -1,7 +1,8 @@
 //! `expected.toml`: per runtime, the tests that are known to fail, each with its reason.
 //!
 //! Of TOML it uses comments, `[section]` and `"key" = "value"`, and refuses the rest. A section is a runtime's name, or name
-//! and the beginning of a version: `[crun]`, `["runc 1.1"]`; `, if limits cannot be raised` may follow.
+//! and the beginning of a version: `[crun]`, `["runc 1.1"]`; a condition of the machine may
+//! follow: `["runc 1.1, if controllers are missing"]`.
 
 use crate::lab::{Runtime, runtime};
 use crate::machine;
@@ -23,14 +24,15 @@ impl Expected {
 
     fn reason_for(&self, runtime: &Runtime, test: &str) -> Option<String> {
         let applies = |section: &str| {
-            let (section, limited) = match section.strip_suffix(", if limits cannot be raised") {
-                Some(section) => (section, true),
-                None => (section, false),
-            };
+            let (section, condition) = section.split_once(", if ").unwrap_or((section, ""));
             let (name, version) = section.split_once(' ').unwrap_or((section, ""));
-            name == runtime.name
-                && runtime.version.starts_with(version)
-                && !(limited && machine::may_raise_limits())
+            let holds = match condition {
+                "" => true,
+                "controllers are missing" => !machine::controller("memory"),
+                "limits cannot be raised" => !machine::may_raise_limits(),
+                other => panic!("{FILE}: unknown condition {other:?}"),
+            };
+            holds && name == runtime.name && runtime.version.starts_with(version)
         };
         self.0
             .iter()

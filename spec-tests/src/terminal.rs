@@ -40,6 +40,17 @@ impl Terminal {
         }
     }
 
+    /// Changes the size, as a terminal emulator does when its window changes.
+    pub fn resize(&self, rows: u16, columns: u16) {
+        let size = Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        set_window_size(self.master.as_raw_fd(), &size);
+    }
+
     pub fn write(&mut self, text: &str) {
         self.master
             .write_all(text.as_bytes())
@@ -106,7 +117,15 @@ impl FdSocket {
     }
 }
 
-#[allow(unsafe_code)] // the one thing here that has no safe form: who owns an fd that came by SCM_RIGHTS
+nix::ioctl_write_ptr_bad!(tiocswinsz, libc::TIOCSWINSZ, Winsize);
+
+#[allow(unsafe_code)] // ioctl(2) has no safe form
+fn set_window_size(fd: RawFd, size: &Winsize) {
+    // SAFETY: the kernel reads one winsize from a live variable of that type.
+    unsafe { tiocswinsz(fd, size) }.expect("TIOCSWINSZ");
+}
+
+#[allow(unsafe_code)] // safe code cannot know who owns an fd that came by SCM_RIGHTS
 fn receive_fd(stream: &UnixStream) -> (OwnedFd, String) {
     let mut bytes = [0; 4096];
     let mut parts = [IoSliceMut::new(&mut bytes)];

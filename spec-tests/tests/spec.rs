@@ -1,13 +1,18 @@
 //! The one test binary: a chapter of the specification per module.
 
 mod capabilities; // the five sets, as the program has them after execve
+mod cgroup; // where the container is, what limits it, and what it sees of that
+mod config; // the document: version, unknown fields, broken text; the command that writes one
 mod devices; // default and configured nodes, and the rules of the device cgroup
 mod hooks; // when each of the six runs, where, with which state, and what its failure does
 mod lifecycle; // create, start, state, kill, delete: what they do, and what they refuse
+mod mounts; // file systems, binds, propagation, and every option
 mod namespaces; // new, inherited, joined by path; id mappings, time offsets, host and domain name
 mod process; // arguments, environment, directory, ids, limits
 mod rootfs; // readonly, propagation, masked and readonly paths
+mod seccomp; // actions, operators, architectures, flags, errnos
 mod sysctl; // settings of the container's namespaces, and of nothing else
+mod terminal; // the console socket, and a terminal in the foreground
 
 use spec_tests::Expected;
 
