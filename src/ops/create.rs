@@ -111,6 +111,9 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     let text = plan.to_string();
     text.lines().for_each(|line| log::debug(|| line.to_string()));
     reservation.write_plan(&text)?;
+    if let Some(uid) = plan.host.cgroup_owner {
+        cgroup.chown_to(uid)?;
+    }
     let given = Given {
         console_socket: console,
         start_socket: Some(reservation.listen_start()?),

@@ -23,6 +23,7 @@ pub use step::{Slot, Step};
 
 use crate::error::Result;
 use crate::spec::Spec;
+use crate::sys::Uid;
 use namespaces::MOUNT;
 use seccomp::Filter;
 use step::{EnterRoot, HookState, InRoot, Program};
@@ -91,6 +92,8 @@ pub struct HostPart {
     /// Resource, soft, hard (setrlimit(2)).
     pub rlimits: Vec<(u32, u64, u64)>,
     pub oom_score_adj: Option<i32>,
+    /// Whose the cgroup becomes: the container's root, if it may write there (config-linux.md, Cgroup ownership).
+    pub cgroup_owner: Option<Uid>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -131,7 +134,8 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Fil
         (false, _) => EnterRoot::Chroot,
     }));
     rootfs::propagation(oci, &namespaces, &mut draft);
-    let host = process::compile(oci, options, facts, filter, &mut draft);
+    let mut host = process::compile(oci, options, facts, filter, &mut draft);
+    host.cgroup_owner = rootfs::cgroup_owner(oci, &namespaces);
 
     draft.finish(namespaces, host, hook_state)
 }
@@ -208,6 +212,9 @@ impl fmt::Display for Plan {
         }
         for (resource, soft, hard) in &self.host.rlimits {
             writeln!(f, "   host: resource limit {resource}: {soft} {hard}")?;
+        }
+        if let Some(uid) = self.host.cgroup_owner {
+            writeln!(f, "   host: the cgroup belongs to uid {uid}")?;
         }
         if let Some(adj) = self.host.oom_score_adj {
             writeln!(f, "   host: oom_score_adj {adj}")?;

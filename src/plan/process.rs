@@ -392,6 +392,7 @@ fn host_part(process: &Process, draft: &mut Draft) -> HostPart {
     HostPart {
         rlimits,
         oom_score_adj: process.oom_score_adj(),
+        cgroup_owner: None,
     }
 }
 

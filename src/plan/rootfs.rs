@@ -4,10 +4,11 @@ use std::path::Path;
 
 use oci_spec::runtime::{Mount, Spec};
 
-use super::namespaces::{MOUNT, Namespaces};
+use super::namespaces::{CGROUP, MOUNT, Namespaces, USER};
 use super::step::{After, Bind, InRoot, NewFs, Step, Target};
 use super::{Draft, Options, Want, from_bundle, in_root};
 use crate::spec::mount_options::{self, MountOptions};
+use crate::sys::Uid;
 use crate::sys::mount::MountAttr;
 
 /// MOUNT_ATTR_* of linux/mount.h for the MS_* flags that concern one mount, not its file system.
@@ -154,6 +155,23 @@ pub fn mounts(oci: &Spec, namespaces: &Namespaces, options: &Options, draft: &mu
     found
 }
 
+/// config-linux.md, Cgroup ownership: the host's id of the container's root, if the container has a user and a
+/// cgroup namespace of its own and its cgroup mounted writable.
+pub fn cgroup_owner(oci: &Spec, namespaces: &Namespaces) -> Option<Uid> {
+    let is_writable = |mount: &Mount| {
+        let options = mount_options::parse(mount.options().as_deref().unwrap_or_default());
+        matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2")) && options.flags & libc::MS_RDONLY == 0
+    };
+    let own = namespaces.has(USER) && namespaces.has(CGROUP);
+    if !own || !oci.mounts().iter().flatten().any(is_writable) {
+        return None;
+    }
+    let maps = oci.linux().as_ref()?.uid_mappings().as_ref()?;
+    maps.iter()
+        .find(|map| map.container_id() == 0)
+        .map(|map| Uid(map.host_id()))
+}
+
 fn target(path: InRoot, fstype: &str) -> Target {
     let shown = path.to_string();
     Target {
@@ -192,7 +210,9 @@ fn new_fs(
         .as_ref()
         .map_or(fstype.into(), |source| source.to_string_lossy().into_owned());
     Step::Mount(Box::new(NewFs {
-        inherit_mode: fstype == "tmpfs" && !data.split(',').any(|option| option.starts_with("mode=")),
+        inherit_mode: fstype == "tmpfs"
+            && parsed.flags & libc::MS_REMOUNT == 0
+            && !data.split(',').any(|option| option.starts_with("mode=")),
         fstype: draft.cstring(&format!("{field}.type"), fstype),
         source: draft.cstring(&format!("{field}.source"), &source),
         flags: if late_read_only {

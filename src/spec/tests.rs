@@ -216,8 +216,6 @@ fn all_types_and_rules_at_once() {
         "mounts[1]",
         "mounts[2].destination",
         "process.cwd",
-        "process.ioPriority",
-        "process.scheduler",
         "process.user.uid",
         "root.path",
     ];

@@ -49,18 +49,6 @@ mod tests {
     #[test]
     fn not_supported_yet() {
         let yet = "not supported yet";
-        bad(
-            "/process/scheduler",
-            json!({"policy": "SCHED_IDLE"}),
-            "process.scheduler",
-            yet,
-        );
-        bad(
-            "/process/ioPriority",
-            json!({"class": "IOPRIO_CLASS_BE"}),
-            "process.ioPriority",
-            yet,
-        );
         good("/process/execCPUAffinity", json!({"initial": "0", "final": "1"})); // for exec
         bad("/linux/netDevices", json!({"eth0": {}}), "linux.netDevices", yet);
         good("/linux/netDevices", json!({}));
