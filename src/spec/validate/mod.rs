@@ -29,7 +29,7 @@ pub fn check(oci: &Spec, found: &mut Found) {
     }
 }
 
-const RULES: [fn(&mut Rules); 28] = [
+const RULES: [fn(&mut Rules); 29] = [
     version,
     root,
     process::program,
@@ -39,6 +39,7 @@ const RULES: [fn(&mut Rules); 28] = [
     process::capabilities,
     process::rlimits,
     process::scores,
+    process::scheduling,
     process::labels,
     process::console,
     host_names,

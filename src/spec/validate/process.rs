@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use oci_spec::runtime::{Capabilities, LinuxNamespaceType, Process};
+use oci_spec::runtime::{Capabilities, LinuxNamespaceType, LinuxSchedulerPolicy, Process};
 
 use super::{Rules, joined, set, text};
 
@@ -184,6 +184,43 @@ pub fn scores(rules: &mut Rules) {
     }
 }
 
+/// config.md, process.scheduler and ioPriority; sched(7), ioprio_set(2).
+pub fn scheduling(rules: &mut Rules) {
+    use LinuxSchedulerPolicy::{SchedDeadline, SchedFifo, SchedRr};
+    let Some(process) = process(rules) else { return };
+    let path = "process.ioPriority.priority";
+    let io = process.io_priority().as_ref().map(|io| io.priority());
+    if let Some(priority) = io.filter(|priority| !(0..=7).contains(priority)) {
+        rules.fault(path, format!("{priority} is not from 0 to 7"));
+    }
+    let Some(scheduler) = process.scheduler().as_ref() else {
+        return;
+    };
+    if !rules.is_intact("process.scheduler.policy") {
+        return; // the rest depends on it
+    }
+    if let Some(nice) = scheduler.nice().filter(|nice| !(-20..=19).contains(nice)) {
+        rules.fault("process.scheduler.nice", format!("{nice} is not from -20 to 19"));
+    }
+    let priority = scheduler.priority().unwrap_or(0);
+    let (allowed, text) = match scheduler.policy() {
+        SchedFifo | SchedRr => (1..=99, "is not from 1 to 99"),
+        _ => (0..=0, "is for SCHED_FIFO and SCHED_RR only"),
+    };
+    if !allowed.contains(&priority) {
+        rules.fault("process.scheduler.priority", format!("{priority} {text}"));
+    }
+    for (name, nanoseconds) in [
+        ("runtime", scheduler.runtime()),
+        ("deadline", scheduler.deadline()),
+        ("period", scheduler.period()),
+    ] {
+        if nanoseconds.unwrap_or(0) != 0 && *scheduler.policy() != SchedDeadline {
+            rules.fault(format!("process.scheduler.{name}"), "is for SCHED_DEADLINE only");
+        }
+    }
+}
+
 /// config.md, process.apparmorProfile and selinuxLabel: they are written to a file.
 pub fn labels(rules: &mut Rules) {
     let Some(process) = process(rules) else { return };
@@ -342,6 +379,67 @@ mod tests {
             "/process/rlimits",
             json!([limit("CPU", 1, 1)]),
             "process.rlimits[0].type",
+            "expected one of",
+        );
+    }
+
+    #[test]
+    fn scheduling() {
+        good(
+            "/process/ioPriority",
+            json!({"class": "IOPRIO_CLASS_RT", "priority": 7}),
+        );
+        bad(
+            "/process/ioPriority",
+            json!({"priority": 8}),
+            "process.ioPriority.priority",
+            "from 0 to 7",
+        );
+        let place = "/process/scheduler";
+        good(place, json!({"policy": "SCHED_OTHER", "nice": -20}));
+        good(place, json!({"policy": "SCHED_RR", "priority": 99}));
+        good(
+            place,
+            json!({"policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 2, "period": 3}),
+        );
+        let path = "process.scheduler.nice";
+        bad(
+            place,
+            json!({"policy": "SCHED_BATCH", "nice": 20}),
+            path,
+            "from -20 to 19",
+        );
+        let path = "process.scheduler.priority";
+        bad(
+            place,
+            json!({"policy": "SCHED_FIFO"}),
+            path,
+            "0 is not from 1 to 99",
+        );
+        bad(
+            place,
+            json!({"policy": "SCHED_FIFO", "priority": -1}),
+            path,
+            "from 1 to 99",
+        );
+        bad(
+            place,
+            json!({"policy": "SCHED_IDLE", "priority": 1}),
+            path,
+            "SCHED_FIFO and SCHED_RR only",
+        );
+        let path = "process.scheduler.period";
+        bad(
+            place,
+            json!({"policy": "SCHED_OTHER", "period": 1}),
+            path,
+            "SCHED_DEADLINE only",
+        );
+        let path = "process.scheduler.policy";
+        bad(
+            place,
+            json!({"policy": "fifo", "priority": 1}),
+            path,
             "expected one of",
         );
     }
