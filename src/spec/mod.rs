@@ -15,8 +15,10 @@ mod validate;
 use oci_spec::runtime;
 use serde_json::Value;
 
-use crate::error::{Error, Fault, Result};
+use crate::error::Result;
 pub use sysctl::path as sysctl_path;
+
+const FILE: &str = "config.json";
 
 /// A valid config.json.
 #[derive(Debug)]
@@ -41,7 +43,7 @@ pub fn parse(bytes: &[u8]) -> Result<Spec> {
             warnings,
         })
     } else {
-        Err(Error::invalid("config.json", found.faults))
+        Err(found.into_error(FILE))
     }
 }
 
@@ -78,21 +80,22 @@ fn quick(bytes: &[u8]) -> Result<runtime::Spec, Option<serde_json::Error>> {
 /// All that is right of a document that has faults, or is written in an unusual way.
 fn thorough(bytes: &[u8], reason: Option<serde_json::Error>) -> Result<(runtime::Spec, shape::Found)> {
     let document: Value =
-        serde_json::from_slice(bytes).map_err(|error| syntax::explain(bytes, &error, "config.json"))?;
+        serde_json::from_slice(bytes).map_err(|error| syntax::explain(bytes, &error, FILE))?;
     let mut found = shape::Found::default();
     if let Some(reason) = reason.filter(|reason| reason.to_string().starts_with("duplicate field")) {
-        found.warnings.push(format!("{reason}: the last one counts"));
+        found.warn(format!("{reason}: the last one counts"));
     }
     let Some(document) = shape::fit(document, &schema::CONFIG, &mut found) else {
-        return Err(Error::invalid("config.json", found.faults));
+        return Err(found.into_error(FILE));
     };
-    let oci = serde_path_to_error::deserialize(document).map_err(|error| {
-        let path = error.path().to_string();
-        let text = error.inner().to_string();
-        found.faults.push(Fault { path, text });
-        Error::invalid("config.json", std::mem::take(&mut found.faults))
-    })?;
-    Ok((oci, found))
+    match serde_path_to_error::deserialize(document) {
+        Ok(oci) => Ok((oci, found)),
+        // Only if the table and oci-spec's types disagree.
+        Err(error) => {
+            found.fault(error.path().to_string(), error.inner().to_string());
+            Err(found.into_error(FILE))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::schema::Field;
-use crate::error::Fault;
+use crate::error::{Error, Fault};
 
 /// The type of a value.
 pub enum Shape {
@@ -161,11 +161,42 @@ impl Visitor<'_> for Name {
     }
 }
 
-/// What [`fit`] found.
+/// As many as anyone reads: a file of megabytes can have any number of faults.
+const MOST: usize = 100;
+
+/// What [`fit`] and the rules found.
 #[derive(Debug, Default)]
 pub struct Found {
     pub faults: Vec<Fault>,
     pub warnings: Vec<String>,
+    /// Faults that are not in the list any more.
+    further: usize,
+}
+
+impl Found {
+    pub fn fault(&mut self, path: String, text: String) {
+        if self.faults.len() < MOST {
+            self.faults.push(Fault { path, text });
+        } else {
+            self.further += 1;
+        }
+    }
+
+    pub fn warn(&mut self, text: String) {
+        if self.warnings.len() < MOST {
+            self.warnings.push(text);
+        }
+    }
+
+    /// The error that says it all.
+    pub fn into_error(mut self, file: &str) -> Error {
+        if self.further > 0 {
+            let path = "further faults".into();
+            let text = self.further.to_string();
+            self.faults.push(Fault { path, text });
+        }
+        Error::invalid(file, self.faults)
+    }
 }
 
 /// `document` with only what is known and of the right type, under the spec's names; where something that
@@ -187,7 +218,7 @@ impl Walk<'_> {
         } else {
             self.path.clone()
         };
-        self.found.faults.push(Fault { path, text });
+        self.found.fault(path, text);
     }
 
     /// `None` if it is faulty, which was reported, or is to be left out.
@@ -229,8 +260,7 @@ impl Walk<'_> {
         }
         let path = &self.path;
         self.found
-            .warnings
-            .push(format!("{path}: {name:?} is not a capability, it is left out"));
+            .warn(format!("{path}: {name:?} is not a capability, it is left out"));
         None
     }
 
@@ -288,7 +318,7 @@ impl Walk<'_> {
         }
         let other = entries.keys().find(|key| key.eq_ignore_ascii_case(name))?.clone();
         let dot = if self.path.is_empty() { "" } else { "." };
-        self.found.warnings.push(format!(
+        self.found.warn(format!(
             "{}{dot}{other}: read as {name:?}, which is its spelling",
             self.path
         ));

@@ -34,7 +34,7 @@ pub fn explain(bytes: &[u8], error: &JsonError, file: &str) -> Error {
         Error::invalid(file, vec![Fault { path, text }])
     };
     if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Error::invalid(file, vec![]).hint("the file is empty; `rrunc spec` writes one to start from");
+        return fault("the file is empty".into()).hint("`rrunc spec` writes one to start from");
     }
     let said = error.to_string();
     let said = said.split(" at line ").next().unwrap_or(&said);

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::shape::{Need, Shape};
 use super::*;
+use crate::error::Fault;
 
 /// Every field of the spec, each with a value of the right type (and no regard for the rules).
 const ALL: &str = include_str!("testdata/all.json");
@@ -372,4 +373,38 @@ fn no_prefix_of_a_document_is_one() {
     for end in (0..text.len()).step_by(13) {
         assert!(parse(&text.as_bytes()[..end]).is_err(), "{end}");
     }
+}
+
+#[test]
+fn a_flood_of_faults_is_counted() {
+    let namespaces: Vec<_> = (0..5000).map(|_| json!({"type": "x"})).collect();
+    let error = parse(
+        json!({"linux": {"namespaces": namespaces}})
+            .to_string()
+            .as_bytes(),
+    )
+    .unwrap_err();
+    assert_eq!(error.faults.len(), 101);
+    // 4900 more namespaces, no version, no root.
+    assert_eq!(error.faults[100].to_string(), "further faults: 4902");
+}
+
+#[test]
+fn damage_is_no_reason_to_panic() {
+    let text = default::default_config(None).into_bytes();
+    let mut random = 1_u32;
+    let mut next = |end: usize| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223); // Numerical Recipes
+        (random >> 8) as usize % end
+    };
+    let mut readable = 0;
+    for _ in 0..300 {
+        let mut text = text.clone();
+        for _ in 0..3 {
+            let place = next(text.len());
+            text[place] = b"{}[]\":,0-ex\\\0\xff"[next(14)];
+        }
+        readable += usize::from(parse(&text).is_ok());
+    }
+    assert!((1..200).contains(&readable), "{readable}");
 }

@@ -15,7 +15,6 @@ use std::path::Path;
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 
 use super::shape::Found;
-use crate::error::Fault;
 
 /// Adds what the rules find in `oci` to what was found in its types.
 pub fn check(oci: &Spec, found: &mut Found) {
@@ -73,14 +72,14 @@ impl Rules<'_> {
     fn fault(&mut self, path: impl Into<String>, text: impl Into<String>) {
         let (path, text) = (path.into(), text.into());
         if self.is_intact(&path) {
-            self.found.faults.push(Fault { path, text });
+            self.found.fault(path, text);
         }
     }
 
     fn warn(&mut self, path: impl Into<String>, text: &str) {
         let path = path.into();
         if self.is_intact(&path) {
-            self.found.warnings.push(format!("{path}: {text}"));
+            self.found.warn(format!("{path}: {text}"));
         }
     }
 
