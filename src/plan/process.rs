@@ -274,7 +274,12 @@ fn scheduling(process: &Process, draft: &mut Draft) {
                 LinuxSchedulerPolicy::SchedIdle => 5,
                 LinuxSchedulerPolicy::SchedDeadline => 6,
             },
-            flags: wanted.flags().iter().flatten().map(flag).sum(),
+            flags: wanted
+                .flags()
+                .iter()
+                .flatten()
+                .map(flag)
+                .fold(0, |all, flag| all | flag),
             nice: wanted.nice().unwrap_or(0),
             priority: wanted.priority().unwrap_or(0) as u32,
             runtime: wanted.runtime().unwrap_or(0),
@@ -288,13 +293,7 @@ fn scheduling(process: &Process, draft: &mut Draft) {
             IOPriorityClass::IoprioClassBe => 2,
             IOPriorityClass::IoprioClassIdle => 3,
         };
-        match wanted.priority() {
-            priority @ 0..=7 => draft.step(Step::IoPriority(class << 13 | priority as i32)),
-            priority => draft.fault(
-                "process.ioPriority.priority",
-                format!("{priority} is not in 0 to 7"),
-            ),
-        }
+        draft.step(Step::IoPriority(class << 13 | wanted.priority() as i32));
     }
 }
 
