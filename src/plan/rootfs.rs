@@ -89,6 +89,7 @@ pub fn mounts(oci: &Spec, namespaces: &Namespaces, options: &Options, draft: &mu
                     });
                     let attr = attributes(&parsed);
                     found.steps.push(Step::Bind(Box::new(Bind {
+                        field: field(""),
                         slot,
                         source,
                         target,
@@ -122,6 +123,7 @@ pub fn mounts(oci: &Spec, namespaces: &Namespaces, options: &Options, draft: &mu
             let source = source.to_string_lossy().into_owned();
             let attr = attributes(&parsed);
             found.steps.push(Step::Bind(Box::new(Bind {
+                field: field(""),
                 slot,
                 source,
                 target,
@@ -210,6 +212,7 @@ fn new_fs(
         .as_ref()
         .map_or(fstype.into(), |source| source.to_string_lossy().into_owned());
     Step::Mount(Box::new(NewFs {
+        field: field.to_string(),
         inherit_mode: fstype == "tmpfs"
             && parsed.flags & libc::MS_REMOUNT == 0
             && !data.split(',').any(|option| option.starts_with("mode=")),

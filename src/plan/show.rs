@@ -26,7 +26,7 @@ impl fmt::Display for Step {
             Step::AttachRoot { path, .. } => write!(f, "bind the root {} on itself", text(path)),
             Step::UseRoot { .. } => write!(f, "use the root where it is"),
             Step::Mount(m) => {
-                write!(f, "mount {} on {}", text(&m.fstype), m.target.path)?;
+                write!(f, "{}: mount {} on {}", m.field, text(&m.fstype), m.target.path)?;
                 if m.source != m.fstype {
                     write!(f, " from {}", text(&m.source))?;
                 }
@@ -39,7 +39,7 @@ impl fmt::Display for Step {
                 m.after.fmt(f)
             }
             Step::Bind(b) => {
-                write!(f, "bind {} on {}", b.source, b.target.path)?;
+                write!(f, "{}: bind {} on {}", b.field, b.source, b.target.path)?;
                 if b.attr != MountAttr::default() {
                     write!(f, " ({})", attribute_names(&b.attr, "").join(","))?;
                 }

@@ -84,6 +84,8 @@ impl fmt::Display for InRoot {
 /// A new file system on a directory of the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewFs {
+    /// Which entry of config.json it is: `mounts[3]`.
+    pub field: String,
     pub target: Target,
     pub fstype: CString,
     pub source: CString,
@@ -100,6 +102,8 @@ pub struct NewFs {
 /// A mount of the host, attached at a path of the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bind {
+    /// Which entry of config.json it is: `mounts[3]`.
+    pub field: String,
     pub slot: Slot,
     /// What the user calls the source.
     pub source: String,

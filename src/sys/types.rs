@@ -83,7 +83,7 @@ calls! {
     Fsync = "fsync",
     Getcwd = "getcwd",
     Getdents = "getdents64",
-    Io = "file",
+    Io = "", // one of the library's own file functions, which hide the call
     Ioctl = "ioctl",
     Ioprio = "ioprio_set",
     Keyctl = "keyctl",
@@ -158,7 +158,10 @@ impl Fail {
 
 impl fmt::Display for Fail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.call.name(), Text(self.errno))
+        if self.call != Call::Io {
+            write!(f, "{}: ", self.call.name())?;
+        }
+        Text(self.errno).fmt(f)
     }
 }
 
