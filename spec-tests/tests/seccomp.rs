@@ -122,22 +122,7 @@ fn log_lets_it_pass_and_trace_without_a_tracer_is_enosys() {
 fn arguments_are_compared() {
     obeys("config-linux.md#seccomp", |lab| {
         // Of sched_getscheduler(pid): no process has these pids, so it's ESRCH where the filter lets it pass.
-        let cases: [(&str, u64, u64, &[u64], &[u64]); 7] = [
-            ("SCMP_CMP_NE", 500_000, 0, &[499_999, 500_001], &[500_000]),
-            ("SCMP_CMP_LT", 500_000, 0, &[499_999], &[500_000, 500_001]),
-            ("SCMP_CMP_LE", 500_000, 0, &[499_999, 500_000], &[500_001]),
-            ("SCMP_CMP_EQ", 500_000, 0, &[500_000], &[499_999, 500_001]),
-            ("SCMP_CMP_GE", 500_000, 0, &[500_000, 500_001], &[499_999]),
-            ("SCMP_CMP_GT", 500_000, 0, &[500_001], &[500_000, 499_999]),
-            (
-                "SCMP_CMP_MASKED_EQ",
-                0xffff_0000,
-                0x50_0000,
-                &[0x50_0000, 0x50_ffff],
-                &[0x51_0000, 0x4f_ffff],
-            ),
-        ];
-        for (op, value, second, hits, passes) in cases {
+        let check = |op: &str, value: u64, second: u64, hits: &[u64], passes: &[u64]| {
             let args = json!([{ "index": 0, "value": value, "valueTwo": second, "op": op }]);
             let row = json!({ "names": ["sched_getscheduler"], "action": "SCMP_ACT_ERRNO", "errnoRet": libc::EXDEV, "args": args });
             let ask = |n: &u64| format!("syscall sched_getscheduler {n}");
@@ -150,7 +135,20 @@ fn arguments_are_compared() {
             for n in passes {
                 assert_eq!(seen[ask(n).as_str()], "ESRCH", "{op} {value} must not hit {n}");
             }
-        }
+        };
+        check("SCMP_CMP_NE", 500_000, 0, &[499_999, 500_001], &[500_000]);
+        check("SCMP_CMP_LT", 500_000, 0, &[499_999], &[500_000, 500_001]);
+        check("SCMP_CMP_LE", 500_000, 0, &[499_999, 500_000], &[500_001]);
+        check("SCMP_CMP_EQ", 500_000, 0, &[500_000], &[499_999, 500_001]);
+        check("SCMP_CMP_GE", 500_000, 0, &[500_000, 500_001], &[499_999]);
+        check("SCMP_CMP_GT", 500_000, 0, &[500_001], &[500_000, 499_999]);
+        check(
+            "SCMP_CMP_MASKED_EQ",
+            0xffff_0000,
+            0x50_0000,
+            &[0x50_0000, 0x50_ffff],
+            &[0x51_0000, 0x4f_ffff],
+        );
     });
 }
 

@@ -105,6 +105,21 @@ fn the_terminal_belongs_to_the_user() {
 }
 
 #[test]
+fn a_user_namespace_has_a_terminal_too() {
+    obeys("config.md#process", |lab| {
+        let socket = FdSocket::listen(lab.dir().join("console"));
+        let c = with_terminal(lab)
+            .user_namespace(300_000)
+            .phrases(["tty", "stat /dev/pts/0", "sleep"])
+            .container();
+        c.run(&["--detach", "--console-socket", socket.path()]).ok();
+        let mut terminal = socket.receive_terminal();
+        assert_eq!(answer(&mut terminal, "tty")["controlling"], "ok");
+        assert_eq!(answer(&mut terminal, "stat /dev/pts/0")["uid"], 0);
+    });
+}
+
+#[test]
 fn a_terminal_needs_a_console_socket_if_nobody_stays() {
     obeys("runtime.md#create", |lab| {
         with_terminal(lab)
@@ -154,9 +169,10 @@ fn without_a_terminal_there_is_none() {
 fn run_connects_the_terminal_that_it_was_started_on() {
     obeys("runtime.md#lifecycle", |lab| {
         let (mut terminal, slave) = Terminal::pair(44, 132);
-        let c = with_terminal(lab)
-            .args(["sh", "-c", "read line; echo got $line; stty size; exit 6"])
-            .container();
+        // Some runtimes pass the size on only after they started the program.
+        let wait = "while [ \"$(stty size)\" != '44 132' ]; do sleep 0.05; done";
+        let script = format!("read line; echo got $line; {wait}; stty size; exit 6");
+        let c = with_terminal(lab).args(["sh", "-c", &script]).container();
         let run = c.command("run", &[]).stdio(slave.try_clone().unwrap()).spawn();
         terminal.write("hello\n");
         terminal.read_until("got hello\n");
