@@ -9,6 +9,7 @@ mod lifecycle; // create, start, state, kill, delete: what they do, and what the
 mod mounts; // file systems, binds, propagation, and every option
 mod namespaces; // new, inherited, joined by path; id mappings, time offsets, host and domain name
 mod process; // arguments, environment, directory, ids, limits
+mod real; // configurations of engines, a whole distribution
 mod rootfs; // readonly, propagation, masked and readonly paths
 mod seccomp; // actions, operators, architectures, flags, errnos
 mod sysctl; // settings of the container's namespaces, and of nothing else
