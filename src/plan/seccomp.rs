@@ -1,17 +1,31 @@
-//! From an OCI seccomp profile to a BPF filter, by libseccomp (config-linux.md, Seccomp; seccomp(2)). What is
-//! decided here is what libseccomp leaves open: which rules there are, and what becomes of system calls that are
-//! newer than the profile.
+//! From an OCI seccomp profile to a BPF filter (config-linux.md, Seccomp; seccomp(2)).
+//!
+//! libseccomp decides what a profile means: it knows the system calls' numbers, how they differ between
+//! architectures, how arguments are compared, and which of two rules that contradict each other wins. It is asked
+//! for each architecture by itself; [`verdicts`] reads its answers off, [`layout`] makes one program of them. What
+//! is decided here is what libseccomp leaves open: how the profile's words are taken, and what becomes of system
+//! calls that are newer than the profile.
 
+mod layout;
+#[cfg(test)]
+mod tests;
+mod verdicts;
+
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::str::FromStr;
 
+use libseccomp::error::{SeccompErrno, SeccompError};
 use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
 use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator,
+    LinuxSyscall,
 };
 
 use crate::error::{Doing, Error, Fault, Kind, Result};
 use crate::sys::fs;
+use layout::Section;
+use verdicts::{INSTRUCTION, Instruction, Verdict};
 
 /// A filter as the kernel takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,129 +43,167 @@ pub struct Compiled {
     pub warnings: Vec<String>,
 }
 
-/// sizeof(struct sock_filter): code 2, jt 1, jf 1, k 4.
-const INSTRUCTION: usize = 8;
 /// BPF_MAXINSNS of linux/bpf_common.h.
 const MAX_INSTRUCTIONS: usize = 4096;
+/// MAX_ERRNO of linux/err.h: the kernel returns no larger one.
+const MAX_ERRNO: u16 = 4095;
+const SECCOMP_RET_KILL_THREAD: u32 = 0;
+const SECCOMP_RET_ERRNO: u32 = 0x0005_0000;
+/// __X32_SYSCALL_BIT: x32's calls come with x86_64's token and are told apart by this bit of their numbers.
+const X32_BIT: u32 = 0x4000_0000;
+
+#[cfg(target_arch = "x86_64")]
+const NATIVE: Arch = Arch::ScmpArchX86_64;
+#[cfg(target_arch = "aarch64")]
+const NATIVE: Arch = Arch::ScmpArchAarch64;
 
 impl Filter {
+    /// How many instructions the program has.
     pub fn instructions(&self) -> usize {
         self.program.len() / INSTRUCTION
     }
 }
 
-/// Compiles `profile`. Faults are named by their path; unknown system calls are warnings, since a profile is
-/// written for more than one kernel.
+/// Compiles `profile`. Faults are named by their path, all of them; unknown system calls are warnings, since a
+/// profile is written for more than one kernel. What is well-formed but not supported is [`Kind::Unsupported`].
 pub fn compile(profile: &LinuxSeccomp) -> Result<Compiled> {
-    let mut compiler = Compiler::default();
-    let default = compiler.action(
-        "defaultAction",
+    let mut reader = Reader::default();
+    let default = reader.action(
+        ("defaultAction", "defaultErrnoRet"),
         profile.default_action(),
         profile.default_errno_ret(),
     );
-    let flags = compiler.flags(profile);
-    for (field, given) in [
-        ("listenerPath", profile.listener_path().is_some()),
-        ("listenerMetadata", profile.listener_metadata().is_some()),
-    ] {
-        if given {
-            compiler.fault(field, "is for SCMP_ACT_NOTIFY, which is not supported yet");
-        }
+    let flags = reader.flags(profile);
+    reader.listener(profile);
+    let rules = reader.rules(profile, default);
+    let targets = reader.targets(profile, default)?;
+    if !reader.faults.is_empty() {
+        let kind = match reader.invalid {
+            true => Kind::InvalidSpec,
+            false => Kind::Unsupported,
+        };
+        return Err(Error::new(kind, "config.json").with_faults(reader.faults));
     }
-    let refused = |error| refused("make a filter", &error);
-    let mut context = ScmpFilterContext::new(default).map_err(refused)?;
-    context.set_ctl_nnp(false).map_err(refused)?; // the plan has a step of its own for that
-    // A tree instead of a list: a call costs a dozen comparisons instead of hundreds.
-    let _ = context.set_ctl_optimize(2); // since libseccomp 2.5
-    let mut arches = vec![ScmpArch::native()];
-    for (i, arch) in profile.architectures().iter().flatten().enumerate() {
-        match scmp_arch(*arch) {
-            Some(arch) if !arches.contains(&arch) => {
-                context.add_arch(arch).map_err(refused)?;
-                arches.push(arch);
-            }
-            Some(_) => {}
-            None => compiler.fault(
-                &format!("architectures[{i}]"),
-                format!("{arch} is unknown to this libseccomp"),
-            ),
-        }
-    }
-    compiler.rules(profile, default, &mut context)?;
-    if !compiler.faults.is_empty() {
-        return Err(Error::invalid("config.json", compiler.faults));
-    }
-    let mut program = newer_calls_stub(profile, default, &arches);
-    program.extend(export(&context)?);
-    if program.len() / INSTRUCTION > MAX_INSTRUCTIONS {
-        let text = format!(
-            "linux.seccomp: the filter has {} instructions",
-            program.len() / INSTRUCTION
-        );
-        return Err(Error::new(Kind::Unsupported, text).hint(format!("the kernel takes {MAX_INSTRUCTIONS}")));
-    }
+    let instructions = layout::layout(
+        &sections(profile, targets, default, &rules)?,
+        SECCOMP_RET_KILL_THREAD,
+    );
+    check_length(instructions.len())?;
+    let mut program = Vec::with_capacity(instructions.len() * INSTRUCTION);
+    instructions.into_iter().for_each(|i| i.write(&mut program));
     Ok(Compiled {
         filter: Filter { program, flags },
-        warnings: compiler.warnings,
+        warnings: reader.warnings,
     })
 }
 
-fn refused(doing: &str, error: &dyn std::fmt::Display) -> Error {
-    Error::new(
-        Kind::Kernel,
-        format!("linux.seccomp: {doing}: libseccomp: {error}"),
-    )
+fn check_length(instructions: usize) -> Result<()> {
+    if instructions <= MAX_INSTRUCTIONS {
+        return Ok(());
+    }
+    let text = format!("linux.seccomp: the filter has {instructions} instructions");
+    Err(Error::new(Kind::Unsupported, text).hint(format!(
+        "the kernel takes {MAX_INSTRUCTIONS}: use fewer rules, above all on arguments"
+    )))
 }
 
+fn refused(doing: &str, error: &SeccompError) -> Error {
+    let text = format!("linux.seccomp: {doing}: libseccomp: {error}");
+    Error::new(Kind::Kernel, text)
+}
+
+/// An entry of `syscalls` whose action isn't the default one.
+struct Rule<'p> {
+    /// Its path in the profile.
+    field: String,
+    action: ScmpAction,
+    calls: Vec<(&'p str, ScmpSyscall)>,
+    /// Lists of comparisons; of one of the lists all must hold.
+    alternatives: Vec<Vec<ScmpArgCompare>>,
+}
+
+/// An architecture, and libseccomp's filter for it alone, as yet without rules.
+struct Target {
+    arch: Arch,
+    context: ScmpFilterContext,
+}
+
+/// Takes the profile's words, and collects what is wrong with them.
 #[derive(Default)]
-struct Compiler {
+struct Reader {
     faults: Vec<Fault>,
+    /// Whether a fault breaks a rule of the spec.
+    invalid: bool,
     warnings: Vec<String>,
 }
 
-impl Compiler {
-    fn fault(&mut self, field: &str, text: impl Into<String>) {
+impl Reader {
+    fn unsupported(&mut self, field: &str, text: impl Into<String>) {
         self.faults.push(Fault {
             path: format!("linux.seccomp.{field}"),
             text: text.into(),
         });
     }
 
-    fn action(&mut self, field: &str, action: LinuxSeccompAction, errno: Option<u32>) -> ScmpAction {
-        let errno = errno.unwrap_or(libc::EPERM as u32);
-        let errno = u16::try_from(errno).unwrap_or_else(|_| {
-            self.fault(field, format!("the errno {errno} is larger than 65535"));
-            0
-        });
-        match action {
+    fn invalid(&mut self, field: &str, text: impl Into<String>) {
+        self.invalid = true;
+        self.unsupported(field, text);
+    }
+
+    fn action(
+        &mut self,
+        (field, errno_field): (&str, &str),
+        action: LinuxSeccompAction,
+        errno: Option<u32>,
+    ) -> ScmpAction {
+        let mut number = |max: u16| {
+            let number = errno.unwrap_or(libc::EPERM as u32);
+            u16::try_from(number)
+                .ok()
+                .filter(|number| *number <= max)
+                .unwrap_or_else(|| {
+                    self.invalid(errno_field, format!("{number} is larger than {max}"));
+                    0
+                })
+        };
+        let action = match action {
+            LinuxSeccompAction::ScmpActErrno => return ScmpAction::Errno(i32::from(number(MAX_ERRNO))),
+            LinuxSeccompAction::ScmpActTrace => return ScmpAction::Trace(number(u16::MAX)),
             LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => ScmpAction::KillThread,
             LinuxSeccompAction::ScmpActKillProcess => ScmpAction::KillProcess,
             LinuxSeccompAction::ScmpActTrap => ScmpAction::Trap,
-            LinuxSeccompAction::ScmpActErrno => ScmpAction::Errno(i32::from(errno)),
-            LinuxSeccompAction::ScmpActTrace => ScmpAction::Trace(errno),
             LinuxSeccompAction::ScmpActLog => ScmpAction::Log,
             LinuxSeccompAction::ScmpActAllow => ScmpAction::Allow,
             LinuxSeccompAction::ScmpActNotify => {
-                self.fault(field, "SCMP_ACT_NOTIFY is not supported yet");
-                ScmpAction::KillThread
+                self.unsupported(field, "SCMP_ACT_NOTIFY is not supported yet");
+                return ScmpAction::KillThread;
             }
+        };
+        if errno.is_some() {
+            let text = "is for SCMP_ACT_ERRNO and SCMP_ACT_TRACE, not for this action";
+            self.invalid(errno_field, text);
         }
+        action
     }
 
+    /// Without `flags`, SPEC_ALLOW as runc and crun do: mitigations are the program's own affair, and cost much.
     fn flags(&mut self, profile: &LinuxSeccomp) -> u32 {
+        let Some(given) = profile.flags() else {
+            return libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW as u32;
+        };
         let mut flags = 0;
-        for (i, flag) in profile.flags().iter().flatten().enumerate() {
+        for (i, flag) in given.iter().enumerate() {
             flags |= match flag {
                 LinuxSeccompFilterFlag::SeccompFilterFlagTsync => libc::SECCOMP_FILTER_FLAG_TSYNC as u32,
                 LinuxSeccompFilterFlag::SeccompFilterFlagLog => libc::SECCOMP_FILTER_FLAG_LOG as u32,
                 LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => {
                     libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW as u32
                 }
+                // The kernel refuses it (EINVAL) for a filter that notifies nobody.
                 LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => {
-                    self.fault(
-                        &format!("flags[{i}]"),
-                        "is for SCMP_ACT_NOTIFY, which is not supported yet",
-                    );
+                    let text =
+                        format!("linux.seccomp.flags[{i}]: {flag} says nothing without SCMP_ACT_NOTIFY");
+                    self.warnings.push(text);
                     0
                 }
             };
@@ -159,71 +211,96 @@ impl Compiler {
         flags
     }
 
-    fn rules(
-        &mut self,
-        profile: &LinuxSeccomp,
-        default: ScmpAction,
-        context: &mut ScmpFilterContext,
-    ) -> Result<()> {
-        for (i, rule) in profile.syscalls().iter().flatten().enumerate() {
-            let field = format!("syscalls[{i}]");
-            let action = self.action(&format!("{field}.action"), rule.action(), rule.errno_ret());
-            if rule.names().is_empty() {
-                self.fault(&format!("{field}.names"), "is empty");
+    /// A listener is for SCMP_ACT_NOTIFY; without that the spec wants `listenerPath` ignored.
+    fn listener(&mut self, profile: &LinuxSeccomp) {
+        match (profile.listener_path(), profile.listener_metadata()) {
+            (None, Some(_)) => self.invalid("listenerMetadata", "is set without listenerPath"),
+            (Some(path), _) => self.warnings.push(format!(
+                "linux.seccomp.listenerPath: nothing goes to {} without SCMP_ACT_NOTIFY",
+                path.display()
+            )),
+            (None, None) => {}
+        }
+    }
+
+    /// The architectures, each once, the machine's own first and always.
+    fn targets(&mut self, profile: &LinuxSeccomp, default: ScmpAction) -> Result<Vec<Target>> {
+        let context = ScmpFilterContext::new(default).map_err(|error| refused("make a filter", &error))?;
+        let mut targets = vec![Target {
+            arch: NATIVE,
+            context,
+        }];
+        for (i, arch) in profile.architectures().iter().flatten().enumerate() {
+            let native = *arch == Arch::ScmpArchNative;
+            if native || targets.iter().any(|target| target.arch == *arch) {
+                continue;
             }
+            match foreign(*arch, default) {
+                Ok(context) => targets.push(Target { arch: *arch, context }),
+                Err(error) => self.unsupported(
+                    &format!("architectures[{i}]"),
+                    format!("libseccomp makes no filters for {arch} here: {error}"),
+                ),
+            }
+        }
+        Ok(targets)
+    }
+
+    fn rules<'p>(&mut self, profile: &'p LinuxSeccomp, default: ScmpAction) -> Vec<Rule<'p>> {
+        let mut rules = Vec::new();
+        for (i, entry) in profile.syscalls().iter().flatten().enumerate() {
+            let field = format!("syscalls[{i}]");
+            let fields = (format!("{field}.action"), format!("{field}.errnoRet"));
+            let action = self.action((&fields.0, &fields.1), entry.action(), entry.errno_ret());
+            if entry.names().is_empty() {
+                self.invalid(&format!("{field}.names"), "is empty");
+            }
+            let alternatives = self.alternatives(&field, entry);
             if action == default {
                 continue; // libseccomp refuses a rule that changes nothing
             }
-            let Some(conditions) = self.conditions(&field, rule.args().as_deref().unwrap_or_default()) else {
-                continue;
-            };
-            for name in rule.names() {
-                let Ok(call) = ScmpSyscall::from_name(name) else {
-                    self.warnings.push(format!(
-                        "linux.seccomp.{field}: no system call {name:?} is known here"
-                    ));
-                    continue;
-                };
-                for condition in &conditions {
-                    let added = match condition.is_empty() {
-                        true => context.add_rule(action, call),
-                        false => context.add_rule_conditional(action, call, condition),
-                    };
-                    added.map_err(|error| refused(&format!("{field}: add a rule for {name}"), &error))?;
+            let mut calls = Vec::new();
+            for name in entry.names() {
+                match ScmpSyscall::from_name(name) {
+                    Ok(call) => calls.push((name.as_str(), call)),
+                    Err(_) => self.warnings.push(format!(
+                        "linux.seccomp.{field}.names: {name:?} is no system call that libseccomp knows"
+                    )),
                 }
             }
+            rules.push(Rule {
+                field,
+                action,
+                calls,
+                alternatives,
+            });
         }
-        Ok(())
+        rules
     }
 
-    /// The alternatives of a rule, each a list of conditions that must all hold. Conditions on different
-    /// arguments hold together; more than one on the same argument are alternatives, as runc reads them, since
-    /// libseccomp takes one comparison for each argument.
-    fn conditions(&mut self, field: &str, args: &[LinuxSeccompArg]) -> Option<Vec<Vec<ScmpArgCompare>>> {
-        let mut comparisons = Vec::new();
+    /// Comparisons of different arguments must all hold. As soon as there are two of one argument, each is an
+    /// alternative, as runc and crun read it: libseccomp takes one comparison of an argument in a rule.
+    fn alternatives(&mut self, field: &str, entry: &LinuxSyscall) -> Vec<Vec<ScmpArgCompare>> {
+        let args = entry.args().as_deref().unwrap_or_default();
+        let mut seen = [0; 6];
         for (i, arg) in args.iter().enumerate() {
-            if arg.index() > 5 {
-                self.fault(
+            match seen.get_mut(arg.index()) {
+                Some(count) => *count += 1,
+                None => self.invalid(
                     &format!("{field}.args[{i}].index"),
-                    format!("{}: a call has arguments 0 to 5", arg.index()),
-                );
-                return None;
+                    format!("{}: a system call has arguments 0 to 5", arg.index()),
+                ),
             }
-            comparisons.push(comparison(arg));
         }
-        let repeated = args
-            .iter()
-            .enumerate()
-            .any(|(i, a)| args.iter().skip(i + 1).any(|b| a.index() == b.index()));
-        Some(match repeated {
-            true => comparisons.into_iter().map(|one| vec![one]).collect(),
-            false => vec![comparisons],
-        })
+        let comparisons = args.iter().map(comparison);
+        match seen.iter().any(|count| *count > 1) {
+            true => comparisons.map(|one| vec![one]).collect(),
+            false => vec![comparisons.collect()],
+        }
     }
 }
 
 fn comparison(arg: &LinuxSeccompArg) -> ScmpArgCompare {
-    let second = arg.value_two().unwrap_or(0);
     let (op, value) = match arg.op() {
         LinuxSeccompOperator::ScmpCmpNe => (ScmpCompareOp::NotEqual, arg.value()),
         LinuxSeccompOperator::ScmpCmpLt => (ScmpCompareOp::Less, arg.value()),
@@ -232,140 +309,110 @@ fn comparison(arg: &LinuxSeccompArg) -> ScmpArgCompare {
         LinuxSeccompOperator::ScmpCmpGe => (ScmpCompareOp::GreaterEqual, arg.value()),
         LinuxSeccompOperator::ScmpCmpGt => (ScmpCompareOp::Greater, arg.value()),
         // `value` is the mask, `valueTwo` what must be left.
-        LinuxSeccompOperator::ScmpCmpMaskedEq => (ScmpCompareOp::MaskedEqual(arg.value()), second),
+        LinuxSeccompOperator::ScmpCmpMaskedEq => (
+            ScmpCompareOp::MaskedEqual(arg.value()),
+            arg.value_two().unwrap_or(0),
+        ),
     };
     ScmpArgCompare::new(arg.index() as u32, op, value)
 }
 
-fn scmp_arch(arch: Arch) -> Option<ScmpArch> {
-    match arch {
-        Arch::ScmpArchNative => Some(ScmpArch::native()),
-        arch => ScmpArch::from_str(&arch.to_string()).ok(),
-    }
+fn foreign(arch: Arch, default: ScmpAction) -> std::result::Result<ScmpFilterContext, SeccompError> {
+    let arch = ScmpArch::from_str(&arch.to_string())?;
+    let mut context = ScmpFilterContext::new(default)?;
+    context.add_arch(arch)?;
+    context.remove_arch(ScmpArch::native())?;
+    Ok(context)
 }
 
-fn export(context: &ScmpFilterContext) -> Result<Vec<u8>> {
+/// What to say to the calls of each token.
+fn sections(
+    profile: &LinuxSeccomp,
+    targets: Vec<Target>,
+    default: ScmpAction,
+    rules: &[Rule],
+) -> Result<Vec<Section>> {
+    let enosys = wants_enosys(profile, default);
+    let mut sections: Vec<Section> = Vec::new();
+    for Target { arch, mut context } in targets {
+        add(&mut context, rules)?;
+        let program = export(&context)?;
+        let x32 = arch == Arch::ScmpArchX32;
+        let token = if x32 { Arch::ScmpArchX86_64 } else { arch } as u32;
+        let mut verdicts = verdicts::verdicts(&program, token);
+        if let Some(newest) = newest(profile, arch).filter(|_| enosys) {
+            let verdict = Verdict::Return(SECCOMP_RET_ERRNO | libc::ENOSYS as u32);
+            verdicts::from(&mut verdicts, newest + 1, verdict);
+        }
+        let first = if x32 { X32_BIT } else { 0 };
+        match sections.iter_mut().find(|section| section.token == token) {
+            None => sections.push(Section {
+                token,
+                parts: vec![(program, verdicts)],
+            }),
+            Some(section) => section.share(first, program, verdicts),
+        }
+    }
+    Ok(sections)
+}
+
+fn add(context: &mut ScmpFilterContext, rules: &[Rule]) -> Result<()> {
+    for rule in rules {
+        for (name, call) in &rule.calls {
+            for comparisons in &rule.alternatives {
+                context
+                    .add_rule_conditional(rule.action, *call, comparisons)
+                    .map_err(|error| not_added(rule, name, &error))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn not_added(rule: &Rule, name: &str, error: &SeccompError) -> Error {
+    if error.errno() == Some(SeccompErrno::EEXIST) {
+        let path = format!("linux.seccomp.{}", rule.field);
+        let text = format!("contradicts an earlier entry for {name}");
+        return Error::invalid("config.json", vec![Fault { path, text }]);
+    }
+    refused(&format!("{}: add a rule for {name}", rule.field), error)
+}
+
+/// libseccomp writes to an fd alone (before its 2.6).
+fn export(context: &ScmpFilterContext) -> Result<Vec<Instruction>> {
     let doing = || "linux.seccomp: read the compiled filter".to_string();
     let file = fs::memfd(c"rrunc-seccomp").doing(doing)?;
     context
         .export_bpf(&file)
         .map_err(|error| refused("export the filter", &error))?;
     fs::rewind(file.as_fd()).doing(doing)?;
-    let mut program = Vec::new();
-    std::io::Read::read_to_end(&mut std::fs::File::from(file), &mut program).doing(doing)?;
+    let mut bytes = Vec::new();
+    std::fs::File::from(file).read_to_end(&mut bytes).doing(doing)?;
+    let program: Vec<_> = bytes
+        .chunks_exact(INSTRUCTION)
+        .filter_map(|bytes| bytes.try_into().ok().map(Instruction::read))
+        .collect();
+    check_length(program.len())?;
     Ok(program)
 }
 
-// Offsets in struct seccomp_data, and classic BPF by the kernel's names (linux/seccomp.h, linux/filter.h).
-const DATA_NR: u32 = 0;
-const DATA_ARCH: u32 = 4;
-const LD_W_ABS: u16 = 0x20;
-const JEQ_K: u16 = 0x15;
-const JGT_K: u16 = 0x25;
-const JGE_K: u16 = 0x35;
-const JA: u16 = 0x05;
-const RET_K: u16 = 0x06;
-const RET_ERRNO: u32 = 0x0005_0000; // SECCOMP_RET_ERRNO
-const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
-const X32_BIT: u32 = 0x4000_0000; // __X32_SYSCALL_BIT
-
-/// A system call that is newer than the newest that the profile names was not known to its author: it fails
-/// with ENOSYS, so that the C library takes another way, where the default action would say EPERM (as runc).
-/// A default that lets calls through needs none of that.
-fn newer_calls_stub(profile: &LinuxSeccomp, default: ScmpAction, arches: &[ScmpArch]) -> Vec<u8> {
+/// A system call that is newer than the newest that the profile names was not known to its author: it fails with
+/// ENOSYS, so that the C library takes another way, where the default action would say EPERM or kill. As runc has
+/// it: not where the default lets calls through (a tracer answers for itself), nor where ENOSYS is asked for.
+fn wants_enosys(profile: &LinuxSeccomp, default: ScmpAction) -> bool {
     let lets_through = matches!(
         default,
         ScmpAction::Allow | ScmpAction::Log | ScmpAction::Trace(_)
     );
-    if lets_through || default == ScmpAction::Errno(libc::ENOSYS) {
-        return vec![];
-    }
-    let newest = |arch: &ScmpArch| {
-        let names = profile.syscalls().iter().flatten().flat_map(|rule| rule.names());
-        let numbers = names.filter_map(|name| ScmpSyscall::from_name_by_arch(name, *arch).ok());
-        numbers
-            .map(ScmpSyscall::as_raw_syscall)
-            .filter(|number| *number >= 0)
-            .max()
-            .map(|number| number as u32)
-    };
-    let x32 = arches
-        .contains(&ScmpArch::X32)
-        .then(|| newest(&ScmpArch::X32))
-        .flatten();
-    let mut blocks = Vec::new();
-    for arch in arches.iter().filter(|arch| **arch != ScmpArch::X32) {
-        let (Some(newest), Some(token)) = (newest(arch), audit_arch(*arch)) else {
-            continue;
-        };
-        // Each block: is it this architecture? Then either ENOSYS, or on behind all blocks.
-        let mut block = vec![(LD_W_ABS, 0, 0, DATA_NR)];
-        if token == AUDIT_ARCH_X86_64 {
-            match x32 {
-                Some(newest) => block.extend([
-                    (JGE_K, 0, 3, X32_BIT),
-                    (JGT_K, 0, 1, newest),
-                    (RET_K, 0, 0, RET_ERRNO | libc::ENOSYS as u32),
-                    (JA, 0, 0, u32::MAX),
-                ]),
-                None => block.extend([(JGE_K, 0, 1, X32_BIT), (JA, 0, 0, u32::MAX)]),
-            }
-        }
-        block.extend([
-            (JGT_K, 0, 1, newest),
-            (RET_K, 0, 0, RET_ERRNO | libc::ENOSYS as u32),
-            (JA, 0, 0, u32::MAX),
-        ]);
-        block.insert(0, (JEQ_K, 0, block.len() as u8, token));
-        blocks.extend(block);
-    }
-    if blocks.is_empty() {
-        return vec![];
-    }
-    blocks.insert(0, (LD_W_ABS, 0, 0, DATA_ARCH));
-    let total = blocks.len();
-    let mut bytes = Vec::new();
-    for (at, (code, jt, jf, k)) in blocks.into_iter().enumerate() {
-        let k = if (code, k) == (JA, u32::MAX) {
-            (total - at - 1) as u32
-        } else {
-            k
-        };
-        bytes.extend_from_slice(&code.to_ne_bytes());
-        bytes.extend_from_slice(&[jt, jf]);
-        bytes.extend_from_slice(&k.to_ne_bytes());
-    }
-    bytes
+    !lets_through && profile.default_errno_ret() != Some(libc::ENOSYS as u32)
 }
 
-/// seccomp_data.arch for calls of this architecture: the number of its SCMP_ARCH_* constant, but for x32.
-fn audit_arch(arch: ScmpArch) -> Option<u32> {
-    let known = ALL_ARCHES.iter().find(|known| scmp_arch(**known) == Some(arch))?;
-    Some(*known as u32)
+/// The largest number that a name in `profile` has on `arch`, if there is one.
+fn newest(profile: &LinuxSeccomp, arch: Arch) -> Option<u32> {
+    let arch = ScmpArch::from_str(&arch.to_string()).ok()?;
+    let names = profile.syscalls().iter().flatten().flat_map(LinuxSyscall::names);
+    let numbers = names.filter_map(|name| ScmpSyscall::from_name_by_arch(name, arch).ok());
+    // Negative ones are libseccomp's own, for calls that this architecture lacks.
+    let numbers = numbers.filter_map(|call| u32::try_from(call.as_raw_syscall()).ok());
+    numbers.max()
 }
-
-const ALL_ARCHES: [Arch; 19] = [
-    Arch::ScmpArchX86,
-    Arch::ScmpArchX86_64,
-    Arch::ScmpArchX32,
-    Arch::ScmpArchArm,
-    Arch::ScmpArchAarch64,
-    Arch::ScmpArchMips,
-    Arch::ScmpArchMips64,
-    Arch::ScmpArchMips64n32,
-    Arch::ScmpArchMipsel,
-    Arch::ScmpArchMipsel64,
-    Arch::ScmpArchMipsel64n32,
-    Arch::ScmpArchPpc,
-    Arch::ScmpArchPpc64,
-    Arch::ScmpArchPpc64le,
-    Arch::ScmpArchS390,
-    Arch::ScmpArchS390x,
-    Arch::ScmpArchParisc,
-    Arch::ScmpArchParisc64,
-    Arch::ScmpArchRiscv64,
-];
-
-#[cfg(test)]
-#[path = "seccomp_tests.rs"]
-mod tests;
