@@ -1,8 +1,8 @@
 //! Which devices the container may use: the rules of config.json as a BPF program of type
 //! BPF_PROG_TYPE_CGROUP_DEVICE. Pure; loading is in `sys::bpf`.
 //!
-//! The last rule that matches a device and an access decides (as the v1 controller's list of writes did), for
-//! each of read, write and mknod by itself; where none does, the answer is no.
+//! The last rule that matches a device and an access decides, for each of read, write and mknod by itself; where
+//! none does, the answer is no.
 
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 
@@ -13,6 +13,7 @@ use crate::sys::bpf::Instruction;
 pub const MKNOD: u8 = 1;
 pub const READ: u8 = 2;
 pub const WRITE: u8 = 4;
+const ALL: u8 = MKNOD | READ | WRITE;
 const BLOCK: i32 = 1;
 const CHAR: i32 = 2;
 
@@ -27,6 +28,20 @@ pub struct Rule {
     pub access: u8,
 }
 
+impl Rule {
+    /// It decides for every device and access: before it nothing can change the answer.
+    fn is_for_all(&self) -> bool {
+        self.kind.is_none() && self.major.is_none() && self.minor.is_none() && self.access == ALL
+    }
+}
+
+/// Whether these rules forbid nothing, so that no program is needed.
+pub fn allow_all(rules: &[Rule]) -> bool {
+    let last = rules.iter().rposition(|rule| !rule.allow);
+    let after = last.map_or(0, |last| last + 1);
+    rules[after..].iter().any(Rule::is_for_all)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Block,
@@ -39,7 +54,7 @@ const fn allow_char(major: u32, minor: Option<u32>) -> Rule {
         kind: Some(Kind::Char),
         major: Some(major),
         minor,
-        access: MKNOD | READ | WRITE,
+        access: ALL,
     }
 }
 
@@ -99,15 +114,9 @@ fn rule(index: usize, given: &LinuxDeviceCgroup) -> Result<Rule, Fault> {
         Some(LinuxDeviceType::C | LinuxDeviceType::U) => Some(Kind::Char),
         Some(other) => return Err(fault("type", format!("{other:?} is none of a, b and c"))),
     };
-    if kind.is_none() {
-        // For all devices the numbers and the access say nothing: it is all or nothing (as the v1 list has it).
-        return Ok(Rule {
-            allow: given.allow(),
-            kind,
-            major: None,
-            minor: None,
-            access: MKNOD | READ | WRITE,
-        });
+    // A rule for all devices usually names no access, and means every one.
+    if kind.is_none() && given.access().as_deref().unwrap_or_default().is_empty() {
+        access = ALL;
     }
     let (major, minor) = (number("major", given.major())?, number("minor", given.minor())?);
     Ok(Rule {
@@ -140,8 +149,7 @@ pub fn compile(rules: &[Rule]) -> Vec<Instruction> {
         Instruction::load32(MAJOR, CONTEXT, 4),
         Instruction::load32(MINOR, CONTEXT, 8),
     ];
-    // Before a rule for all devices nothing can change the answer any more.
-    let first = rules.iter().rposition(|rule| rule.kind.is_none()).unwrap_or(0);
+    let first = rules.iter().rposition(Rule::is_for_all).unwrap_or(0);
     for rule in rules[first..].iter().rev() {
         let block = block(rule);
         let after = |at: usize| (block.len() - at - 1) as i16;
@@ -173,7 +181,7 @@ fn block(rule: &Rule) -> Vec<Instruction> {
     }
     if rule.allow {
         block.extend([
-            Instruction::and32(ASKED, i32::from(!rule.access & (MKNOD | READ | WRITE))),
+            Instruction::and32(ASKED, i32::from(ALL & !rule.access)),
             Instruction::jump_out_unless_equal(ASKED, 0),
             Instruction::set32(ANSWER, 1),
             Instruction::exit(),
@@ -261,6 +269,56 @@ mod tests {
                 (BLOCK, READ | WRITE, 8, 0, true),
                 (BLOCK, READ | WRITE, 8, 1, false),
             ],
+        );
+    }
+
+    #[test]
+    fn rules_for_both_types() {
+        let one = r#"[{"allow":true,"major":10,"minor":229,"access":"r"}]"#;
+        check(
+            one,
+            &[
+                (CHAR, READ, 10, 229, true),
+                (BLOCK, READ, 10, 229, true),
+                (CHAR, WRITE, 10, 229, false),
+                (CHAR, READ, 10, 228, false),
+            ],
+        );
+        let read_only = r#"[{"allow":true,"type":"a"},{"allow":false,"type":"a","access":"wm"}]"#;
+        check(
+            read_only,
+            &[
+                (BLOCK, READ, 8, 0, true),
+                (BLOCK, WRITE, 8, 0, false),
+                (BLOCK, READ | WRITE, 8, 0, false),
+                (CHAR, WRITE, 1, 3, true),
+            ],
+        );
+        let wildcards = r#"[{"allow":true,"type":"c","major":-1,"minor":9,"access":"r"}]"#;
+        check(
+            wildcards,
+            &[(CHAR, READ, 77, 9, true), (CHAR, READ, 77, 8, false)],
+        );
+        let highest = r#"[{"allow":true,"type":"b","major":4294967295,"minor":0,"access":"r"}]"#;
+        check(
+            highest,
+            &[(BLOCK, READ, u32::MAX, 0, true), (BLOCK, READ, 0, 0, false)],
+        );
+    }
+
+    #[test]
+    fn when_no_program_is_needed() {
+        let check = |json: &str, expected| {
+            let given: Vec<LinuxDeviceCgroup> = serde_json::from_str(json).expect(json);
+            assert_eq!(allow_all(&rules(&given).expect(json)), expected, "{json}");
+        };
+        check("[]", false);
+        check(r#"[{"allow":true,"access":"rwm"}]"#, true);
+        check(r#"[{"allow":true,"access":"rw"}]"#, false);
+        check(r#"[{"allow":false},{"allow":true}]"#, true);
+        check(
+            r#"[{"allow":true},{"allow":false,"type":"c","access":"r"}]"#,
+            false,
         );
     }
 

@@ -1,29 +1,28 @@
-//! Where cgroup v2 is on this host, and which controllers it has.
+//! Where cgroup v2 is on this host, which controllers it has and passes on, and why a limit finds no file.
 
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::files;
 use super::resources::Write;
-use super::{fault, read_at};
 use crate::error::{Doing, Error, Fault, Kind, Result};
 use crate::sys::fs::{self as sys, resolve};
+use crate::sys::{Errno, Fail};
 
 /// CGROUP2_SUPER_MAGIC of linux/magic.h.
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
 
-/// Those that a container's limits and statistics come from.
-const CONTROLLERS: [&str; 8] = ["cpu", "cpuset", "hugetlb", "io", "memory", "misc", "pids", "rdma"];
-
-#[derive(Debug)]
+/// The cgroup2 mount, open.
+#[derive(Clone, Debug)]
 pub struct Hierarchy {
     pub path: PathBuf,
-    dir: OwnedFd,
+    dir: Arc<OwnedFd>,
 }
 
 impl Hierarchy {
-    /// The cgroup2 mount: /sys/fs/cgroup, or /sys/fs/cgroup/unified on a hybrid host, or wherever
-    /// /proc/self/mountinfo has one.
+    /// /sys/fs/cgroup, or /sys/fs/cgroup/unified on a hybrid host, or wherever /proc/self/mountinfo has one.
     pub fn find() -> Result<Hierarchy> {
         for path in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
             if let Some(found) = Hierarchy::at(Path::new(path)) {
@@ -32,11 +31,9 @@ impl Hierarchy {
         }
         let file = "/proc/self/mountinfo";
         let mounts = fs::read_to_string(file).doing(|| format!("read {file}"))?;
-        // proc_pid_mountinfo(5): the mount point is field 5, the type comes after " - ".
-        let points = mounts.lines().filter_map(|line| {
-            let (mount, rest) = line.split_once(" - ")?;
-            rest.starts_with("cgroup2 ").then(|| mount.split(' ').nth(4))?
-        });
+        let points = mounts
+            .lines()
+            .filter_map(|line| mount_point(line, "cgroup2", None));
         points.map(Path::new).find_map(Hierarchy::at).ok_or_else(|| {
             Error::new(Kind::Unsupported, "no cgroup v2 hierarchy is mounted").hint(
                 "mount -t cgroup2 none /sys/fs/cgroup, or boot without systemd.unified_cgroup_hierarchy=0",
@@ -46,97 +43,167 @@ impl Hierarchy {
 
     fn at(path: &Path) -> Option<Hierarchy> {
         let c_path = crate::sys::c_path(path).ok()?;
-        let dir = sys::open(
-            sys::cwd(),
-            &c_path,
-            libc::O_RDONLY | libc::O_DIRECTORY,
-            0,
-            resolve::HOST,
-        )
-        .ok()?;
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+        let dir = sys::open(sys::cwd(), &c_path, flags, 0, resolve::HOST).ok()?;
         (sys::fs_magic(dir.as_fd()).ok()? == CGROUP2_MAGIC).then(|| Hierarchy {
             path: path.into(),
-            dir,
+            dir: Arc::new(dir),
         })
     }
 
-    fn controllers(&self) -> Vec<String> {
-        let listed = read_at(self.dir.as_fd(), c"cgroup.controllers").unwrap_or_default();
-        listed
-            .split_whitespace()
-            .filter(|name| CONTROLLERS.contains(name))
-            .map(str::to_string)
-            .collect()
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
     }
 
-    /// Lets every cgroup on the way to `place` pass its controllers on. One that can't is no failure yet: only
-    /// a limit that then finds no file is.
-    pub fn enable_controllers(&self, place: &str) {
-        let wanted = self.controllers();
-        let mut path = self.path.clone();
-        for part in Path::new(place) {
-            let file = path.join("cgroup.subtree_control");
-            let Ok(enabled) = fs::read_to_string(&file) else {
-                return;
-            };
-            let enabled: Vec<_> = enabled.split_whitespace().collect();
-            let missing: Vec<_> = wanted
-                .iter()
-                .filter(|name| !enabled.contains(&name.as_str()))
-                .collect();
-            if !missing.is_empty() {
-                let all: Vec<_> = missing.iter().map(|name| format!("+{name}")).collect();
-                if fs::write(&file, all.join(" ")).is_err() {
-                    for one in all {
-                        let _ = fs::write(&file, one); // some may be refused, others not
-                    }
-                }
-            }
-            path.push(part);
+    /// Lets every cgroup above `place` pass on the controllers that it has, since engines read their statistics
+    /// also where nothing is limited. One that can't is no failure: only a limit that then finds no file is.
+    ///
+    /// Usually all of it has been done by an earlier container, and two reads tell so.
+    pub(super) fn pass_controllers_on(&self, place: &str, leaf: BorrowedFd) {
+        let Ok(all) = files::value(self.fd(), "cgroup.controllers") else {
+            return;
+        };
+        if files::value(leaf, "cgroup.controllers").is_ok_and(|passed| passed == all) {
+            return;
+        }
+        let mut available: Vec<String> = words(&all);
+        for above in above(place) {
+            let file = format!("{above}cgroup.subtree_control");
+            let mut passed = words(&files::value(self.fd(), &file).unwrap_or_default());
+            available.retain(|name| !passed.contains(name));
+            passed.extend(self.add(&file, available));
+            available = passed;
         }
     }
 
-    /// Why the file for a limit isn't there, and what to do about it.
-    pub fn missing(&self, cgroup: &Path, write: &Write) -> Fault {
-        let controller = write.file.split('.').next().unwrap_or_default();
-        let here = self.controllers().iter().any(|name| name == controller);
-        let above = cgroup.parent().unwrap_or(cgroup);
-        let enabled = fs::read_to_string(above.join("cgroup.subtree_control")).unwrap_or_default();
-        let text = if !here {
-            match v1_hierarchy(controller) {
-                Some(mount) => format!(
-                    "needs the {controller} controller in cgroup v2, and here it is bound to v1 ({mount}); boot with \
-                     cgroup_no_v1={controller} or with systemd.unified_cgroup_hierarchy=1, or leave the limit away"
-                ),
-                None => format!(
-                    "needs the {controller} controller, which {} doesn't have: it is missing in the kernel, \
-                     or not delegated to here",
-                    self.path.display()
-                ),
+    /// Those of `missing` that could be added to the subtree_control in `file`.
+    fn add(&self, file: &str, mut missing: Vec<String>) -> Vec<String> {
+        if missing.is_empty() {
+            return missing;
+        }
+        let added: Vec<_> = missing.iter().map(|name| format!("+{name}")).collect();
+        match files::write(self.fd(), file, &added.join(" ")) {
+            Ok(()) => missing,
+            // It has processes of its own. The kernel would still let it pass on single threaded controllers, and
+            // turn all below it into threads' cgroups, in which no container can live (cgroup-v2.rst, Threads).
+            Err(Fail {
+                errno: Errno::EBUSY, ..
+            }) => vec![],
+            Err(_) => {
+                missing.retain(|name| files::write(self.fd(), file, &format!("+{name}")).is_ok());
+                missing
             }
-        } else if !enabled.split_whitespace().any(|name| name == controller) {
+        }
+    }
+
+    /// Why the file for a limit of the cgroup `leaf` at `place` isn't there, and what to do about it.
+    pub(super) fn explain_missing(&self, place: &str, leaf: BorrowedFd, write: &Write) -> Fault {
+        let controller = write.file.split('.').next().unwrap_or_default();
+        let has = |dir: BorrowedFd, file: &str| {
+            files::value(dir, file).is_ok_and(|listed| words(&listed).iter().any(|name| name == controller))
+        };
+        let here = self.path.display();
+        let text = if controller == "cgroup" || has(leaf, "cgroup.controllers") {
+            self.explain_missing_file(controller, &write.file)
+        } else if has(self.fd(), "cgroup.controllers") {
+            let stops = above(place)
+                .into_iter()
+                .find(|above| !has(self.fd(), &format!("{above}cgroup.subtree_control")))
+                .unwrap_or_default();
+            let busy = files::read(self.fd(), &format!("{stops}cgroup.procs"));
+            let cure = match busy.is_ok_and(|pids| !pids.is_empty() && !stops.is_empty()) {
+                true => "it has processes of its own, which rules that out: choose another linux.cgroupsPath",
+                false => "add it to its cgroup.subtree_control, or have that cgroup delegated to you",
+            };
+            let above = self.path.join(stops.trim_end_matches('/'));
             format!(
-                "needs the {controller} controller, which {} doesn't pass on; write +{controller} to its \
-                 cgroup.subtree_control, or choose a cgroup above which no processes are",
+                "needs the {controller} controller, which {} doesn't pass on; {cure}",
                 above.display()
             )
+        } else if let Some(mount) = v1_hierarchy(controller) {
+            format!(
+                "needs the {controller} controller in cgroup v2, and here it is bound to v1 ({mount}); boot with \
+                 cgroup_no_v1={controller} or with systemd.unified_cgroup_hierarchy=1, or leave the limit away"
+            )
         } else {
-            format!("this kernel's {controller} controller has no file {}", write.file)
+            format!(
+                "needs the {controller} controller, which {here} doesn't have: it is missing in the kernel, \
+                 disabled at boot (cgroup_disable=), or not delegated to here"
+            )
         };
-        fault(&format!("{} = {}", write.field, write.asked), text)
+        Fault {
+            path: format!("{} = {}", write.field, write.asked),
+            text,
+        }
+    }
+
+    fn explain_missing_file(&self, controller: &str, file: &str) -> String {
+        let why = match (controller, file) {
+            ("hugetlb", _) => "its page sizes are those in /sys/kernel/mm/hugepages",
+            ("memory", file) if file.starts_with("memory.swap") => {
+                "it doesn't account for swap (CONFIG_SWAP; swapaccount=0 at boot)"
+            }
+            ("io", "io.weight" | "io.bfq.weight") => {
+                "that takes the bfq scheduler, or CONFIG_BLK_CGROUP_IOCOST"
+            }
+            _ => "it may be too old, or built without it",
+        };
+        format!("this kernel's {controller} controller has no file {file}: {why}")
     }
 }
 
-/// The mount of the v1 hierarchy that has this controller.
+/// The cgroups above `place`, from the root on, as prefixes for the name of a file in them.
+fn above(place: &str) -> Vec<String> {
+    let ends = place.match_indices('/').map(|(at, _)| &place[..=at]);
+    std::iter::once("").chain(ends).map(str::to_string).collect()
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_string).collect()
+}
+
+/// Where the controller's v1 hierarchy is mounted, or that it is one that isn't seen from here.
 fn v1_hierarchy(controller: &str) -> Option<String> {
     let controller = if controller == "io" { "blkio" } else { controller };
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    mounts.lines().find_map(|line| {
-        let (mount, rest) = line.split_once(" - ")?;
-        let options = rest.strip_prefix("cgroup ")?.split(' ').nth(1)?;
-        options
-            .split(',')
-            .any(|option| option == controller)
-            .then(|| mount.split(' ').nth(4).map(str::to_string))?
-    })
+    let listed = |list: &str| list.split(',').any(|name| name == controller);
+    // cgroups(7), /proc/pid/cgroup: ID:CONTROLLERS:PATH, and it doesn't depend on what is mounted.
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    own.lines()
+        .find(|line| line.split(':').nth(1).is_some_and(listed))?;
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let seen = mounts
+        .lines()
+        .find_map(|line| mount_point(line, "cgroup", Some(controller)));
+    Some(seen.unwrap_or("which isn't mounted here").to_string())
+}
+
+/// The mount point of a line of proc_pid_mountinfo(5), if it is of this type and with this super option: the
+/// mount point is field 5, the type comes after " - ", and the super options are the third from there.
+fn mount_point<'l>(line: &'l str, fstype: &str, option: Option<&str>) -> Option<&'l str> {
+    let (mount, file_system) = line.split_once(" - ")?;
+    let mut fields = file_system.split(' ');
+    let options = (fields.next() == Some(fstype)).then(|| fields.nth(1))??;
+    let fits = option.is_none_or(|option| options.split(',').any(|o| o == option));
+    fits.then(|| mount.split(' ').nth(4))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_points() {
+        let line = "32 25 0:29 / /sys/fs/cgroup/cpu rw,nosuid shared:9 - cgroup cgroup rw,cpu,cpuacct";
+        let check = |fstype, option, expected| assert_eq!(mount_point(line, fstype, option), expected);
+        check("cgroup", Some("cpuacct"), Some("/sys/fs/cgroup/cpu"));
+        check("cgroup", None, Some("/sys/fs/cgroup/cpu"));
+        check("cgroup", Some("memory"), None);
+        check("cgroup2", None, None);
+    }
+
+    #[test]
+    fn all_cgroups_above() {
+        assert_eq!(above("a"), [""]);
+        assert_eq!(above("a/b/c"), ["", "a/", "a/b/"]);
+    }
 }

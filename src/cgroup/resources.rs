@@ -5,13 +5,11 @@
 //! blockIO.leafWeight, network), except where the container would then run without a limit that it counts on.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources, LinuxThrottleDevice};
 
 use crate::error::{Error, Fault, Result};
-
-/// The kernel's own period of cpu.max, in microseconds.
-const PERIOD: u64 = 100_000;
 
 /// One value for one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,79 +23,113 @@ pub struct Write {
     pub asks_nothing: bool,
     /// Where the first file doesn't exist: another file that does the same, with its value.
     pub or: Option<(String, String)>,
+    /// The kernel may find it invalid before the next write is done; it comes again after that.
+    pub again: bool,
 }
 
 impl Write {
-    fn new(field: &str, asked: impl ToString, file: &str, value: impl ToString) -> Write {
+    fn new(field: impl AsRef<str>, asked: impl ToString, file: &str, value: impl ToString) -> Write {
         Write {
-            field: format!("linux.resources.{field}"),
+            field: format!("linux.resources.{}", field.as_ref()),
             asked: asked.to_string(),
             file: file.into(),
             value: value.to_string(),
             asks_nothing: false,
             or: None,
+            again: false,
         }
     }
 
     /// A limit where -1 means none.
-    fn limit(field: &str, asked: i64, file: &str) -> Write {
-        let value = if asked < 0 {
-            "max".to_string()
-        } else {
-            asked.to_string()
+    fn limit(field: impl AsRef<str>, asked: i64, file: &str) -> Write {
+        let value = match asked {
+            ..0 => "max".to_string(),
+            limit => limit.to_string(),
         };
+        Write::new(field, asked, file, value).asking_nothing(asked < 0)
+    }
+
+    fn asking_nothing(self, asks_nothing: bool) -> Write {
+        Write { asks_nothing, ..self }
+    }
+
+    fn or(self, file: &str, value: impl ToString) -> Write {
         Write {
-            asks_nothing: asked < 0,
-            ..Write::new(field, asked, file, value)
+            or: Some((file.into(), value.to_string())),
+            ..self
         }
+    }
+}
+
+/// The writes found so far, and what is wrong.
+#[derive(Default)]
+struct Found {
+    writes: Vec<Write>,
+    faults: Vec<Fault>,
+}
+
+impl Found {
+    fn fault(&mut self, field: impl AsRef<str>, text: String) {
+        self.faults.push(fault(field.as_ref(), text));
     }
 }
 
 /// Every write that `resources` asks for, or all that is wrong with it.
 pub fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
-    let mut found = Vec::new();
-    let mut faults = Vec::new();
+    let mut found = Found::default();
     if let Some(pids) = resources.pids() {
-        found.push(Write::limit("pids.limit", pids.limit(), "pids.max"));
+        // A cgroup with a process in it behaves alike with 0 and 1; but with 0 none could be born into it.
+        let limit = Write::limit("pids.limit", pids.limit(), "pids.max");
+        found.writes.push(match pids.limit() {
+            0 => Write {
+                value: "1".into(),
+                ..limit
+            },
+            _ => limit,
+        });
     }
-    if let Some(memory) = resources.memory() {
-        memory_writes(memory, &mut found, &mut faults);
+    if let Some(given) = resources.memory() {
+        memory(given, &mut found);
     }
-    if let Some(block_io) = resources.block_io() {
-        block_io_writes(block_io, &mut found);
+    if let Some(given) = resources.block_io() {
+        block_io(given, &mut found);
     }
-    if let Some(cpu) = resources.cpu() {
-        cpu_writes(cpu, &mut found, &mut faults);
+    if let Some(given) = resources.cpu() {
+        cpu(given, &mut found);
     }
     for (i, limit) in resources.hugepage_limits().iter().flatten().enumerate() {
         let (field, size) = (format!("hugepageLimits[{i}].limit"), limit.page_size());
-        found.push(Write::limit(
-            &field,
-            limit.limit(),
-            &format!("hugetlb.{size}.max"),
-        ));
-        let reserved = Write::limit(&field, limit.limit(), &format!("hugetlb.{size}.rsvd.max"));
-        found.push(Write {
-            asks_nothing: true,
-            ..reserved
-        }); // only since Linux 5.7, and the other one limits too
+        let file = |kind: &str| format!("hugetlb.{size}.{kind}");
+        found
+            .writes
+            .push(Write::limit(&field, limit.limit(), &file("max")));
+        // Only since Linux 5.7, and the other one limits too.
+        let reserved = Write::limit(&field, limit.limit(), &file("rsvd.max"));
+        found.writes.push(reserved.asking_nothing(true));
     }
     for (device, limits) in resources.rdma().iter().flatten().collect::<BTreeMap<_, _>>() {
         let part = |name: &str, n: Option<u32>| n.map(|n| format!(" {name}={n}")).unwrap_or_default();
         let value = part("hca_handle", limits.hca_handles()) + &part("hca_object", limits.hca_objects());
-        found.push(Write::new(
-            &format!("rdma[{device}]"),
-            value.trim(),
-            "rdma.max",
-            format!("{device}{value}"),
-        ));
+        if !value.is_empty() {
+            let line = format!("{device}{value}");
+            found.writes.push(Write::new(
+                format!("rdma[{device}]"),
+                value.trim(),
+                "rdma.max",
+                line,
+            ));
+        }
     }
-    unified_writes(resources, &mut found, &mut faults);
-    if faults.is_empty() {
-        Ok(found)
-    } else {
-        Err(Error::invalid("config.json", faults))
+    unified(resources, &mut found);
+    match found.faults.is_empty() {
+        true => Ok(found.writes),
+        false => Err(Error::invalid("config.json", found.faults)),
     }
+}
+
+/// Whether `resources` (device rules aside) can be had without any controller.
+pub fn needs_nothing(resources: &LinuxResources) -> bool {
+    writes(resources).is_ok_and(|writes| writes.iter().all(|write| write.asks_nothing))
 }
 
 fn fault(field: &str, text: String) -> Fault {
@@ -108,89 +140,111 @@ fn fault(field: &str, text: String) -> Fault {
 }
 
 /// v2 counts swap by itself, the configuration memory and swap together.
-fn memory_writes(memory: &LinuxMemory, found: &mut Vec<Write>, faults: &mut Vec<Fault>) {
-    let limit = memory.limit().filter(|limit| *limit != 0);
-    match (limit, memory.swap()) {
-        (Some(-1), None | Some(0)) => {
-            let swap = Write::new("memory.limit", -1, "memory.swap.max", "max");
-            found.push(Write {
-                asks_nothing: true,
-                ..swap
-            });
+fn memory(memory: &LinuxMemory, found: &mut Found) {
+    let before = found.faults.len();
+    let mut take = |field: &str, value: Option<i64>| {
+        if let Some(value) = value.filter(|value| *value < -1) {
+            found.fault(
+                format!("memory.{field}"),
+                format!("{value} is no size; -1 is no limit"),
+            );
         }
-        (_, None | Some(0)) => {}
-        (_, Some(swap)) if swap < 0 => found.push(Write::limit("memory.swap", swap, "memory.swap.max")),
+        value.filter(|value| *value != 0) // 0 is unset
+    };
+    let limit = take("limit", memory.limit());
+    let reservation = take("reservation", memory.reservation());
+    let swap = take("swap", memory.swap());
+    if found.faults.len() > before {
+        return;
+    }
+    let file = "memory.swap.max";
+    match (limit, swap) {
+        // As v1 had it: no limit on memory is none on swap.
+        (Some(-1), None) => found.writes.push(Write::limit("memory.limit", -1, file)),
+        (_, None) => {}
+        (_, Some(-1)) => found.writes.push(Write::limit("memory.swap", -1, file)),
+        (Some(-1), Some(swap)) => found.writes.push(Write::limit("memory.swap", swap, file)),
         (None, Some(swap)) => {
-            faults.push(fault(
-                "memory.swap",
-                format!("{swap}: unable to set swap limit without memory limit"),
-            ));
+            let text = format!("{swap}: unable to set swap limit without memory limit");
+            found.fault("memory.swap", text);
         }
-        (Some(limit), Some(swap)) if limit < 0 || swap < limit => {
+        (Some(limit), Some(swap)) if swap < limit => {
             let text = format!("{swap}: memory+swap limit should be >= memory limit, which is {limit}");
-            faults.push(fault("memory.swap", text));
+            found.fault("memory.swap", text);
         }
         (Some(limit), Some(swap)) => {
-            let only = Write::new("memory.swap", swap, "memory.swap.max", swap - limit);
-            // Without swap accounting there is no file; then no swap beyond the limit is what there is.
-            found.push(Write {
-                asks_nothing: swap == limit,
-                ..only
-            });
+            // Without swap accounting there is no file, and nothing to forbid either.
+            let only = Write::new("memory.swap", swap, file, swap - limit);
+            found.writes.push(only.asking_nothing(swap == limit));
         }
     }
     if let Some(limit) = limit {
-        found.push(Write::limit("memory.limit", limit, "memory.max"));
+        found
+            .writes
+            .push(Write::limit("memory.limit", limit, "memory.max"));
     }
-    if let Some(reservation) = memory.reservation().filter(|reservation| *reservation != 0) {
-        found.push(Write::limit("memory.reservation", reservation, "memory.low"));
+    if let Some(reservation) = reservation {
+        let low = Write::limit("memory.reservation", reservation, "memory.low");
+        found.writes.push(low);
     }
 }
 
-fn cpu_writes(cpu: &LinuxCpu, found: &mut Vec<Write>, faults: &mut Vec<Fault>) {
-    if let Some(shares) = cpu.shares().filter(|shares| *shares != 0) {
-        found.push(Write::new("cpu.shares", shares, "cpu.weight", weight(shares)));
-    }
+/// What memory.checkBeforeUpdate asks for: a fault for each limit that `usage` (bytes) has reached.
+pub fn exceeded(memory: &LinuxMemory, usage: u64) -> Vec<Fault> {
+    let limits = [
+        ("memory.swap", "memory+swap", memory.swap()),
+        ("memory.limit", "memory", memory.limit()),
+    ];
+    let reached = |limit: i64| limit > 0 && limit.unsigned_abs() <= usage;
+    limits
+        .into_iter()
+        .filter_map(|(field, name, limit)| Some((field, name, limit.filter(|limit| reached(*limit))?)))
+        .map(|(field, name, limit)| fault(field, format!("rejecting {name} limit {limit} <= usage {usage}")))
+        .collect()
+}
+
+fn cpu(cpu: &LinuxCpu, found: &mut Found) {
     if let Some(idle) = cpu.idle() {
-        found.push(Write {
-            asks_nothing: idle == 0,
-            ..Write::new("cpu.idle", idle, "cpu.idle", idle)
-        });
+        let write = Write::new("cpu.idle", idle, "cpu.idle", idle);
+        found.writes.push(write.asking_nothing(idle == 0));
     }
-    let (quota, period) = (cpu.quota().filter(|q| *q != 0), cpu.period().filter(|p| *p != 0));
-    if quota.is_some() || period.is_some() {
-        let none = quota.is_none_or(|quota| quota < 0);
-        let value = if none {
-            "max".into()
-        } else {
-            quota.unwrap_or_default().to_string()
-        };
+    // An idle cgroup has the least weight of all, and the kernel refuses another.
+    if let Some(shares) = cpu.shares().filter(|n| *n != 0 && cpu.idle() != Some(1)) {
+        let write = Write::new("cpu.shares", shares, "cpu.weight", weight(shares));
+        found.writes.push(write.asking_nothing(shares == DEFAULT_SHARES));
+    }
+    let (quota, period) = (cpu.quota().filter(|n| *n != 0), cpu.period().filter(|n| *n != 0));
+    let burst = cpu.burst().map(|burst| {
+        let write = Write::new("cpu.burst", burst, "cpu.max.burst", burst);
+        write.asking_nothing(burst == 0)
+    });
+    let value = match (quota.map(|quota| u64::try_from(quota).ok()), period) {
+        (None, None) => None,
+        (Some(Some(quota)), Some(period)) => Some(format!("{quota} {period}")),
+        (Some(Some(quota)), None) => Some(quota.to_string()),
+        (Some(None), None) => Some("max".to_string()),
+        (_, Some(period)) => Some(format!("max {period}")),
+    };
+    if let Some(value) = value {
+        // Of two that are set already the burst may not exceed the quota at any time, whichever way both change.
+        found
+            .writes
+            .extend(burst.clone().map(|burst| Write { again: true, ..burst }));
         let (field, asked) = match quota {
             Some(quota) => ("cpu.quota", quota.to_string()),
             None => ("cpu.period", period.unwrap_or_default().to_string()),
         };
-        let value = format!("{value} {}", period.unwrap_or(PERIOD));
-        found.push(Write {
-            asks_nothing: none,
-            ..Write::new(field, asked, "cpu.max", value)
-        });
+        let write = Write::new(field, asked, "cpu.max", value);
+        found
+            .writes
+            .push(write.asking_nothing(quota.is_none_or(|quota| quota < 0)));
     }
-    if let Some(burst) = cpu.burst() {
-        // After the quota, which it may not exceed.
-        found.push(Write {
-            asks_nothing: burst == 0,
-            ..Write::new("cpu.burst", burst, "cpu.max.burst", burst)
-        });
-    }
-    for (field, asked) in [
-        ("cpu.realtimeRuntime", cpu.realtime_runtime().filter(|n| *n != 0)),
-        (
-            "cpu.realtimePeriod",
-            cpu.realtime_period().filter(|n| *n != 0).map(|n| n as i64),
-        ),
-    ] {
-        if let Some(asked) = asked {
-            faults.push(fault(field, format!("{asked}: cgroup v2 has no realtime limits")));
+    found.writes.extend(burst);
+    let period = cpu.realtime_period().map(|n| n.to_string());
+    let runtime = cpu.realtime_runtime().map(|n| n.to_string());
+    for (field, asked) in [("cpu.realtimeRuntime", runtime), ("cpu.realtimePeriod", period)] {
+        if let Some(asked) = asked.filter(|asked| asked != "0") {
+            found.fault(field, format!("{asked}: cgroup v2 has no realtime limits"));
         }
     }
     for (field, file, set) in [
@@ -198,44 +252,65 @@ fn cpu_writes(cpu: &LinuxCpu, found: &mut Vec<Write>, faults: &mut Vec<Fault>) {
         ("cpu.mems", "cpuset.mems", cpu.mems()),
     ] {
         if let Some(set) = set.as_ref().filter(|set| !set.is_empty()) {
-            found.push(Write::new(field, set, file, set));
+            found.writes.push(Write::new(field, set, file, set));
         }
     }
 }
 
+/// The kernel's own weight of 100, as shares.
+const DEFAULT_SHARES: u64 = 1024;
+
 /// CPU shares (2 to 262144, 1024 is the default) as a v2 weight (1 to 10000, 100 is the default), so that the
-/// ends and the defaults meet: 10^((l² + 125·l) / 612 − 7/34) with l = log2(shares), rounded up.
+/// ends and the defaults meet: 10^((l² + 125·l) / 612 − 7/34) with l = log2(shares), rounded up. Here 7/34 is
+/// 126/612, so that these points come out exactly.
 pub fn weight(shares: u64) -> u64 {
     match shares {
         0..=2 => 1,
         262_144.. => 10_000,
         shares => {
             let l = (shares as f64).log2();
-            let exponent = (l * l + 125.0 * l) / 612.0 - 7.0 / 34.0;
-            10f64.powf(exponent).ceil() as u64
+            10f64.powf((l * l + 125.0 * l - 126.0) / 612.0).ceil() as u64
         }
     }
 }
 
-fn block_io_writes(block_io: &LinuxBlockIo, found: &mut Vec<Write>) {
-    if let Some(weight) = block_io.weight().filter(|weight| *weight != 0) {
-        // bfq takes the number as it is (10 to 1000), the io controller its own (1 to 10000).
-        let scaled = 1 + (u64::from(weight).max(10) - 10) * 9999 / 990;
-        let write = Write::new("blockIO.weight", weight, "io.bfq.weight", weight);
-        found.push(Write {
-            or: Some(("io.weight".into(), scaled.to_string())),
-            ..write
+/// Of blockIO.weight and weightDevice (config-linux.md, Block IO).
+const WEIGHTS: RangeInclusive<u16> = 10..=1000;
+
+/// bfq takes a weight as it is, the io controller's own (1 to 10000) is spread over the same range.
+fn io_weight(weight: u16) -> u64 {
+    1 + (u64::from(weight) - 10) * 9999 / 990
+}
+
+fn block_io(block_io: &LinuxBlockIo, found: &mut Found) {
+    let whole = block_io
+        .weight()
+        .map(|weight| ("blockIO.weight".into(), String::new(), weight));
+    let devices = block_io
+        .weight_device()
+        .iter()
+        .flatten()
+        .enumerate()
+        .filter_map(|(i, device)| {
+            let field = format!("blockIO.weightDevice[{i}].weight");
+            Some((
+                field,
+                format!("{}:{} ", device.major(), device.minor()),
+                device.weight()?,
+            ))
         });
-    }
-    for (i, device) in block_io.weight_device().iter().flatten().enumerate() {
-        if let Some(weight) = device.weight() {
-            let value = format!("{}:{} {weight}", device.major(), device.minor());
-            found.push(Write::new(
-                &format!("blockIO.weightDevice[{i}].weight"),
-                weight,
-                "io.bfq.weight",
-                value,
-            ));
+    for (field, device, weight) in whole.into_iter().chain(devices) {
+        match weight {
+            0 => {} // unset
+            weight if WEIGHTS.contains(&weight) => {
+                let write = Write::new(field, weight, "io.bfq.weight", format!("{device}{weight}"));
+                let scaled = format!("{device}{}", io_weight(weight));
+                found.writes.push(write.or("io.weight", scaled));
+            }
+            _ => {
+                let text = format!("{weight} is not from {} to {}", WEIGHTS.start(), WEIGHTS.end());
+                found.fault(field, text);
+            }
         }
     }
     let throttles: [(&str, &str, &Option<Vec<LinuxThrottleDevice>>); 4] = [
@@ -262,170 +337,36 @@ fn block_io_writes(block_io: &LinuxBlockIo, found: &mut Vec<Write>) {
     ];
     for (field, key, devices) in throttles {
         for (i, device) in devices.iter().flatten().enumerate() {
-            let rate = if device.rate() == 0 {
-                "max".into()
-            } else {
-                device.rate().to_string()
+            let (field, rate) = (format!("blockIO.{field}[{i}].rate"), device.rate());
+            let value = match rate {
+                0 => "max".to_string(),
+                rate => rate.to_string(),
             };
-            let value = format!("{}:{} {key}={rate}", device.major(), device.minor());
-            let write = Write::new(
-                &format!("blockIO.{field}[{i}].rate"),
-                device.rate(),
-                "io.max",
-                value,
-            );
-            found.push(Write {
-                asks_nothing: device.rate() == 0,
-                ..write
-            });
+            let value = format!("{}:{} {key}={value}", device.major(), device.minor());
+            found
+                .writes
+                .push(Write::new(field, rate, "io.max", value).asking_nothing(rate == 0));
         }
     }
 }
 
 /// Files by their own names, after all else. A value of several lines is written line by line, as the kernel
 /// takes them.
-fn unified_writes(resources: &LinuxResources, found: &mut Vec<Write>, faults: &mut Vec<Fault>) {
+fn unified(resources: &LinuxResources, found: &mut Found) {
     for (file, value) in resources.unified().iter().flatten().collect::<BTreeMap<_, _>>() {
         let field = format!("unified[{file}]");
-        if file.contains('/') || !file.contains('.') || file.contains('\0') {
-            faults.push(fault(
-                &field,
-                format!("{file:?} is not the name of a file of a cgroup"),
-            ));
+        if file.contains(['/', '\0']) || !file.contains('.') || file == "." || file == ".." {
+            found.fault(field, format!("{file:?} is not the name of a file of a cgroup"));
             continue;
         }
         for line in value.lines().filter(|line| !line.is_empty()) {
-            found.push(Write::new(&field, format!("{value:?}"), file, line));
+            found
+                .writes
+                .push(Write::new(&field, format!("{value:?}"), file, line));
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(json: &str, expected: &[(&str, &str)]) {
-        let resources = serde_json::from_str(json).expect(json);
-        let found = writes(&resources).expect(json);
-        let found: Vec<_> = found
-            .iter()
-            .map(|w| (w.file.as_str(), w.value.as_str()))
-            .collect();
-        assert_eq!(found, expected, "{json}");
-    }
-
-    fn refuse(json: &str, path: &str, part: &str) {
-        let resources = serde_json::from_str(json).expect(json);
-        let text = writes(&resources).expect_err(json).to_string();
-        assert!(text.contains(path) && text.contains(part), "{text}");
-    }
-
-    #[test]
-    fn weights_meet_at_the_ends_and_the_default() {
-        for (shares, expected) in [(1, 1), (2, 1), (1024, 100), (262_144, 10_000), (300_000, 10_000)] {
-            assert_eq!(weight(shares), expected, "{shares}");
-        }
-        assert!((3..262_144).step_by(997).all(|s| weight(s) <= weight(s + 1)));
-    }
-
-    #[test]
-    fn memory_and_swap() {
-        check(r#"{"memory":{"limit":1000}}"#, &[("memory.max", "1000")]);
-        check(
-            r#"{"memory":{"limit":1000,"swap":3000}}"#,
-            &[("memory.swap.max", "2000"), ("memory.max", "1000")],
-        );
-        check(
-            r#"{"memory":{"limit":1000,"swap":1000}}"#,
-            &[("memory.swap.max", "0"), ("memory.max", "1000")],
-        );
-        check(
-            r#"{"memory":{"limit":1000,"swap":-1}}"#,
-            &[("memory.swap.max", "max"), ("memory.max", "1000")],
-        );
-        check(
-            r#"{"memory":{"limit":-1}}"#,
-            &[("memory.swap.max", "max"), ("memory.max", "max")],
-        );
-        check(
-            r#"{"memory":{"reservation":5,"kernel":7,"swappiness":3}}"#,
-            &[("memory.low", "5")],
-        );
-        check(r#"{"memory":{"limit":0,"swap":0}}"#, &[]);
-        refuse(
-            r#"{"memory":{"limit":1000,"swap":500}}"#,
-            "linux.resources.memory.swap",
-            "should be >= memory limit",
-        );
-        refuse(
-            r#"{"memory":{"swap":500}}"#,
-            "linux.resources.memory.swap",
-            "without memory limit",
-        );
-    }
-
-    #[test]
-    fn cpu() {
-        check(r#"{"cpu":{"shares":1024}}"#, &[("cpu.weight", "100")]);
-        check(
-            r#"{"cpu":{"quota":50000,"period":200000,"burst":10}}"#,
-            &[("cpu.max", "50000 200000"), ("cpu.max.burst", "10")],
-        );
-        check(r#"{"cpu":{"quota":-1}}"#, &[("cpu.max", "max 100000")]);
-        check(r#"{"cpu":{"period":5000}}"#, &[("cpu.max", "max 5000")]);
-        check(
-            r#"{"cpu":{"idle":1,"cpus":"0-1","mems":"0"}}"#,
-            &[("cpu.idle", "1"), ("cpuset.cpus", "0-1"), ("cpuset.mems", "0")],
-        );
-        refuse(
-            r#"{"cpu":{"realtimeRuntime":5}}"#,
-            "linux.resources.cpu.realtimeRuntime",
-            "no realtime",
-        );
-    }
-
-    #[test]
-    fn the_rest() {
-        check(r#"{"pids":{"limit":-1}}"#, &[("pids.max", "max")]);
-        check(r#"{"pids":{"limit":0}}"#, &[("pids.max", "0")]);
-        check(
-            r#"{"blockIO":{"weight":10,"throttleReadBpsDevice":[{"major":8,"minor":0,"rate":9}]}}"#,
-            &[("io.bfq.weight", "10"), ("io.max", "8:0 rbps=9")],
-        );
-        check(
-            r#"{"hugepageLimits":[{"pageSize":"2MB","limit":5}]}"#,
-            &[("hugetlb.2MB.max", "5"), ("hugetlb.2MB.rsvd.max", "5")],
-        );
-        check(
-            r#"{"rdma":{"mlx":{"hcaHandles":3,"hcaObjects":4}}}"#,
-            &[("rdma.max", "mlx hca_handle=3 hca_object=4")],
-        );
-        check(
-            r#"{"unified":{"io.max":"8:0 rbps=1\n8:1 rbps=2","cpu.weight":"7"}}"#,
-            &[
-                ("cpu.weight", "7"),
-                ("io.max", "8:0 rbps=1"),
-                ("io.max", "8:1 rbps=2"),
-            ],
-        );
-        refuse(
-            r#"{"unified":{"../memory.max":"1"}}"#,
-            "linux.resources.unified[../memory.max]",
-            "not the name",
-        );
-    }
-
-    #[test]
-    fn io_weight_covers_its_range() {
-        let io = |weight: u16| {
-            let mut found = vec![];
-            let block_io = serde_json::from_str(&format!(r#"{{"weight":{weight}}}"#)).expect("block io");
-            block_io_writes(&block_io, &mut found);
-            found.remove(0).or.expect("io.weight").1
-        };
-        assert_eq!(
-            (io(10).as_str(), io(1000).as_str(), io(500).as_str()),
-            ("1", "10000", "4950")
-        );
-    }
-}
+#[path = "resources_tests.rs"]
+mod tests;

@@ -91,10 +91,7 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     let mut record = record(bundle, &id, &root, &place);
     reservation.write_early(&record)?;
     let cgroup = Cgroup::create(&hierarchy, &place)?;
-    cgroup.apply(
-        &hierarchy,
-        oci.linux().as_ref().and_then(|linux| linux.resources().as_ref()),
-    )?;
+    cgroup.apply(oci.linux().as_ref().and_then(|linux| linux.resources().as_ref()))?;
 
     let options = Options {
         id: args.id.clone(),

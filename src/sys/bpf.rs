@@ -1,7 +1,7 @@
-//! bpf(2), as far as a device program needs it: instructions, loading, attaching.
+//! bpf(2), as far as a device program needs it: instructions, loading, attaching, replacing. Not for the child.
 
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use super::{Call, Fail, gate, gate_fd};
 
@@ -72,10 +72,15 @@ impl Instruction {
 // Commands and types of bpf(2).
 const BPF_PROG_LOAD: i32 = 5;
 const BPF_PROG_ATTACH: i32 = 8;
+const BPF_PROG_DETACH: i32 = 9;
+const BPF_PROG_GET_FD_BY_ID: i32 = 13;
+const BPF_PROG_QUERY: i32 = 16;
 const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const BPF_CGROUP_DEVICE: u32 = 6;
-/// Programs of cgroups above stay in force too.
-const BPF_F_ALLOW_MULTI: u32 = 2;
+/// Programs of cgroups above stay in force too, and several may be attached to one cgroup.
+const BPF_F_ALLOW_MULTI: u32 = 1 << 1;
+/// Since Linux 5.6.
+const BPF_F_REPLACE: u32 = 1 << 2;
 
 /// The head of union bpf_attr for BPF_PROG_LOAD.
 #[repr(C)]
@@ -91,38 +96,115 @@ struct LoadAttr {
     prog_flags: u32,
 }
 
-/// The head of union bpf_attr for BPF_PROG_ATTACH.
+/// The head of union bpf_attr for BPF_PROG_ATTACH and BPF_PROG_DETACH.
 #[repr(C)]
 struct AttachAttr {
     target_fd: u32,
     attach_bpf_fd: u32,
     attach_type: u32,
     attach_flags: u32,
+    replace_bpf_fd: u32,
+}
+
+/// The head of union bpf_attr for BPF_PROG_QUERY.
+#[repr(C)]
+struct QueryAttr {
+    target_fd: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    prog_ids: u64,
+    prog_cnt: u32,
+}
+
+/// The head of union bpf_attr for BPF_PROG_GET_FD_BY_ID.
+#[repr(C)]
+struct GetFdAttr {
+    prog_id: u32,
+    next_id: u32,
+    open_flags: u32,
+}
+
+fn bpf<A>(command: i32, attr: &mut A) -> Result<i64, Fail> {
+    // SAFETY: attr is one of the structs above, as large as we say and writable; what it points to is borrowed
+    // by the callers for longer than the call.
+    gate(Call::Bpf, unsafe {
+        libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<A>())
+    })
 }
 
 /// Loads a device program and attaches it to the cgroup behind `cgroup`, where it lives as long as that.
 pub fn attach_device_program(cgroup: BorrowedFd, program: &[Instruction]) -> Result<(), Fail> {
+    attach(cgroup, load(program)?.as_fd(), None)
+}
+
+/// As [`attach_device_program`], in place of those that are attached to this very cgroup. At no time is there
+/// none of them.
+pub fn replace_device_programs(cgroup: BorrowedFd, program: &[Instruction]) -> Result<(), Fail> {
     let program = load(program)?;
-    let attr = AttachAttr {
+    let old = device_programs(cgroup)?;
+    if let [only] = old.as_slice() {
+        return attach(cgroup, program.as_fd(), Some(only.as_fd()));
+    }
+    attach(cgroup, program.as_fd(), None)?;
+    old.iter().try_for_each(|old| detach(cgroup, old.as_fd()))
+}
+
+/// Detaches all device programs of this very cgroup.
+pub fn detach_device_programs(cgroup: BorrowedFd) -> Result<(), Fail> {
+    let old = device_programs(cgroup)?;
+    old.iter().try_for_each(|old| detach(cgroup, old.as_fd()))
+}
+
+fn attach(cgroup: BorrowedFd, program: BorrowedFd, instead: Option<BorrowedFd>) -> Result<(), Fail> {
+    let mut attr = AttachAttr {
         target_fd: cgroup.as_raw_fd() as u32,
         attach_bpf_fd: program.as_raw_fd() as u32,
         attach_type: BPF_CGROUP_DEVICE,
-        attach_flags: BPF_F_ALLOW_MULTI,
+        attach_flags: BPF_F_ALLOW_MULTI | if instead.is_some() { BPF_F_REPLACE } else { 0 },
+        replace_bpf_fd: instead.map_or(0, |old| old.as_raw_fd() as u32),
     };
-    // SAFETY: attr is as large as we say and outlives the call.
-    gate(Call::Bpf, unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_PROG_ATTACH,
-            &raw const attr,
-            size_of::<AttachAttr>(),
-        )
+    bpf(BPF_PROG_ATTACH, &mut attr).map(drop)
+}
+
+fn detach(cgroup: BorrowedFd, program: BorrowedFd) -> Result<(), Fail> {
+    let mut attr = AttachAttr {
+        target_fd: cgroup.as_raw_fd() as u32,
+        attach_bpf_fd: program.as_raw_fd() as u32,
+        attach_type: BPF_CGROUP_DEVICE,
+        attach_flags: 0,
+        replace_bpf_fd: 0,
+    };
+    bpf(BPF_PROG_DETACH, &mut attr).map(drop)
+}
+
+/// The device programs that are attached to this very cgroup: 64 at most (BPF_CGROUP_MAX_PROGS).
+fn device_programs(cgroup: BorrowedFd) -> Result<Vec<OwnedFd>, Fail> {
+    let mut ids = [0u32; 64];
+    let mut attr = QueryAttr {
+        target_fd: cgroup.as_raw_fd() as u32,
+        attach_type: BPF_CGROUP_DEVICE,
+        query_flags: 0,
+        attach_flags: 0,
+        prog_ids: ids.as_mut_ptr() as u64,
+        prog_cnt: ids.len() as u32,
+    };
+    bpf(BPF_PROG_QUERY, &mut attr)?;
+    let ids = ids.iter().take(attr.prog_cnt as usize);
+    ids.map(|id| {
+        let mut attr = GetFdAttr {
+            prog_id: *id,
+            next_id: 0,
+            open_flags: 0,
+        };
+        let fd = bpf(BPF_PROG_GET_FD_BY_ID, &mut attr)?;
+        gate_fd(Call::Bpf, fd)
     })
-    .map(drop)
+    .collect()
 }
 
 fn load(program: &[Instruction]) -> Result<OwnedFd, Fail> {
-    let attr = LoadAttr {
+    let mut attr = LoadAttr {
         prog_type: BPF_PROG_TYPE_CGROUP_DEVICE,
         insn_cnt: program.len() as u32,
         insns: program.as_ptr() as u64,
@@ -133,15 +215,8 @@ fn load(program: &[Instruction]) -> Result<OwnedFd, Fail> {
         kern_version: 0,
         prog_flags: 0,
     };
-    // SAFETY: attr is as large as we say; the instructions and the licence that it points to outlive the call.
-    gate_fd(Call::Bpf, unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_PROG_LOAD,
-            &raw const attr,
-            size_of::<LoadAttr>(),
-        )
-    })
+    let fd = bpf(BPF_PROG_LOAD, &mut attr)?;
+    gate_fd(Call::Bpf, fd)
 }
 
 /// What a program answers for a context of 32-bit words, for tests of those who write programs.

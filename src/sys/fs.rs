@@ -140,6 +140,15 @@ pub fn unlink(dir: BorrowedFd, name: &CStr) -> Result<(), Fail> {
     .map(drop)
 }
 
+/// unlinkat(2) of an empty directory.
+pub fn rmdir(dir: BorrowedFd, name: &CStr) -> Result<(), Fail> {
+    // SAFETY: name is NUL-terminated and outlives the call.
+    gate(Call::Rmdir, unsafe {
+        libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), libc::AT_REMOVEDIR)
+    })
+    .map(drop)
+}
+
 /// readlinkat(2): the part of `buffer` that the target fills.
 pub fn readlink<'b>(dir: BorrowedFd, name: &CStr, buffer: &'b mut [u8]) -> Result<&'b [u8], Fail> {
     // SAFETY: name is NUL-terminated; buffer is writable for the length that we give.
@@ -239,6 +248,14 @@ pub fn rewind(fd: BorrowedFd) -> Result<(), Fail> {
 
 /// getdents64(2): calls `each` with every name but `.` and `..`, until it fails.
 pub fn for_each_entry(dir: BorrowedFd, mut each: impl FnMut(&CStr) -> Result<(), Fail>) -> Result<(), Fail> {
+    for_each_typed_entry(dir, |name, _| each(name))
+}
+
+/// As [`for_each_entry`], with the entry's type (DT_DIR and its like), which not every file system tells.
+pub fn for_each_typed_entry(
+    dir: BorrowedFd,
+    mut each: impl FnMut(&CStr, u8) -> Result<(), Fail>,
+) -> Result<(), Fail> {
     #[repr(align(8))]
     struct Buffer([u8; 4096]);
     let mut buffer = Buffer([0; 4096]);
@@ -257,11 +274,11 @@ pub fn for_each_entry(dir: BorrowedFd, mut each: impl FnMut(&CStr) -> Result<(),
         }
         let mut rest = buffer.0.get(..n).unwrap_or(&[]);
         // struct linux_dirent64: ino 8, off 8, reclen 2, type 1, then the name up to a NUL (getdents64(2)).
-        while let (Some(len), Some(name)) = (rest.get(16..18), rest.get(19..)) {
+        while let (Some(len), Some(kind), Some(name)) = (rest.get(16..18), rest.get(18), rest.get(19..)) {
             let len = usize::from(u16::from_ne_bytes([len[0], len[1]]));
             if let Ok(name) = CStr::from_bytes_until_nul(name) {
                 if name != c"." && name != c".." {
-                    each(name)?;
+                    each(name, *kind)?;
                 }
             }
             rest = rest.get(len.max(1)..).unwrap_or(&[]);
