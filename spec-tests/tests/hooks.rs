@@ -361,7 +361,7 @@ fn a_timeout_that_is_not_positive_is_refused() {
         for timeout in [0, -1] {
             let b = lab
                 .bundle()
-                .hook("createRuntime", ["pid"])
+                .hook("createRuntime", ["stdin"])
                 .set("/hooks/createRuntime/0/timeout", timeout);
             b.container().create(&[]).fails();
         }

@@ -1,12 +1,15 @@
 //! The one test binary: a chapter of the specification per module.
 
+mod binds; // the host's files and directories, recursive options, propagation
 mod capabilities; // the five sets, as the program has them after execve
 mod cgroup; // where the container is, what limits it, and what it sees of that
+mod commands; // run, list, files and fds that are passed, the log
 mod config; // the document: version, unknown fields, broken text; the command that writes one
 mod devices; // default and configured nodes, and the rules of the device cgroup
+mod engines; // whole configurations as Docker and Podman write them
 mod hooks; // when each of the six runs, where, with which state, and what its failure does
 mod lifecycle; // create, start, state, kill, delete: what they do, and what they refuse
-mod mounts; // file systems, binds, propagation, and every option
+mod mounts; // file systems, and every option of a mount
 mod namespaces; // new, inherited, joined by path; id mappings, time offsets, host and domain name
 mod process; // arguments, environment, directory, ids, limits
 mod real; // configurations of engines, a whole distribution
