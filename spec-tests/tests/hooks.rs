@@ -108,7 +108,7 @@ fn a_hook_reads_the_state_of_its_time() {
         c.wait_for("stopped");
         c.delete(&[]).ok();
         let expected: [(&str, &[&str]); 6] = [
-            ("prestart", &["creating"]),
+            ("prestart", &["creating", "created"]),
             ("createRuntime", &["creating"]),
             ("createContainer", &["creating"]),
             ("startContainer", &["created"]),
@@ -302,8 +302,8 @@ fn a_failing_start_container_hook_fails_the_start() {
 #[test]
 fn a_failing_poststart_hook_fails_the_start() {
     obeys("runtime.md#lifecycle", |lab| {
-        let c = lab
-            .bundle()
+        let b = lab.bundle().set("/ociVersion", "1.3.0");
+        let c = b
             .hook("poststart", ["stdin", "exit 3"])
             .phrases(["sleep"])
             .create();

@@ -214,7 +214,13 @@ fn converse(
                 if let Some(lists) = bundle.spec.oci.hooks() {
                     #[allow(deprecated)] // prestart is deprecated by the spec since 1.0, and still to be run
                     let prestart = lists.prestart().as_deref().unwrap_or_default();
-                    hooks::run("prestart", prestart, &state, &bundle.path)?;
+                    // runtime.md, State: created is "after step 2", and prestart is step 3.
+                    hooks::run(
+                        "prestart",
+                        prestart,
+                        &record.hook_state(Status::Created),
+                        &bundle.path,
+                    )?;
                     let create_runtime = lists.create_runtime().as_deref().unwrap_or_default();
                     hooks::run("createRuntime", create_runtime, &state, &bundle.path)?;
                 }

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use crate::channel::{ParentEnd, ToChild, ToParent};
 use crate::error::{Doing, Error, Kind, Result};
-use crate::hooks;
-use crate::state::{Container, ContainerId, Status, Store};
+use crate::state::{Container, ContainerId, Record, Status, Store};
 use crate::sys::{Fail, Pid};
+use crate::{hooks, log, spec};
 
 /// `rrunc start`.
 pub fn start(root: &Path, id: &str) -> Result<()> {
@@ -63,17 +63,19 @@ pub fn start_locked(container: &mut Container) -> Result<()> {
     {
         return Err(failed(container, report.step, report.fail));
     }
-    let poststart = container.record()?.poststart.clone();
-    if !poststart.is_empty() {
-        let record = container.record()?;
-        let (state, bundle) = (record.hook_state(Status::Running), record.bundle.clone());
-        if let Err(error) = hooks::run("poststart", &poststart, &state, Path::new(&bundle)) {
-            // runtime.md, 1.3: a failing poststart hook is an error, and the container is stopped.
-            stop(record.pid);
-            return Err(error);
-        }
+    poststart(container.record()?)
+}
+
+/// runtime.md, Lifecycle: since 1.3 a failing poststart hook is an error, and the container is stopped; before, it
+/// is a warning, and the hooks after it run all the same.
+fn poststart(record: &Record) -> Result<()> {
+    let (state, bundle) = (record.hook_state(Status::Running), Path::new(&record.bundle));
+    if spec::is_before_1_3(&record.oci_version) {
+        let failed = hooks::run_all("poststart", &record.poststart, &state, bundle);
+        failed.iter().for_each(|error| log::warning(&error.to_string()));
+        return Ok(());
     }
-    Ok(())
+    hooks::run("poststart", &record.poststart, &state, bundle).inspect_err(|_| stop(record.pid))
 }
 
 /// The failing step by its text in the saved plan, even if this binary would number them otherwise.

@@ -113,7 +113,7 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Fil
     let oci = &spec.oci;
     let mut draft = Draft::default();
     let namespaces = namespaces::compile(oci, &mut draft);
-    let mounts = rootfs::mounts(oci, &namespaces, options, &mut draft);
+    let mounts = rootfs::mounts(oci, &namespaces, options, facts, &mut draft);
 
     namespaces::enter(&namespaces, &mut draft);
     rootfs::take_root(&namespaces, options, &mounts, &mut draft);

@@ -6,7 +6,7 @@ use oci_spec::runtime::{Mount, Spec};
 
 use super::namespaces::{CGROUP, MOUNT, Namespaces, USER};
 use super::step::{After, Bind, InRoot, NewFs, Step, Target};
-use super::{Draft, Options, Want, from_bundle, in_root};
+use super::{Draft, Facts, Options, Want, from_bundle, in_root};
 use crate::spec::mount_options::{self, MountOptions};
 use crate::sys::Uid;
 use crate::sys::mount::MountAttr;
@@ -46,7 +46,13 @@ pub struct Mounts {
 }
 
 /// config.md, Mounts.
-pub fn mounts(oci: &Spec, namespaces: &Namespaces, options: &Options, draft: &mut Draft) -> Mounts {
+pub fn mounts(
+    oci: &Spec,
+    namespaces: &Namespaces,
+    options: &Options,
+    facts: &Facts,
+    draft: &mut Draft,
+) -> Mounts {
     let mut found = Mounts {
         steps: vec![],
         late_read_only: vec![],
@@ -56,6 +62,10 @@ pub fn mounts(oci: &Spec, namespaces: &Namespaces, options: &Options, draft: &mu
         .as_ref()
         .and_then(|linux| linux.mount_label().clone())
         .filter(|label| !label.is_empty());
+    if label.is_some() && !facts.selinux {
+        draft.warn("linux.mountLabel: this kernel runs without SELinux, mounts have no labels");
+    }
+    let label = label.filter(|_| facts.selinux);
     let clone_propagation = tree_propagation(oci);
     for (index, mount) in oci.mounts().iter().flatten().enumerate() {
         let field = |what: &str| format!("mounts[{index}]{what}");

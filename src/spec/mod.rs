@@ -47,6 +47,12 @@ pub fn parse(bytes: &[u8]) -> Result<Spec> {
     }
 }
 
+/// Whether a valid ociVersion is older than 1.3, which gave another meaning to some things.
+pub fn is_before_1_3(version: &str) -> bool {
+    let mut parts = version.split('.').map_while(|part| part.parse::<u32>().ok());
+    (parts.next(), parts.next()) < (Some(1), Some(3))
+}
+
 /// What an older version of the spec meant by a value that 1.3 reads otherwise: until then a pids.limit of 0 was
 /// none, and engines write it so.
 fn as_meant(mut oci: runtime::Spec) -> runtime::Spec {

@@ -13,7 +13,7 @@ const X86_64: u32 = Arch::ScmpArchX86_64 as u32;
 const X86: u32 = Arch::ScmpArchX86 as u32;
 
 /// As Docker 28.5 writes it into config.json for default options on x86_64.
-const DOCKER: &str = include_str!("../testdata/docker-seccomp.json");
+const DOCKER: &str = include_str!("testdata/docker.json");
 
 const fn errno(n: u32) -> u32 {
     SECCOMP_RET_ERRNO | n
