@@ -2,3 +2,4 @@
 //! runc of this machine fall to it, a comment says so.
 
 mod mounts; // where mounts, devices and masks land in a hostile root file system
+mod race; // the same while somebody swaps directories for symlinks
