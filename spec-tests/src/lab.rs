@@ -26,24 +26,34 @@ pub struct Runtime {
     pub version: String,
 }
 
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+
 /// The one that `RUNTIME` names.
 pub fn runtime() -> &'static Runtime {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(Runtime::from_env)
+    RUNTIME.get_or_init(|| {
+        let path = std::env::var("RUNTIME");
+        Runtime::at(&path.expect("RUNTIME says which runtime to test: runc, crun, or a path"))
+    })
+}
+
+/// The one at `path` is judged unless `RUNTIME` names another: for a runtime's own tests on this harness.
+pub fn default_runtime(path: &Path) {
+    RUNTIME.get_or_init(|| {
+        let named = std::env::var("RUNTIME");
+        Runtime::at(&named.unwrap_or_else(|_| path.to_string_lossy().into_owned()))
+    });
 }
 
 impl Runtime {
-    fn from_env() -> Runtime {
-        let path =
-            std::env::var("RUNTIME").expect("RUNTIME says which runtime to test: runc, crun, or a path");
-        let out = std::process::Command::new(&path).arg("--version").output();
+    fn at(path: &str) -> Runtime {
+        let out = std::process::Command::new(path).arg("--version").output();
         let out = out.unwrap_or_else(|e| panic!("RUNTIME={path}: {e}"));
         let first = String::from_utf8_lossy(&out.stdout)
             .lines()
             .next()
             .unwrap_or_default()
             .to_owned();
-        let name = Path::new(&path)
+        let name = Path::new(path)
             .file_name()
             .expect("a file")
             .to_string_lossy()

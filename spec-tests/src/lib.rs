@@ -39,7 +39,7 @@ pub use command::{Command, Ran, Running};
 pub use container::Container;
 pub use expected::Expected;
 pub use inside::{Inside, Mount};
-pub use lab::Lab;
+pub use lab::{Lab, default_runtime};
 pub use terminal::{FdSocket, Terminal};
 pub use verdict::{fail_or_skip, needs, obeys};
 

@@ -1,0 +1,5 @@
+//! One test per known way out of a container, for `create` and `run`. Each says which CVE it is about; where crun or
+//! runc of this machine fall to it, a comment says so.
+
+mod mounts; // where mounts, devices and masks land in a hostile root file system
+mod race; // the same while somebody swaps directories for symlinks
