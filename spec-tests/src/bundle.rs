@@ -80,8 +80,16 @@ impl<'a> Bundle<'a> {
             .iter()
             .find(|p| Path::new(p).exists());
         let busybox = busybox.unwrap_or_else(|| skip!("busybox is missing: apt-get install busybox-static"));
-        fs::copy(busybox, bundle.path("/bin/busybox")).expect("copy busybox");
-        fs::copy(helper(), bundle.path("/bin/inside")).expect("copy the helper");
+        // By a process of its own: a fork of another thread would inherit the open copy, which then is "busy".
+        let copied = std::process::Command::new("cp")
+            .args([Path::new(busybox), &bundle.path("/bin/busybox")])
+            .status()
+            .and_then(|_| {
+                std::process::Command::new("cp")
+                    .args([helper(), bundle.path("/bin/inside")])
+                    .status()
+            });
+        assert!(copied.expect("cp").success(), "copy busybox and the helper");
         for applet in [
             "sh", "cat", "true", "false", "sleep", "echo", "env", "id", "kill", "ls", "stty",
         ] {

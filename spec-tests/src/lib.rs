@@ -2,7 +2,7 @@
 //!
 //! `RUNTIME=runc|crun|/path/to/rrunc cargo test -p spec-tests` (as root). A test is a few lines:
 //!
-//! ```ignore
+//! ```text
 //! #[test]
 //! fn the_hostname_is_set() {
 //!     obeys("config.md#hostname", |lab| {

@@ -157,7 +157,7 @@ fn cpu_limits_are_set() {
 #[test]
 fn cpu_shares_become_a_weight() {
     obeys("config-linux.md#cpu", |lab| {
-        for (shares, weight) in [(2, "1"), (262_144, "10000"), (1024, "100")] {
+        for (shares, weight) in [(2, "1"), (262_144, "10000"), (2048, "174")] {
             limit(lab, "cpu", "cpu/shares", json!(shares), "cpu.weight", weight);
         }
     });
