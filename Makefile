@@ -1,8 +1,115 @@
-# The commands to know. `make run` and `make test` do all their set-up themselves on a fresh Debian.
-TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+# The commands to know: `make run` and `make test`. Each does all its set-up by itself on a fresh Debian 12
+# or 13 as root; anywhere else, .ci/need says what is missing.
+
+PREFIX = /usr/local
+DESTDIR =
+
+# rustup's toolchain goes before the distribution's.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+TARGET := $(shell uname -m)-unknown-linux-gnu
+OUT = $(or $(CARGO_TARGET_DIR),target)
+LOCKED = $(if $(CI),--locked)
 STATIC = LIBSECCOMP_LINK_TYPE=static LIBSECCOMP_LIB_PATH=$$(pkg-config --variable=libdir libseccomp) \
 	RUSTFLAGS="-C target-feature=+crt-static"
+COMMIT = $(shell git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null)
+
+NEED = @.ci/need
+BUILD_NEEDS = rust gcc libc6-dev pkg-config libseccomp-dev
+
+.PHONY: help
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\)[a-z -]*:.*## /\1\t/p' Makefile | expand -t 14
 
 .PHONY: build
-build:
-	$(STATIC) cargo build --release --target $(TARGET) --bin rrunc
+build: ## the static release binary, build/rrunc
+	$(NEED) $(BUILD_NEEDS)
+	RRUNC_COMMIT=$(COMMIT) $(STATIC) cargo build $(LOCKED) --release --target $(TARGET) --bin rrunc
+	@install -D $(OUT)/$(TARGET)/release/rrunc build/rrunc
+
+.PHONY: run
+run: bundle ## a container from the default bundle, which tells what it sees
+	build/rrunc run --bundle build/bundle look-$$$$
+
+.PHONY: bundle
+bundle: build ## that bundle, build/bundle: busybox, `rrunc spec`, integration/bundle/look.sh
+	$(NEED) busybox-static
+	@rm -rf build/bundle && mkdir -p build/bundle/rootfs/bin
+	@install $$(command -v busybox) integration/bundle/look.sh build/bundle/rootfs/bin
+	@cd build/bundle/rootfs/bin && for applet in $$(./busybox --list | grep -vx busybox); do \
+		ln -f busybox $$applet; \
+	done
+	@build/rrunc spec --bundle build/bundle
+	@sed -i -e 's|"terminal": true|"terminal": false|' -e 's|^\(\s*\)"sh"$$|\1"look.sh"|' build/bundle/config.json
+
+# In the order of what they take: the first to fail says most.
+SUITES ?= lint unit spec-runc spec-crun spec spec-debug validation integration
+
+.PHONY: test
+test: ## all tests, each suite even if one before it failed
+	@failed=; for suite in $(SUITES); do \
+		echo "=== $$suite"; \
+		$(MAKE) --no-print-directory $$suite || { echo "!!! $$suite failed"; failed="$$failed $$suite"; }; \
+	done; [ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
+
+.PHONY: lint
+lint: ## rustfmt and clippy, and cargo-deny where it is installed
+	$(NEED) $(BUILD_NEEDS) rust-lint
+	cargo fmt --all --check
+	cargo clippy $(LOCKED) --workspace --all-targets --quiet -- -D warnings
+	@if cargo deny --version >/dev/null 2>&1; then \
+		cargo deny --config .deny.toml check bans licenses sources; \
+	else echo "cargo-deny is not installed: licences and sources are not checked"; fi
+
+.PHONY: fmt
+fmt: ## format everything
+	$(NEED) rust rust-lint
+	cargo fmt --all
+
+.PHONY: unit
+unit: ## the tests beside the code
+	$(NEED) $(BUILD_NEEDS)
+	cargo test $(LOCKED) --package rrunc
+
+.PHONY: inside
+inside: # the static helper that spec-tests run in containers
+	$(NEED) $(BUILD_NEEDS)
+	@$(STATIC) cargo build $(LOCKED) --quiet --release --target $(TARGET) --package spec-tests --bin inside
+
+SPEC = cargo test $(LOCKED) --package spec-tests --tests
+
+.PHONY: spec
+spec: build inside ## does rrunc obey the specification?
+	RUNTIME=$(CURDIR)/build/rrunc $(SPEC)
+
+.PHONY: spec-runc spec-crun
+spec-runc spec-crun: spec-%: inside ## the control: what a test asks must hold for runc or crun
+	$(NEED) $*
+	RUNTIME=$* $(SPEC)
+
+.PHONY: spec-debug
+spec-debug: inside ## with a build whose allocator aborts in the container's process
+	cargo build $(LOCKED) --bin rrunc
+	RUNTIME=$(CURDIR)/$(OUT)/debug/rrunc $(SPEC)
+
+.PHONY: integration
+integration: bundle ## errors, crashes, leaks, hostile roots, and the shape of the source
+	RUNTIME=$(CURDIR)/build/rrunc cargo test $(LOCKED) --package integration --tests
+
+.PHONY: install
+install: build ## binary, man pages, completions below $(DESTDIR)$(PREFIX)
+	install -D build/rrunc $(DESTDIR)$(PREFIX)/bin/rrunc
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man8 bash-completion/completions \
+		zsh/site-functions fish/vendor_completions.d)
+	cd $(DESTDIR)$(PREFIX)/share && rrunc=$(CURDIR)/build/rrunc && \
+		$$rrunc man >man/man8/rrunc.8 && \
+		for command in $$($$rrunc help | sed -n '/^Commands:/,/^$$/s/^  \([a-z]*\) .*/\1/p'); do \
+			$$rrunc man $$command >man/man8/rrunc-$$command.8; \
+		done && \
+		$$rrunc completion bash >bash-completion/completions/rrunc && \
+		$$rrunc completion zsh >zsh/site-functions/_rrunc && \
+		$$rrunc completion fish >fish/vendor_completions.d/rrunc.fish
+
+.PHONY: clean
+clean: ## what all of this has made
+	rm -rf build
+	cargo clean

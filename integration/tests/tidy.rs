@@ -1,0 +1,305 @@
+//! The shape of the source, as a test: who may import whom, what is deliberately absent where. Reads text
+//! and knows no Rust beyond `crate::NAME`, comments and test modules. Needs no root.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each module may import of the others. `ops` puts them together, so it may have all but the insides
+/// of others; what isn't listed may import nothing of ours.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("error", &["sys"]),
+    ("channel", &["sys"]),
+    ("spec", &["error", "sys"]),
+    ("plan", &["error", "spec", "sys"]),
+    ("host", &["error", "plan", "sys"]),
+    ("prepare", &["error", "channel", "plan", "sys"]),
+    ("init", &["channel", "plan", "prepare", "sys"]),
+    ("spawn", &["error", "channel", "init", "plan", "prepare", "sys"]),
+    ("cgroup", &["error", "log", "spec", "sys"]),
+    ("seccomp_cache", &["error", "plan", "sys"]),
+    ("state", &["cgroup", "error", "sys", "time"]),
+    ("hooks", &["error", "state", "sys"]),
+    ("console", &["error", "sys"]),
+    ("pidfile", &["error", "sys"]),
+    ("relay", &["error", "sys"]),
+    ("foreground", &["error", "relay", "sys"]),
+    ("log", &["error", "time"]),
+    ("cli", &["error", "log", "sys"]),
+    (
+        "ops",
+        &[
+            "cgroup",
+            "channel",
+            "cli",
+            "console",
+            "error",
+            "foreground",
+            "hooks",
+            "host",
+            "log",
+            "pidfile",
+            "plan",
+            "prepare",
+            "seccomp_cache",
+            "spawn",
+            "spec",
+            "state",
+            "sys",
+            "time",
+            "version",
+        ],
+    ),
+];
+
+/// Words that must not stand in a part of the source, and why.
+const ABSENT: &[(&str, &[&str], &str)] = &[
+    (
+        "init",
+        &[
+            "String",
+            "Vec",
+            "Box",
+            "format!",
+            "vec!",
+            "to_string(",
+            "to_owned(",
+            "to_vec(",
+            "collect(",
+            "Error",
+            "log::",
+            "std::fs",
+            "std::io",
+            "println!",
+        ],
+        "the container's process allocates nothing: another may have held the heap's lock when it was made",
+    ),
+    (
+        "spec",
+        &["std::fs", "std::process", "std::env", "nix::", "sys::fs", "fs::"],
+        "bytes in, types out",
+    ),
+    (
+        "plan",
+        &["use std::fs", "File::open", "std::process", "std::env", "nix::"],
+        "equal inputs give equal plans, on any machine",
+    ),
+    (
+        "cgroup/resources",
+        &["std::fs", "nix::", "sys::"],
+        "which file gets which value is decided without looking",
+    ),
+    (
+        "cli",
+        &["std::fs", "std::process", "std::env::", "nix::", "println!"],
+        "argv in, Request out",
+    ),
+    (
+        "",
+        &["todo!", "unimplemented!", "dbg!", ".unwrap()", "panic!("],
+        "input must not panic",
+    ),
+    (
+        "",
+        &["std::thread", "thread::sleep", "thread::spawn", "async fn"],
+        "one thread, and every wait is for something",
+    ),
+];
+
+/// Longer files are hard to hold in mind. One that must be longer stands here with its reason.
+const LINES: usize = 500;
+const LONGER: &[(&str, &str)] = &[];
+
+struct Source {
+    /// Below src/, without `.rs` and `/mod`: `plan/step`, `plan`.
+    name: String,
+    text: String,
+    /// Without comments and tests.
+    code: String,
+}
+
+impl Source {
+    fn module(&self) -> &str {
+        self.name.split('/').next().unwrap_or_default()
+    }
+
+    fn is_in(&self, part: &str) -> bool {
+        part.is_empty() || self.name == part || self.name.starts_with(&format!("{part}/"))
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src");
+    let mut files = vec![];
+    walk(&root, &mut files);
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let name = path
+            .strip_prefix(&root)
+            .unwrap()
+            .with_extension("")
+            .to_string_lossy()
+            .into_owned();
+        let name = name.strip_suffix("/mod").unwrap_or(&name).to_string();
+        let (code, _tests) = text.split_once("#[cfg(test)]").unwrap_or((&text, ""));
+        let code = code.lines().map(without_comment).collect::<Vec<_>>().join("\n");
+        Source { name, text, code }
+    };
+    let sources: Vec<Source> = files.into_iter().map(read).collect();
+    assert!(
+        sources.len() > 30,
+        "found only {} files below {}",
+        sources.len(),
+        root.display()
+    );
+    sources
+}
+
+fn walk(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() {
+            walk(&path, files);
+        } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+}
+
+fn without_comment(line: &str) -> &str {
+    line.find("//").map_or(line, |at| &line[..at])
+}
+
+/// The modules named after `crate::`, also in braces: `crate::{a, b::c}`.
+fn imports(code: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for after in code.split("crate::").skip(1) {
+        let list = match after.strip_prefix('{') {
+            Some(list) => list,
+            None => &after[..after.find(|c: char| !is_word(c)).unwrap_or(after.len())],
+        };
+        let (mut depth, mut start) = (0, true);
+        let mut word = String::new();
+        for c in list.chars().chain(['}']) {
+            if is_word(c) && depth == 0 && start {
+                word.push(c);
+                continue;
+            }
+            found.extend((!word.is_empty()).then(|| std::mem::take(&mut word)));
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            start = depth == 0 && (start && c.is_whitespace() || c == ',');
+        }
+    }
+    found
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_lowercase() || c == '_'
+}
+
+/// The words of `absent` that stand in the code on their own: `Error` isn't in `ErrorKind` or `LastError`.
+fn has(code: &str, word: &str) -> bool {
+    let boundary = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    code.match_indices(word).any(|(at, _)| {
+        let ends_open = !word.ends_with(|c: char| c.is_alphanumeric());
+        let begins_open = !word.starts_with(|c: char| c.is_alphanumeric());
+        (begins_open || boundary(code[..at].chars().next_back()))
+            && (ends_open || boundary(code[at + word.len()..].chars().next()))
+    })
+}
+
+/// Panics with all complaints, so that one run shows everything.
+#[track_caller]
+fn none(complaints: Vec<String>) {
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn modules_import_what_they_may() {
+    let table: BTreeMap<_, _> = MAY_IMPORT.iter().copied().collect();
+    let mut complaints = vec![];
+    for source in sources()
+        .iter()
+        .filter(|s| !["lib", "main"].contains(&s.name.as_str()))
+    {
+        let may = table.get(source.module()).copied().unwrap_or_default();
+        for import in imports(&source.code) {
+            if import != source.module() && !may.contains(&import.as_str()) {
+                complaints.push(format!(
+                    "src/{}.rs imports {import}, which {} may not",
+                    source.name,
+                    source.module()
+                ));
+            }
+        }
+    }
+    none(complaints);
+}
+
+#[test]
+fn what_is_absent_stays_so() {
+    let mut complaints = vec![];
+    for source in &sources() {
+        for (part, words, why) in ABSENT.iter().filter(|(part, ..)| source.is_in(part)) {
+            for word in words.iter().filter(|word| has(&source.code, word)) {
+                complaints.push(format!("src/{} has {word}; {part}: {why}", source.name));
+            }
+        }
+    }
+    none(complaints);
+}
+
+#[test]
+fn unsafe_code_has_an_address() {
+    let unsafe_code = |s: &&Source| s.module() != "sys" && has(&s.code.replace("unsafe_code", ""), "unsafe");
+    none(
+        sources()
+            .iter()
+            .filter(unsafe_code)
+            .map(|s| format!("src/{} has unsafe code", s.name))
+            .collect(),
+    );
+}
+
+#[test]
+fn files_are_short_and_say_what_they_are() {
+    let mut complaints = vec![];
+    for Source { name, text, .. } in &sources() {
+        if !text.starts_with("//!") {
+            complaints.push(format!("src/{name} does not begin with what it is"));
+        }
+        let lines = text.lines().count();
+        if lines > LINES && !LONGER.iter().any(|(longer, _)| longer == name) {
+            complaints.push(format!("src/{name} has {lines} lines"));
+        }
+    }
+    none(complaints);
+}
+
+/// The checks above would pass on anything if this didn't hold.
+#[test]
+fn the_reader_reads() {
+    let check = |code: &str, expected: &[&str]| {
+        assert_eq!(
+            imports(code),
+            expected.iter().map(|e| e.to_string()).collect(),
+            "{code}"
+        );
+    };
+    check("use crate::sys::fs;", &["sys"]);
+    check(
+        "use crate::{error::{Error, Kind}, sys, log::open};\nfn a(){ crate::time::now() }",
+        &["error", "log", "sys", "time"],
+    );
+    check("pub(crate) fn x() {}", &[]);
+    assert!(has("a: Vec<u8>", "Vec") && !has("VecDeque", "Vec") && !has("MyVec", "Vec"));
+    assert!(has("x.unwrap();", ".unwrap()") && !has("x.unwrap_or(1)", ".unwrap()"));
+    assert_eq!(without_comment("a // unsafe"), "a ");
+}
