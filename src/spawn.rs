@@ -4,11 +4,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::channel::{self, ChildEnd, ParentEnd, Report, ToChild, ToParent};
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::{Doing, Error, Result};
 use crate::init;
 use crate::plan::namespaces::{PID, TIME};
 use crate::prepare::Prepared;
 use crate::sys::clone::{self, Who};
+use crate::sys::process::{self, Exit};
 use crate::sys::shared::Progress;
 use crate::sys::{Call, Errno, Fail, Pid, fs};
 
@@ -16,7 +17,8 @@ use crate::sys::{Call, Errno, Fail, Pid, fs};
 #[derive(Debug)]
 pub struct Init {
     pub pid: Pid,
-    pidfd: Option<OwnedFd>,
+    pidfd: OwnedFd,
+    released: bool,
     channel: ParentEnd,
     progress: Progress,
 }
@@ -34,8 +36,8 @@ pub enum Halt {
 pub enum Ended {
     /// It said why.
     Reported(Report),
-    /// It could not: killed by this signal (or gone with status 0 here), at this step (from 0).
-    Silent { signal: i32, step: u16 },
+    /// It could not, at this step (from 0).
+    Silent { exit: Exit, step: u16 },
 }
 
 /// Makes the container's process, into the cgroup behind `cgroup` from its birth on.
@@ -65,7 +67,8 @@ pub fn spawn(prepared: &Prepared, cgroup: Option<BorrowedFd>) -> Result<Init> {
     let (pid, pidfd) = cloned.map_err(|fail| clone_refused(fail, flags))?;
     Ok(Init {
         pid,
-        pidfd: Some(pidfd),
+        pidfd,
+        released: false,
         channel: parent_end,
         progress,
     })
@@ -101,7 +104,7 @@ fn split_in_user_namespace(
             drop(theirs);
             let mut answer = [0; 8];
             let received = crate::sys::net::receive(ours.as_fd(), &mut answer);
-            clone::wait(between.as_fd())?;
+            process::reap(between.as_fd())?;
             let (n, pidfd) = received?;
             let [p0, p1, p2, p3, c0, c1, e0, e1] = answer;
             match (n, pidfd, Call::from_number(u16::from_ne_bytes([c0, c1]))) {
@@ -213,9 +216,9 @@ impl Init {
             Some(ToParent::Ready) => Ok(Halt::Ready),
             Some(ToParent::Failed(report)) => Err(Ended::Reported(report)),
             None => {
-                let signal = clone::wait(self.pidfd()).doing(|| "wait for the container's process".into())?;
+                let exit = process::reap(self.pidfd()).doing(|| "wait for the container's process".into())?;
                 Err(Ended::Silent {
-                    signal,
+                    exit,
                     step: self.progress.get() as u16,
                 })
             }
@@ -230,21 +233,19 @@ impl Init {
     }
 
     pub fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_ref().map_or(fs::cwd(), AsFd::as_fd)
+        self.pidfd.as_fd()
     }
 
     /// The container lives on without us.
-    pub fn release(mut self) -> Result<OwnedFd> {
-        self.pidfd
-            .take()
-            .ok_or_else(|| Error::new(Kind::Kernel, "the container's process was released already"))
+    pub fn release(&mut self) {
+        self.released = true;
     }
 }
 
 impl Drop for Init {
     fn drop(&mut self) {
-        if let Some(pidfd) = &self.pidfd {
-            clone::kill_and_wait(pidfd.as_fd());
+        if !self.released {
+            process::kill_and_reap(self.pidfd());
         }
     }
 }

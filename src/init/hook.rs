@@ -2,13 +2,15 @@
 //! with the state on its standard input.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use super::Done;
 use crate::plan::step::Program;
-use crate::sys::clone::{self, Status, Who};
-use crate::sys::{Call, Errno, Fail, exec, fs, poll};
+use crate::sys::clone::{self, Who};
+use crate::sys::process::{self, Exit};
+use crate::sys::{Call, Errno, Fail, exec, fs};
 
-/// Runs one hook to its end. Its failure is EXIT status as errno-like facts: a hook that says no is ECANCELED,
+/// Runs one hook to its end. Its failure as an errno: a hook that says no is ECANCELED,
 /// one that is out of time ETIME, one that can't be executed what execve said.
 pub fn run(program: &Program, state: BorrowedFd) -> Done {
     let (refusal, ours) = crate::sys::net::seqpacket_pair()?;
@@ -23,18 +25,20 @@ pub fn run(program: &Program, state: BorrowedFd) -> Done {
         }
         Who::Parent(_, pidfd) => {
             drop(ours);
-            let milliseconds = program.timeout.map(|seconds| seconds.saturating_mul(1000));
-            if !poll::readable(pidfd.as_fd(), milliseconds)? {
-                clone::kill_and_wait(pidfd.as_fd());
+            let limit = program
+                .timeout
+                .map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
+            if !process::ended(pidfd.as_fd(), limit)? {
+                process::kill_and_reap(pidfd.as_fd());
                 return Err(Fail::new(Call::Waitid, Errno::ETIME));
             }
-            let status = clone::wait_status(pidfd.as_fd())?;
+            let status = process::reap(pidfd.as_fd())?;
             let mut errno = [0; 4];
             if let Ok((4, _)) = crate::sys::net::receive(refusal.as_fd(), &mut errno) {
                 return Err(Fail::new(Call::Exec, Errno::from_raw(i32::from_ne_bytes(errno))));
             }
             match status {
-                Status::Exited(0) => Ok(()),
+                Exit::Status(0) => Ok(()),
                 _ => Err(Fail::new(Call::Waitid, Errno::ECANCELED)),
             }
         }

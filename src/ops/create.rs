@@ -6,12 +6,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use oci_spec::runtime::{Hook, Hooks};
 
 use super::bundle::Bundle;
+use super::explain;
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::cli::{Create, Global};
 use crate::error::{Doing, Error, Kind, Result};
-use crate::plan::{self, Options, Plan, Step};
+use crate::plan::{self, Options, Plan};
 use crate::prepare::{self, Given, Prepared};
-use crate::spawn::{self, Ended, Halt, Init};
+use crate::spawn::{self, Halt, Init};
 use crate::state::{Container, ContainerId, Record, Status, Store};
 use crate::sys::ids;
 use crate::sys::{Errno, Pid};
@@ -20,8 +21,7 @@ use crate::{console, hooks, host, log, pidfile, seccomp_cache};
 /// What `create` leaves to a caller that stays.
 pub struct Created {
     pub container: Container,
-    pub pid: Pid,
-    pub pidfd: OwnedFd,
+    pub init: Init,
 }
 
 /// `rrunc create`.
@@ -117,7 +117,7 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         waiting: Some(reservation.waiting()?),
     };
     let prepared = prepare::prepare(&plan, given)?;
-    let init = spawn::spawn(&prepared, Some(cgroup.fd()))?;
+    let mut init = spawn::spawn(&prepared, Some(cgroup.fd()))?;
     record.set_init(init.pid)?;
     if let Err(error) = converse(&init, &prepared, &record, bundle, &cgroup) {
         drop(init);
@@ -137,12 +137,8 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     }
     let container = reservation.commit(&record)?;
     cgroup.commit();
-    let pid = init.pid;
-    Ok(Created {
-        container,
-        pid,
-        pidfd: init.release()?,
-    })
+    init.release();
+    Ok(Created { container, init })
 }
 
 /// Where the container's cgroup goes, relative to the cgroup2 mount.
@@ -226,7 +222,7 @@ fn converse(
                 }
             }
             Ok(Halt::Ready) => return Ok(()),
-            Err(ended) => return Err(explain(ended, prepared.plan, Some(cgroup))),
+            Err(ended) => return Err(explain::ended(ended, prepared.plan, Some(cgroup))),
         }
         init.go()?;
     }
@@ -269,110 +265,4 @@ fn set_limits(plan: &Plan, pid: Pid) -> Result<()> {
             .map_err(|error| error.hint("lowering it needs CAP_SYS_RESOURCE"))?;
     }
     Ok(())
-}
-
-/// What went wrong in the container's process, in words.
-pub fn explain(ended: Ended, plan: &Plan, cgroup: Option<&Cgroup>) -> Error {
-    let total = plan.steps.len();
-    match ended {
-        Ended::Reported(report) => {
-            let number = usize::from(report.step) + 1;
-            let step = plan.steps.get(usize::from(report.step));
-            let context = format!(
-                "{} (step {number} of {total})",
-                plan.step_text(number).unwrap_or_default()
-            );
-            let mut error = match step {
-                Some(Step::FindProgram { name, .. } | Step::Exec { name, .. }) => {
-                    exec_error(name, report.fail)
-                }
-                _ => hinted(
-                    step,
-                    Error::new(Kind::Step, context.clone()).with_fail(report.fail),
-                    report.fail.errno,
-                ),
-            };
-            if error.kind == Kind::Exec {
-                error = error.context(context);
-            }
-            error.at_step(number)
-        }
-        Ended::Silent { signal, step } => {
-            let number = usize::from(step) + 1;
-            let doing = plan.step_text(number).unwrap_or_default();
-            let how = if signal == 0 {
-                "ended".into()
-            } else {
-                format!("was killed by signal {signal}")
-            };
-            let text = format!("the container's process {how} during step {number} of {total} ({doing})");
-            let error = Error::new(Kind::Step, text);
-            let killed = cgroup.map_or(0, Cgroup::oom_kills);
-            if killed > 0 {
-                error.hint(format!(
-                    "memory.events: oom_kill {killed}: linux.resources.memory.limit is too low to start"
-                ))
-            } else {
-                error
-            }
-        }
-    }
-}
-
-/// Texts that engines know (reference: Go's os/exec, which runc uses).
-pub fn exec_error(name: &str, fail: crate::sys::Fail) -> Error {
-    let text = match fail.errno {
-        Errno::ENOENT if !name.contains('/') => format!("exec: {name:?}: executable file not found in $PATH"),
-        Errno::ENOENT => format!("exec: {name:?}: stat {name}: no such file or directory"),
-        Errno::EACCES => format!("exec: {name:?}: permission denied"),
-        Errno::EISDIR => format!("exec: {name:?}: is a directory"),
-        errno => format!("exec {name}: {}", crate::sys::Text(errno)),
-    };
-    let error = Error::new(Kind::Exec, text);
-    match fail.errno {
-        Errno::ENOEXEC => error.hint("not a program for this machine, or a script without a #! line"),
-        _ => error,
-    }
-}
-
-/// The known traps.
-fn hinted(step: Option<&Step>, error: Error, errno: Errno) -> Error {
-    match (step, errno) {
-        (Some(Step::Mount(m)), Errno::EPERM) if m.fstype.as_bytes() == b"sysfs" => error
-            .hint("sysfs needs a network namespace of the container's own user namespace; bind /sys instead"),
-        (Some(Step::Mount(m)), Errno::ELOOP | Errno::ENOTDIR) if m.target.plain => error.hint(
-            "it must be mounted on an ordinary directory: the root file system has a symlink or file there",
-        ),
-        (Some(Step::Mount(_) | Step::Bind(_)), Errno::EACCES) => error.hint(
-            "inside /proc only a few files may be covered by a mount, and /proc itself only by a procfs",
-        ),
-        (Some(Step::Mount(_)), Errno::ENODEV) => {
-            error.hint("the kernel has no such file system: see /proc/filesystems")
-        }
-        (Some(Step::Mount(_)), Errno::EINVAL) => error.hint("the file system refuses one of the options"),
-        (Some(Step::Bind(_)), Errno::ENOTDIR) => {
-            error.hint("a file can't be mounted on a directory, nor a directory on a file")
-        }
-        (Some(Step::Mount(_) | Step::Bind(_) | Step::Device { .. }), Errno::EROFS) => {
-            error.hint("the mount point is missing and can't be made on a read-only file system")
-        }
-        (Some(Step::EnterRoot(_)), Errno::EINVAL) => {
-            error.hint("a root on initramfs can't be pivoted: try --no-pivot")
-        }
-        (Some(Step::Hook { .. }), Errno::ETIME) => error.hint("the hook's timeout is over"),
-        (Some(Step::Hook { .. }), Errno::ECANCELED) => {
-            error.hint("the hook ended with a status other than 0")
-        }
-        (Some(Step::Device { .. }), Errno::EEXIST) => error.hint("another file is there already"),
-        (Some(Step::Console { .. }), Errno::ENOENT) => {
-            error.hint("a terminal needs a devpts mount on /dev/pts")
-        }
-        (Some(Step::SetIds { .. } | Step::BecomeRoot { .. }), Errno::EINVAL) => {
-            error.hint("the id isn't mapped in the user namespace: see linux.uidMappings and gidMappings")
-        }
-        (Some(Step::ChangeDirectory { .. }), Errno::ELOOP) => {
-            error.hint("process.cwd leads through a magic link")
-        }
-        _ => error,
-    }
 }

@@ -3,6 +3,7 @@
 mod bundle;
 pub mod create;
 pub mod delete;
+mod explain;
 pub mod kill;
 pub mod list;
 pub mod run;

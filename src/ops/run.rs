@@ -63,8 +63,8 @@ fn stay(
     created.container.unlock();
     foreground::supervise(
         Init {
-            pid: created.pid,
-            pidfd: created.pidfd.as_fd(),
+            pid: created.init.pid,
+            pidfd: created.init.pidfd(),
         },
         relay,
         signals,

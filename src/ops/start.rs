@@ -93,7 +93,7 @@ fn failed(container: &Container, step: u16, fail: Fail) -> Error {
         .map_or("", |(_, text)| text);
     let context = format!("{text} (step {number} of {total})");
     let error = match text.strip_prefix("execute ") {
-        Some(name) => super::create::exec_error(name, fail).context(context),
+        Some(name) => super::explain::exec_error(name, fail).context(context),
         None => Error::new(Kind::Step, context).with_fail(fail),
     };
     error.at_step(number)

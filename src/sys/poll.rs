@@ -1,27 +1,8 @@
-//! Waiting for an fd.
+//! Waiting for a kernel file to change.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::{Call, Errno, Fail, gate};
-
-/// poll(2) until `fd` is readable (a pidfd: until its process has ended) or so many milliseconds have passed;
-/// `None` waits for ever. Whether it is. A signal starts the wait anew.
-pub fn readable(fd: BorrowedFd, milliseconds: Option<i64>) -> Result<bool, Fail> {
-    let timeout = milliseconds.map_or(-1, |ms| i32::try_from(ms.max(0)).unwrap_or(i32::MAX));
-    loop {
-        let mut poll = libc::pollfd {
-            fd: fd.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        // SAFETY: one pollfd is writable for the length of the call.
-        let n = unsafe { libc::poll(&raw mut poll, 1, timeout) };
-        if n < 0 && Errno::last() == Errno::EINTR {
-            continue;
-        }
-        return gate(Call::Poll, n).map(|n| n > 0);
-    }
-}
+use super::{Call, Fail, gate};
 
 /// poll(2) until a kernel file such as cgroup.events says that it changed (POLLPRI), or so many milliseconds
 /// have passed. Whether it did.

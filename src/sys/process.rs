@@ -179,3 +179,19 @@ pub fn wait(child: Child<'_>) -> Result<Option<(Pid, Exit)>, Fail> {
     };
     Ok((pid != 0).then_some((Pid(pid), exit)))
 }
+
+/// Waits for the end of our child behind `pidfd`, and reaps it.
+pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Exit, Fail> {
+    loop {
+        ended(pidfd, None)?;
+        if let Some((_, exit)) = wait(Child::Pidfd(pidfd))? {
+            return Ok(exit);
+        }
+    }
+}
+
+/// SIGKILL to our child behind `pidfd`, and its reaping; one that is gone already is fine.
+pub fn kill_and_reap(pidfd: BorrowedFd<'_>) {
+    let _ = pidfd_send_signal(pidfd, Signal::KILL);
+    let _ = reap(pidfd);
+}

@@ -1,0 +1,114 @@
+//! What went wrong in the container's process, in words: a step, a call and an errno become a sentence with a
+//! cure, and where engines know a text, in that text.
+
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Kind};
+use crate::plan::{Plan, Step};
+use crate::spawn::Ended;
+use crate::sys::process::Exit;
+use crate::sys::{Errno, Fail, Text};
+
+/// What went wrong in the container's process, in words.
+pub fn ended(ended: Ended, plan: &Plan, cgroup: Option<&Cgroup>) -> Error {
+    let total = plan.steps.len();
+    match ended {
+        Ended::Reported(report) => {
+            let number = usize::from(report.step) + 1;
+            let step = plan.steps.get(usize::from(report.step));
+            let context = format!(
+                "{} (step {number} of {total})",
+                plan.step_text(number).unwrap_or_default()
+            );
+            let mut error = match step {
+                Some(Step::FindProgram { name, .. } | Step::Exec { name, .. }) => {
+                    exec_error(name, report.fail)
+                }
+                _ => hinted(
+                    step,
+                    Error::new(Kind::Step, context.clone()).with_fail(report.fail),
+                    report.fail.errno,
+                ),
+            };
+            if error.kind == Kind::Exec {
+                error = error.context(context);
+            }
+            error.at_step(number)
+        }
+        Ended::Silent { exit, step } => {
+            let number = usize::from(step) + 1;
+            let doing = plan.step_text(number).unwrap_or_default();
+            let how = match exit {
+                Exit::Status(status) => format!("ended with status {status}"),
+                Exit::Signal(signal) => format!("was killed by {signal}"),
+            };
+            let text = format!("the container's process {how} during step {number} of {total} ({doing})");
+            let error = Error::new(Kind::Step, text);
+            let killed = cgroup.map_or(0, Cgroup::oom_kills);
+            if killed > 0 {
+                error.hint(format!(
+                    "memory.events: oom_kill {killed}: linux.resources.memory.limit is too low to start"
+                ))
+            } else {
+                error
+            }
+        }
+    }
+}
+
+/// Texts that engines know (reference: Go's os/exec, which runc uses).
+pub fn exec_error(name: &str, fail: Fail) -> Error {
+    let text = match fail.errno {
+        Errno::ENOENT if !name.contains('/') => format!("exec: {name:?}: executable file not found in $PATH"),
+        Errno::ENOENT => format!("exec: {name:?}: stat {name}: no such file or directory"),
+        Errno::EACCES => format!("exec: {name:?}: permission denied"),
+        Errno::EISDIR => format!("exec: {name:?}: is a directory"),
+        errno => format!("exec {name}: {}", Text(errno)),
+    };
+    let error = Error::new(Kind::Exec, text);
+    match fail.errno {
+        Errno::ENOEXEC => error.hint("not a program for this machine, or a script without a #! line"),
+        _ => error,
+    }
+}
+
+/// The known traps.
+fn hinted(step: Option<&Step>, error: Error, errno: Errno) -> Error {
+    match (step, errno) {
+        (Some(Step::Mount(m)), Errno::EPERM) if m.fstype.as_bytes() == b"sysfs" => error
+            .hint("sysfs needs a network namespace of the container's own user namespace; bind /sys instead"),
+        (Some(Step::Mount(m)), Errno::ELOOP | Errno::ENOTDIR) if m.target.plain => error.hint(
+            "it must be mounted on an ordinary directory: the root file system has a symlink or file there",
+        ),
+        (Some(Step::Mount(_) | Step::Bind(_)), Errno::EACCES) => error.hint(
+            "inside /proc only a few files may be covered by a mount, and /proc itself only by a procfs",
+        ),
+        (Some(Step::Mount(_)), Errno::ENODEV) => {
+            error.hint("the kernel has no such file system: see /proc/filesystems")
+        }
+        (Some(Step::Mount(_)), Errno::EINVAL) => error.hint("the file system refuses one of the options"),
+        (Some(Step::Bind(_)), Errno::ENOTDIR) => {
+            error.hint("a file can't be mounted on a directory, nor a directory on a file")
+        }
+        (Some(Step::Mount(_) | Step::Bind(_) | Step::Device { .. }), Errno::EROFS) => {
+            error.hint("the mount point is missing and can't be made on a read-only file system")
+        }
+        (Some(Step::EnterRoot(_)), Errno::EINVAL) => {
+            error.hint("a root on initramfs can't be pivoted: try --no-pivot")
+        }
+        (Some(Step::Hook { .. }), Errno::ETIME) => error.hint("the hook's timeout is over"),
+        (Some(Step::Hook { .. }), Errno::ECANCELED) => {
+            error.hint("the hook ended with a status other than 0")
+        }
+        (Some(Step::Device { .. }), Errno::EEXIST) => error.hint("another file is there already"),
+        (Some(Step::Console { .. }), Errno::ENOENT) => {
+            error.hint("a terminal needs a devpts mount on /dev/pts")
+        }
+        (Some(Step::SetIds { .. } | Step::BecomeRoot { .. }), Errno::EINVAL) => {
+            error.hint("the id isn't mapped in the user namespace: see linux.uidMappings and gidMappings")
+        }
+        (Some(Step::ChangeDirectory { .. }), Errno::ELOOP) => {
+            error.hint("process.cwd leads through a magic link")
+        }
+        _ => error,
+    }
+}
