@@ -80,16 +80,7 @@ impl<'a> Bundle<'a> {
             .iter()
             .find(|p| Path::new(p).exists());
         let busybox = busybox.unwrap_or_else(|| skip!("busybox is missing: apt-get install busybox-static"));
-        // By a process of its own: a fork of another thread would inherit the open copy, which then is "busy".
-        let copied = std::process::Command::new("cp")
-            .args([Path::new(busybox), &bundle.path("/bin/busybox")])
-            .status()
-            .and_then(|_| {
-                std::process::Command::new("cp")
-                    .args([helper(), bundle.path("/bin/inside")])
-                    .status()
-            });
-        assert!(copied.expect("cp").success(), "copy busybox and the helper");
+        copy_programs(&[Path::new(busybox), &helper()], &bundle.path("/bin"));
         for applet in [
             "sh", "cat", "true", "false", "sleep", "echo", "env", "id", "kill", "ls", "stty",
         ] {
@@ -268,6 +259,17 @@ fn least_config() -> Value {
         "mounts": [{ "destination": "/proc", "type": "proc", "source": "proc" }],
         "linux": { "namespaces": namespaces },
     })
+}
+
+/// Copies programs into a directory, by cp(1): a file that this process itself had written could not be executed (ETXTBSY)
+/// as long as a child of another test's thread has its inherited fd, between fork and exec.
+pub fn copy_programs(programs: &[&Path], to: &Path) {
+    let status = std::process::Command::new("cp").args(programs).arg(to).status();
+    assert!(
+        status.is_ok_and(|s| s.success()),
+        "cp {programs:?} {}",
+        to.display()
+    );
 }
 
 /// Directories only: files are the helper and busybox, which all may read.

@@ -34,7 +34,7 @@ pub mod machine;
 mod terminal;
 mod verdict;
 
-pub use bundle::{ALL_CAPS, Bundle};
+pub use bundle::{ALL_CAPS, Bundle, copy_programs};
 pub use command::{Command, Ran, Running};
 pub use container::Container;
 pub use expected::Expected;

@@ -294,7 +294,8 @@ fn noexec_and_nodev_mean_it() {
     obeys("config.md#linux-mount-options", |lab| {
         let dir = lab.dir().join("tools");
         fs::create_dir(&dir).unwrap();
-        fs::copy("/bin/busybox", dir.join("true")).unwrap();
+        let b = lab.bundle();
+        copy_programs(&[&b.path("/bin/true")], &dir);
         let from = dir.to_str().unwrap();
         let b =
             lab.bundle()

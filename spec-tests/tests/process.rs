@@ -19,23 +19,14 @@ fn args_reach_the_program_as_they_are() {
 #[test]
 fn the_program_is_looked_up_in_the_containers_path() {
     obeys("config.md#process", |lab| {
-        let b = lab
-            .bundle()
-            .file("/first/tool", "#!/bin/sh\necho first\n")
-            .mode("/first/tool", 0o644);
+        // A directory and a file that isn't executable are passed over.
+        let b = lab.bundle().directory("/zeroth/tool").file("/first/tool", "");
         let b = b
-            .file("/second/tool", "#!/bin/sh\necho second\n")
-            .mode("/second/tool", 0o755);
-        let b = b.directory("/zeroth/tool").args(["tool"]);
-        let ran = b
-            .set("/process/env", ["PATH=/zeroth:/first:/second:/bin"])
-            .run()
-            .ok();
-        assert_eq!(
-            ran.stdout(),
-            "second\n",
-            "a directory and a file that isn't executable are passed over"
-        );
+            .directory("/second")
+            .set("/process/env", ["PATH=/zeroth:/first:/second:/bin"]);
+        std::os::unix::fs::symlink("/bin/inside", b.path("/second/tool")).unwrap();
+        let seen = Inside::parse(&b.args(["tool", "args"]).run().ok().stdout());
+        assert_eq!(seen["args"], json!(["tool", "args"]));
     });
 }
 
