@@ -31,7 +31,16 @@ pub struct Rule {
 impl Rule {
     /// It decides for every device and access: before it nothing can change the answer.
     fn is_for_all(&self) -> bool {
-        self.kind.is_none() && self.major.is_none() && self.minor.is_none() && self.access == ALL
+        self.kind.is_none() && self.major.is_none() && self.is_last_word()
+    }
+
+    /// It decides for every minor number and access.
+    fn is_last_word(&self) -> bool {
+        self.minor.is_none() && self.access == ALL
+    }
+
+    fn answer(&self) -> Label {
+        if self.allow { YES } else { NO }
     }
 }
 
@@ -58,20 +67,15 @@ const fn allow_char(major: u32, minor: Option<u32>) -> Rule {
     }
 }
 
-const fn allow_nodes(kind: Kind) -> Rule {
+/// What every container may use: any node may exist, and these be opened (config-linux.md, Default Devices).
+const DEFAULT: [Rule; 9] = [
     Rule {
         allow: true,
-        kind: Some(kind),
+        kind: None,
         major: None,
         minor: None,
         access: MKNOD,
-    }
-}
-
-/// What every container may use: any node may exist, and these be opened (config-linux.md, Default Devices).
-const DEFAULT: [Rule; 10] = [
-    allow_nodes(Kind::Char),
-    allow_nodes(Kind::Block),
+    },
     allow_char(1, Some(3)), // null
     allow_char(1, Some(5)), // zero
     allow_char(1, Some(7)), // full
@@ -82,8 +86,17 @@ const DEFAULT: [Rule; 10] = [
     allow_char(136, None),  // pts/*
 ];
 
+/// So many that no jump in their program is too far.
+const MOST: usize = 4000;
+
 /// linux.resources.devices in their order, then the default ones, which no rule takes away.
 pub fn rules(given: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>, Fault> {
+    if given.len() > MOST {
+        return Err(Fault {
+            path: "linux.resources.devices".into(),
+            text: format!("{} rules are more than {MOST}", given.len()),
+        });
+    }
     let given = given.iter().enumerate().map(|(i, rule)| self::rule(i, rule));
     given.chain(DEFAULT.into_iter().map(Ok)).collect()
 }
@@ -136,12 +149,12 @@ const TYPE: u8 = 2;
 const ASKED: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
-const SCRATCH: u8 = 6;
 
-/// The program: rules from the last to the first. What a matching rule allows is taken off the accesses asked
-/// for, none left is a yes; what it forbids of those left is a no.
+/// The program: rules from the last to the first, what a run of them has in common being asked once. What a
+/// matching rule allows is taken off the accesses asked for, none left is a yes; what it forbids of those left
+/// is a no. It is kept short since the kernel takes some 3 µs to check an instruction.
 pub fn compile(rules: &[Rule]) -> Vec<Instruction> {
-    let mut program = vec![
+    let start = vec![
         Instruction::load32(TYPE, CONTEXT, 0),
         Instruction::copy32(ASKED, TYPE),
         Instruction::and32(TYPE, 0xffff),
@@ -149,192 +162,134 @@ pub fn compile(rules: &[Rule]) -> Vec<Instruction> {
         Instruction::load32(MAJOR, CONTEXT, 4),
         Instruction::load32(MINOR, CONTEXT, 8),
     ];
-    let first = rules.iter().rposition(Rule::is_for_all).unwrap_or(0);
-    for rule in rules[first..].iter().rev() {
-        let block = block(rule);
-        let after = |at: usize| (block.len() - at - 1) as i16;
-        program.extend(
-            block
-                .iter()
-                .enumerate()
-                .map(|(at, instruction)| match instruction.is_jump_out() {
-                    true => instruction.jumping(after(at)),
-                    false => *instruction,
-                }),
-        );
+    let mut program = Assembler::new(start);
+    // What a rule for all says is the answer where no later one has another.
+    let all = rules.iter().rposition(Rule::is_for_all);
+    let otherwise = all.is_some_and(|all| rules[all].allow);
+    let later = &rules[all.map_or(0, |all| all + 1)..];
+    let later: Vec<_> = later.iter().rev().filter(|rule| rule.access != 0).collect();
+    for run in later.chunk_by(|a, b| a.kind == b.kind) {
+        program.rules_of_kind(until(run, |rule| rule.major.is_none() && rule.is_last_word()));
     }
-    program.extend([Instruction::set32(ANSWER, 0), Instruction::exit()]);
-    program
+    program.end(otherwise)
 }
 
-/// One rule; its jumps out of the block are filled in by the caller.
-fn block(rule: &Rule) -> Vec<Instruction> {
-    let mut block = Vec::new();
-    if let Some(kind) = rule.kind {
-        let kind = if kind == Kind::Block { BLOCK } else { CHAR };
-        block.push(Instruction::jump_out_unless_equal(TYPE, kind));
-    }
-    for (register, number) in [(MAJOR, rule.major), (MINOR, rule.minor)] {
-        if let Some(number) = number {
-            block.push(Instruction::jump_out_unless_equal(register, number as i32));
+/// The rules up to the first that leaves nothing to the others: after it they can't be reached, which the kernel
+/// refuses in a program.
+fn until<'a, 'r>(rules: &'a [&'r Rule], last: impl Fn(&Rule) -> bool) -> &'a [&'r Rule] {
+    let end = rules.iter().position(|rule| last(rule));
+    &rules[..end.map_or(rules.len(), |end| end + 1)]
+}
+
+/// A place in the program, by its number.
+#[derive(Clone, Copy, PartialEq)]
+struct Label(usize);
+const YES: Label = Label(0);
+const NO: Label = Label(1);
+
+/// Instructions whose jumps lead to labels.
+struct Assembler {
+    code: Vec<Instruction>,
+    jumps: Vec<(usize, Label)>,
+    /// Where each label is; 0 if that isn't known yet.
+    labels: Vec<usize>,
+}
+
+impl Assembler {
+    fn new(code: Vec<Instruction>) -> Assembler {
+        Assembler {
+            code,
+            jumps: vec![],
+            labels: vec![0; 2],
         }
     }
-    if rule.allow {
-        block.extend([
-            Instruction::and32(ASKED, i32::from(ALL & !rule.access)),
-            Instruction::jump_out_unless_equal(ASKED, 0),
-            Instruction::set32(ANSWER, 1),
-            Instruction::exit(),
-        ]);
-    } else {
-        block.extend([
-            Instruction::copy32(SCRATCH, ASKED),
-            Instruction::and32(SCRATCH, i32::from(rule.access)),
-            Instruction::jump_out_if_equal(SCRATCH, 0),
-            Instruction::set32(ANSWER, 0),
-            Instruction::exit(),
-        ]);
+
+    fn jump(&mut self, jump: Instruction, to: Label) {
+        self.jumps.push((self.code.len(), to));
+        self.code.push(jump);
     }
-    block
+
+    fn label(&mut self) -> Label {
+        self.labels.push(0);
+        Label(self.labels.len() - 1)
+    }
+
+    fn here(&mut self, label: Label) {
+        self.labels[label.0] = self.code.len();
+    }
+
+    /// What `then` adds is skipped unless the register has this value.
+    fn only_for(&mut self, register: u8, value: Option<i32>, then: impl FnOnce(&mut Assembler)) {
+        let Some(value) = value else { return then(self) };
+        let after = self.label();
+        self.jump(Instruction::jump_unless_equal(register, value), after);
+        then(self);
+        self.here(after);
+    }
+
+    fn rules_of_kind(&mut self, rules: &[&Rule]) {
+        let kind = rules[0].kind.map(|kind| match kind {
+            Kind::Block => BLOCK,
+            Kind::Char => CHAR,
+        });
+        self.only_for(TYPE, kind, |program| {
+            for run in rules.chunk_by(|a, b| a.major == b.major) {
+                program.rules_of_major(until(run, Rule::is_last_word));
+            }
+        });
+    }
+
+    fn rules_of_major(&mut self, rules: &[&Rule]) {
+        let number = |number: u32| number as i32;
+        match (rules, rules[0].major) {
+            ([only], Some(major)) if only.is_last_word() => {
+                self.jump(Instruction::jump_if_equal(MAJOR, number(major)), only.answer());
+            }
+            (rules, major) => self.only_for(MAJOR, major.map(number), |program| {
+                for rule in rules {
+                    match (rule.minor, rule.access) {
+                        (Some(minor), ALL) => {
+                            program.jump(Instruction::jump_if_equal(MINOR, number(minor)), rule.answer());
+                        }
+                        (None, ALL) => program.jump(Instruction::jump(), rule.answer()),
+                        (minor, _) => {
+                            program.only_for(MINOR, minor.map(number), |program| program.part(rule))
+                        }
+                    }
+                }
+            }),
+        }
+    }
+
+    /// A rule, known to match, for some accesses of three.
+    fn part(&mut self, rule: &Rule) {
+        if rule.allow {
+            self.code
+                .push(Instruction::and32(ASKED, i32::from(ALL & !rule.access)));
+            self.jump(Instruction::jump_if_equal(ASKED, 0), YES);
+        } else {
+            self.jump(Instruction::jump_if_any(ASKED, i32::from(rule.access)), NO);
+        }
+    }
+
+    /// The answers, that of no jump first, and all jumps filled in.
+    fn end(mut self, otherwise: bool) -> Vec<Instruction> {
+        let answers = if otherwise { [YES, NO] } else { [NO, YES] };
+        for (i, answer) in answers.into_iter().enumerate() {
+            if i == 0 || self.jumps.iter().any(|(_, to)| *to == answer) {
+                self.here(answer);
+                self.code
+                    .push(Instruction::set32(ANSWER, i32::from(answer == YES)));
+                self.code.push(Instruction::exit());
+            }
+        }
+        for (at, to) in self.jumps {
+            self.code[at] = self.code[at].jumping((self.labels[to.0] - at - 1) as i16);
+        }
+        self.code
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What the kernel would answer.
-    fn run(program: &[Instruction], kind: i32, access: u8, major: u32, minor: u32) -> bool {
-        let context = [kind as u32 | u32::from(access) << 16, major, minor];
-        crate::sys::bpf::interpret(program, &context).expect("a program that ends") != 0
-    }
-
-    fn check(json: &str, asked: &[(i32, u8, u32, u32, bool)]) {
-        let given: Vec<LinuxDeviceCgroup> = serde_json::from_str(json).expect(json);
-        let program = compile(&rules(&given).expect(json));
-        for (kind, access, major, minor, answer) in asked {
-            assert_eq!(
-                run(&program, *kind, *access, *major, *minor),
-                *answer,
-                "{json}: {kind} {access} {major}:{minor}"
-            );
-        }
-    }
-
-    #[test]
-    fn default_devices_only() {
-        for json in ["[]", r#"[{"allow":false,"access":"rwm"}]"#] {
-            let all = [
-                (CHAR, READ | WRITE, 1, 3, true),
-                (CHAR, READ, 5, 2, true),
-                (CHAR, WRITE, 136, 77, true),
-                (CHAR, MKNOD, 200, 1, true),
-                (BLOCK, MKNOD, 8, 0, true),
-                (BLOCK, READ, 8, 0, false),
-                (CHAR, READ, 10, 229, false),
-                (CHAR, MKNOD | READ, 10, 229, false),
-                (CHAR, READ, 1, 1, false),
-            ];
-            check(json, &all);
-        }
-    }
-
-    #[test]
-    fn the_last_rule_wins() {
-        let deny_after = r#"[{"allow":true,"type":"c","major":10,"access":"rwm"},{"allow":false,"type":"c","major":10,"minor":229,"access":"w"}]"#;
-        check(
-            deny_after,
-            &[
-                (CHAR, READ, 10, 229, true),
-                (CHAR, READ | WRITE, 10, 229, false),
-                (CHAR, WRITE, 10, 1, true),
-            ],
-        );
-        let allow_after = r#"[{"allow":false,"type":"c","major":10,"access":"rwm"},{"allow":true,"type":"c","major":10,"minor":229,"access":"rw"}]"#;
-        check(
-            allow_after,
-            &[
-                (CHAR, READ | WRITE, 10, 229, true),
-                (CHAR, READ, 10, 1, false),
-                (BLOCK, READ, 10, 229, false),
-            ],
-        );
-        let all = r#"[{"allow":false,"type":"c","major":10,"access":"rwm"},{"allow":true,"type":"a"}]"#;
-        check(all, &[(CHAR, READ, 10, 1, true), (BLOCK, WRITE, 8, 0, true)]);
-        let nothing = r#"[{"allow":true,"type":"b","major":8,"minor":0,"access":"r"},{"allow":false,"type":"a","access":"rwm"}]"#;
-        check(nothing, &[(BLOCK, READ, 8, 0, false), (CHAR, READ, 1, 3, true)]);
-        let pieces = r#"[{"allow":true,"type":"b","major":8,"access":"r"},{"allow":true,"type":"b","minor":0,"major":8,"access":"w"}]"#;
-        check(
-            pieces,
-            &[
-                (BLOCK, READ | WRITE, 8, 0, true),
-                (BLOCK, READ | WRITE, 8, 1, false),
-            ],
-        );
-    }
-
-    #[test]
-    fn rules_for_both_types() {
-        let one = r#"[{"allow":true,"major":10,"minor":229,"access":"r"}]"#;
-        check(
-            one,
-            &[
-                (CHAR, READ, 10, 229, true),
-                (BLOCK, READ, 10, 229, true),
-                (CHAR, WRITE, 10, 229, false),
-                (CHAR, READ, 10, 228, false),
-            ],
-        );
-        let read_only = r#"[{"allow":true,"type":"a"},{"allow":false,"type":"a","access":"wm"}]"#;
-        check(
-            read_only,
-            &[
-                (BLOCK, READ, 8, 0, true),
-                (BLOCK, WRITE, 8, 0, false),
-                (BLOCK, READ | WRITE, 8, 0, false),
-                (CHAR, WRITE, 1, 3, true),
-            ],
-        );
-        let wildcards = r#"[{"allow":true,"type":"c","major":-1,"minor":9,"access":"r"}]"#;
-        check(
-            wildcards,
-            &[(CHAR, READ, 77, 9, true), (CHAR, READ, 77, 8, false)],
-        );
-        let highest = r#"[{"allow":true,"type":"b","major":4294967295,"minor":0,"access":"r"}]"#;
-        check(
-            highest,
-            &[(BLOCK, READ, u32::MAX, 0, true), (BLOCK, READ, 0, 0, false)],
-        );
-    }
-
-    #[test]
-    fn when_no_program_is_needed() {
-        let check = |json: &str, expected| {
-            let given: Vec<LinuxDeviceCgroup> = serde_json::from_str(json).expect(json);
-            assert_eq!(allow_all(&rules(&given).expect(json)), expected, "{json}");
-        };
-        check("[]", false);
-        check(r#"[{"allow":true,"access":"rwm"}]"#, true);
-        check(r#"[{"allow":true,"access":"rw"}]"#, false);
-        check(r#"[{"allow":false},{"allow":true}]"#, true);
-        check(
-            r#"[{"allow":true},{"allow":false,"type":"c","access":"r"}]"#,
-            false,
-        );
-    }
-
-    #[test]
-    fn wrong_rules_are_named() {
-        let fault = |json: &str| {
-            let given: Vec<LinuxDeviceCgroup> = serde_json::from_str(json).expect(json);
-            rules(&given).expect_err(json).path
-        };
-        assert_eq!(
-            fault(r#"[{"allow":true,"type":"c","access":"x"}]"#),
-            "linux.resources.devices[0].access"
-        );
-        assert_eq!(
-            fault(r#"[{"allow":true,"type":"c","major":-2,"access":"r"}]"#),
-            "linux.resources.devices[0].major"
-        );
-    }
-}
+#[path = "devices_tests.rs"]
+pub(super) mod tests;

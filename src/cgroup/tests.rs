@@ -289,6 +289,16 @@ fn devices_are_limited_and_the_limits_replaced() {
 
 #[test]
 #[ignore = "needs root"]
+fn the_kernel_takes_every_program() {
+    let (_, cgroup) = new("programs");
+    for rules in devices::tests::random_rules().take(200) {
+        let done = bpf::replace_device_programs(cgroup.fd(), &devices::compile(&rules));
+        done.unwrap_or_else(|fail| panic!("{fail}: {rules:?}"));
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
 fn everything_below_is_listed_killed_and_removed() {
     let (hierarchy, cgroup) = new("tree");
     let mut place = cgroup.place.clone();

@@ -21,11 +21,11 @@ const MOV32_X: u8 = 0xbc; // BPF_ALU | BPF_MOV | BPF_X
 const MOV32_K: u8 = 0xb4; // BPF_ALU | BPF_MOV | BPF_K
 const AND32_K: u8 = 0x54; // BPF_ALU | BPF_AND | BPF_K
 const RSH32_K: u8 = 0x74; // BPF_ALU | BPF_RSH | BPF_K
+const JA: u8 = 0x05; // BPF_JMP | BPF_JA
 const JNE32_K: u8 = 0x56; // BPF_JMP32 | BPF_JNE | BPF_K
 const JEQ32_K: u8 = 0x16; // BPF_JMP32 | BPF_JEQ | BPF_K
+const JSET32_K: u8 = 0x46; // BPF_JMP32 | BPF_JSET | BPF_K
 const EXIT: u8 = 0x95; // BPF_JMP | BPF_EXIT
-/// The place of a jump whose distance isn't known yet.
-const OUT: i16 = i16::MIN;
 
 impl Instruction {
     const fn new(code: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> Instruction {
@@ -51,17 +51,21 @@ impl Instruction {
     pub const fn shift_right32(to: u8, bits: i32) -> Instruction {
         Instruction::new(RSH32_K, to, 0, 0, bits)
     }
-    pub const fn jump_out_unless_equal(register: u8, value: i32) -> Instruction {
-        Instruction::new(JNE32_K, register, 0, OUT, value)
+    // Jumps; how far is said by `jumping`.
+    pub const fn jump() -> Instruction {
+        Instruction::new(JA, 0, 0, 0, 0)
     }
-    pub const fn jump_out_if_equal(register: u8, value: i32) -> Instruction {
-        Instruction::new(JEQ32_K, register, 0, OUT, value)
+    pub const fn jump_unless_equal(register: u8, value: i32) -> Instruction {
+        Instruction::new(JNE32_K, register, 0, 0, value)
+    }
+    pub const fn jump_if_equal(register: u8, value: i32) -> Instruction {
+        Instruction::new(JEQ32_K, register, 0, 0, value)
+    }
+    pub const fn jump_if_any(register: u8, mask: i32) -> Instruction {
+        Instruction::new(JSET32_K, register, 0, 0, mask)
     }
     pub const fn exit() -> Instruction {
         Instruction::new(EXIT, 0, 0, 0, 0)
-    }
-    pub fn is_jump_out(&self) -> bool {
-        matches!(self.code, JNE32_K | JEQ32_K) && self.offset == OUT
     }
     /// The same jump over so many instructions.
     pub fn jumping(self, over: i16) -> Instruction {
@@ -234,9 +238,16 @@ pub fn interpret(program: &[Instruction], context: &[u32]) -> Option<u32> {
             MOV32_K => registers[to] = i.immediate as u32,
             AND32_K => registers[to] &= i.immediate as u32,
             RSH32_K => registers[to] >>= i.immediate,
-            JNE32_K if registers[to] != i.immediate as u32 => at += usize::try_from(i.offset).ok()?,
-            JEQ32_K if registers[to] == i.immediate as u32 => at += usize::try_from(i.offset).ok()?,
-            JNE32_K | JEQ32_K => {}
+            JA | JNE32_K | JEQ32_K | JSET32_K => {
+                let (value, immediate) = (registers[to], i.immediate as u32);
+                let jumps = match i.code {
+                    JNE32_K => value != immediate,
+                    JEQ32_K => value == immediate,
+                    JSET32_K => value & immediate != 0,
+                    _ => true,
+                };
+                at += if jumps { usize::try_from(i.offset).ok()? } else { 0 };
+            }
             EXIT => return Some(registers[0]),
             _ => return None,
         }
