@@ -72,14 +72,16 @@ fn write(level: Level, record: impl FnOnce() -> Record) {
         return;
     };
     let record = record();
+    let line = match (&log.file, log.format) {
+        (Some(_), Format::Json) => record.json(),
+        (Some(_), Format::Text) => record.text(),
+        (None, _) => format!("rrunc: {}: {}\n", level.name(), escape(&record.msg)),
+    };
     // One write per record, so that those of several processes don't mix. A log that can't be written is
     // no reason to fail, and there is nobody to tell.
-    let _ = match (&log.file, log.format) {
-        (Some(file), Format::Json) => (&*file).write_all(record.json().as_bytes()),
-        (Some(file), Format::Text) => (&*file).write_all(record.text().as_bytes()),
-        (None, _) => {
-            io::stderr().write_all(format!("rrunc: {}: {}\n", level.name(), escape(&record.msg)).as_bytes())
-        }
+    let _ = match log.file.as_ref() {
+        Some(mut file) => file.write_all(line.as_bytes()),
+        None => io::stderr().write_all(line.as_bytes()),
     };
 }
 

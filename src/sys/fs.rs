@@ -310,10 +310,8 @@ pub fn cloexec_from(first: u32) -> Result<(), Fail> {
 /// memfd_create(2), readable and writable, close-on-exec.
 pub fn memfd(name: &CStr) -> Result<OwnedFd, Fail> {
     // SAFETY: name is NUL-terminated and outlives the call.
-    gate_fd(
-        Call::Memfd,
-        i64::from(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) }),
-    )
+    let ret = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
+    gate_fd(Call::Memfd, i64::from(ret))
 }
 
 /// The fd with this number, which somebody else has opened: a standard stream. `None` if it isn't open.

@@ -18,10 +18,8 @@ pub fn unlock_pty(master: BorrowedFd) -> Result<(), Fail> {
 pub fn open_peer(master: BorrowedFd) -> Result<OwnedFd, Fail> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
     // SAFETY: only integers go in.
-    gate_fd(
-        Call::Ioctl,
-        i64::from(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) }),
-    )
+    let ret = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) };
+    gate_fd(Call::Ioctl, i64::from(ret))
 }
 
 /// TIOCGPTN: the number N of the slave's /dev/pts/N.
