@@ -16,7 +16,11 @@ pub fn run(program: &Program, state: BorrowedFd) -> Done {
     let (refusal, ours) = crate::sys::net::seqpacket_pair()?;
     match clone::fork(0, None)? {
         Who::Child => {
-            let fail = match fs::rewind(state).and_then(|()| fs::dup_onto(state, 0, true)) {
+            // Also what the container's program is to inherit is none of a hook's business.
+            let ready = fs::rewind(state)
+                .and_then(|()| fs::dup_onto(state, 0, true))
+                .and_then(|()| fs::cloexec_from(3));
+            let fail = match ready {
                 Ok(()) => exec::exec(&program.path, &program.argv, &program.envp),
                 Err(fail) => fail,
             };

@@ -18,7 +18,7 @@ mod record;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::cgroup::{Cgroup, Hierarchy};
@@ -365,15 +365,22 @@ impl Reservation {
 
     /// The socket of packets that the init accepts `start` on.
     pub fn listen_start(&self) -> Result<OwnedFd> {
-        unix::listen(unix::Kind::SeqPacket, self.dir(), START)
-            .doing(|| format!("make {:?}", self.path().join(START)))
+        let path = self.path().join(START);
+        let socket =
+            unix::listen(unix::Kind::SeqPacket, self.dir(), START).doing(|| format!("make {path:?}"))?;
+        // Its mode was the umask's to say; nobody else gets through the directory.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+            .doing(|| format!("set the mode of {path:?}"))?;
+        Ok(socket)
     }
 
     /// An fd that holds the lock of `waiting`. The init inherits it (it is close-on-exec), everybody else
     /// closes it: then the lock is held exactly until the user's program is executed.
     pub fn waiting(&self) -> Result<OwnedFd> {
         let path = self.path().join(WAITING);
-        let file = File::create_new(&path).doing(|| format!("make {path:?}"))?;
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(&path);
+        let file = file.doing(|| format!("make {path:?}"))?;
         flock(file.as_fd(), Lock::Exclusive).doing(|| format!("lock {path:?}"))?;
         Ok(file.into())
     }

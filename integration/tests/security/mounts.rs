@@ -41,6 +41,7 @@ fn proc_and_sys_need_ordinary_directories() {
 }
 
 /// CVE-2026-41579 (runc), CVE-2026-47766 (crun): devices and links made through the image's /dev.
+/// crun 1.8.1 and runc 1.1.5 make them on the host.
 #[test]
 fn a_dev_that_is_a_symlink_stays_in_the_root() {
     unharmed("CVE-2026-41579", |lab| {
@@ -56,6 +57,7 @@ fn a_dev_that_is_a_symlink_stays_in_the_root() {
 }
 
 /// CVE-2025-31133, CVE-2025-52565, CVE-2026-88264, CVE-2026-88265: device files that are symlinks to the host's.
+/// crun 1.8.1 makes the missing one and gives it to the container's user.
 #[test]
 fn devices_that_are_symlinks_reach_no_host_file() {
     unharmed("CVE-2025-52565", |lab| {
@@ -86,7 +88,7 @@ fn a_mask_is_not_made_of_the_images_null() {
         let host = Host::new(lab.dir(), &["victim"]);
         for null in [
             host.path("victim"),
-            "/proc/sys/kernel/core_pattern".into(),
+            "/proc/sys/kernel/hostname".into(),
             "/secret".into(),
         ] {
             let bundle = link(lab.bundle(), "/dev/null", &null)
@@ -163,6 +165,7 @@ fn dots_in_a_destination_stop_at_the_root() {
 }
 
 /// CVE-2019-16884, CVE-2025-52881: what is written through /proc must reach the kernel.
+/// crun 1.8.1 and runc 1.1.5 take some of these mounts.
 #[test]
 fn proc_is_covered_by_nothing() {
     unharmed("CVE-2019-16884", |lab| {
@@ -232,4 +235,30 @@ fn no_pivot_hides_the_hosts_proc_and_sys() {
             .collect();
         assert!(kernel.is_empty(), "{kernel:?}");
     });
+}
+
+/// Whatever step a create fails in, the census of [`unharmed`] finds the machine as it was.
+#[test]
+fn a_failed_create_leaves_nothing() {
+    unharmed("a failed create", |lab| {
+        let fails = |edit: &dyn for<'a> Fn(Bundle<'a>) -> Bundle<'a>| {
+            create_fails(edit(lab.bundle()));
+            let shared = lab.bundle().mount("/mnt", "tmpfs", "tmpfs", &["rshared"]);
+            create_fails(edit(shared.set("/linux/rootfsPropagation", "rshared")));
+        };
+        fails(&|b| b.args(["/nosuch"]));
+        fails(&|b| b.set("/process/cwd", "/bin/sh"));
+        fails(&|b| b.mount("/mnt/a", "tmpfs", "tmpfs", &["mode=nonsense"]));
+        fails(&|b| b.mount("/mnt/a", "nosuchfs", "x", &[]));
+        fails(&|b| b.mount("/bin/sh/a", "tmpfs", "tmpfs", &[]));
+        fails(&|b| b.hook("createRuntime", ["exit 1"]));
+        fails(&|b| b.hook("createContainer", ["exit 1"]));
+        fails(&|b| b.set("/linux/resources/unified", json!({ "no.such": "1" })));
+    });
+}
+
+fn create_fails(bundle: Bundle) {
+    let c = bundle.container();
+    c.create(&[]).fails();
+    c.run(&[]).fails();
 }
