@@ -67,6 +67,7 @@ pub fn prepare<'p>(plan: &'p Plan, mut given: Given) -> Result<Prepared<'p>> {
                 recursive,
                 propagation,
             } => tree(path, field, *recursive, *propagation)?,
+            Want::Source { path, field } => open_path(path, 0).map_err(|fail| refused(path, field, fail))?,
             Want::Directory { path, field } => {
                 open_path(path, libc::O_DIRECTORY).map_err(|fail| refused(path, field, fail))?
             }

@@ -137,6 +137,8 @@ impl<'a> Container<'a> {
             Step::Affinity => ids::reset_affinity(),
             Step::Scheduler(attr) => crate::sys::sched::set_scheduler(attr),
             Step::IoPriority(value) => crate::sys::sched::set_io_priority(*value),
+            Step::RaiseLimit { limit, .. } => process::raise_limit(limit),
+            Step::SetLimit { limit, .. } => ids::setrlimit(limit.resource, limit.soft, limit.hard),
             Step::Umask(mask) => {
                 ids::umask(*mask);
                 Ok(())

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::Done;
-use crate::plan::step::{After, Bind, EnterRoot, InRoot, NewFs, Target};
+use crate::plan::step::{After, Bind, CopyInside, EnterRoot, InRoot, NewFs, Target};
 use crate::sys::fs::{self, resolve};
 use crate::sys::mount::{self as sys, MountAttr};
 use crate::sys::{Call, Errno, Fail, Gid, Uid};
@@ -152,7 +152,13 @@ pub fn new_fs(root: BorrowedFd, new: &NewFs) -> Done {
     finish(made.as_fd(), &new.after)
 }
 
-pub fn bind(root: BorrowedFd, tree: BorrowedFd, bind: &Bind) -> Done {
+pub fn bind(root: BorrowedFd, slot: BorrowedFd, bind: &Bind) -> Done {
+    let copied = bind
+        .inside
+        .as_ref()
+        .map(|inside| copy_inside(slot, inside))
+        .transpose()?;
+    let tree = copied.as_ref().map_or(slot, AsFd::as_fd);
     let point = if fs::stat(tree)?.is_dir() {
         Point::Directory
     } else {
@@ -167,6 +173,23 @@ pub fn bind(root: BorrowedFd, tree: BorrowedFd, bind: &Bind) -> Done {
     let target = mount_point(root, &bind.target, point)?;
     sys::attach(tree, target.as_fd())?;
     finish(tree, &bind.after)
+}
+
+/// The mount at a path of the host, if that still is what `source` was opened as.
+fn copy_inside(source: BorrowedFd, inside: &CopyInside) -> Result<OwnedFd, Fail> {
+    let tree = sys::clone_tree(fs::cwd(), &inside.path, inside.recursive)?;
+    let (found, wanted) = (fs::stat(tree.as_fd())?, fs::stat(source)?);
+    if (found.dev, found.ino) != (wanted.dev, wanted.ino) {
+        return Err(Fail::new(Call::OpenTree, Errno::ESTALE));
+    }
+    if inside.private {
+        let attr = MountAttr {
+            propagation: libc::MS_PRIVATE,
+            ..MountAttr::default()
+        };
+        sys::set_attr(tree.as_fd(), &attr, true)?;
+    }
+    Ok(tree)
 }
 
 fn has_after(after: &After) -> bool {

@@ -4,10 +4,10 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::Done;
-use crate::plan::step::Step;
+use crate::plan::step::{Limit, Step};
 use crate::sys::fs::{self, resolve};
 use crate::sys::ids::{self, CapSets};
-use crate::sys::{Call, Errno, Fail, Gid, Uid};
+use crate::sys::{Call, Errno, Fail, Gid, Pid, Uid};
 
 pub fn become_root(drop_groups: bool) -> Done {
     if drop_groups {
@@ -120,6 +120,15 @@ fn container_null() -> Option<std::os::fd::OwnedFd> {
     }
     let null = fs::open(fs::cwd(), c"/dev/null", flags, 0, resolve::HOST).ok()?;
     fs::stat(null.as_fd()).ok()?.is_char_device(1, 3).then_some(null)
+}
+
+/// Raises a hard limit; one that is high enough stays for now.
+pub fn raise_limit(limit: &Limit) -> Done {
+    let (soft, hard) = ids::getrlimit(Pid(0), limit.resource)?;
+    if limit.hard <= hard {
+        return Ok(());
+    }
+    ids::setrlimit(limit.resource, soft, limit.hard)
 }
 
 /// Drops from the bounding set all that is not in `keep`; capabilities end where the kernel says EINVAL.

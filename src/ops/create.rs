@@ -14,8 +14,8 @@ use crate::plan::{self, Options, Plan};
 use crate::prepare::{self, Given, Prepared};
 use crate::spawn::{self, Halt, Init};
 use crate::state::{Container, ContainerId, Record, Status, Store};
+use crate::sys::Pid;
 use crate::sys::ids;
-use crate::sys::{Errno, Pid};
 use crate::{console, hooks, host, log, pidfile, seccomp_cache};
 
 /// What `create` leaves to a caller that stays.
@@ -243,19 +243,16 @@ fn write_id_maps(pid: Pid, plan: &Plan) -> Result<()> {
     write("gid_map", &maps.gid, "linux.gidMappings")
 }
 
-/// From outside, since in its user namespace the container's process may not raise them, and now, since some
-/// would have been in its way.
+/// From outside, since in its user namespace the container's process has no right to it.
 fn set_limits(plan: &Plan, pid: Pid) -> Result<()> {
-    for (index, (resource, soft, hard)) in plan.host.rlimits.iter().enumerate() {
-        ids::prlimit(pid, *resource, *soft, *hard).map_err(|fail| {
-            let doing = format!("process.rlimits[{index}]: set soft {soft}, hard {hard}");
-            let error = Error::kernel(doing, fail);
-            if fail.errno == Errno::EPERM {
-                error.hint("raising a hard limit needs CAP_SYS_RESOURCE")
-            } else {
-                error
-            }
-        })?;
+    for (index, limit) in plan.host.raise_limits.iter().enumerate() {
+        let doing = || format!("process.rlimits[{index}]: raise the hard limit to {}", limit.hard);
+        let (soft, hard) = ids::getrlimit(pid, limit.resource).doing(doing)?;
+        if limit.hard > hard {
+            ids::prlimit(pid, limit.resource, soft, limit.hard)
+                .doing(doing)
+                .map_err(|error| error.hint(explain::RAISING_LIMITS))?;
+        }
     }
     if let Some(adj) = plan.host.oom_score_adj {
         let path = format!("/proc/{pid}/oom_score_adj");

@@ -71,6 +71,8 @@ pub fn exec_error(name: &str, fail: Fail) -> Error {
     }
 }
 
+pub const RAISING_LIMITS: &str = "raising a hard limit needs CAP_SYS_RESOURCE";
+
 /// The known traps.
 fn hinted(step: Option<&Step>, error: Error, errno: Errno) -> Error {
     match (step, errno) {
@@ -105,6 +107,10 @@ fn hinted(step: Option<&Step>, error: Error, errno: Errno) -> Error {
         }
         (Some(Step::SetIds { .. } | Step::BecomeRoot { .. }), Errno::EINVAL) => {
             error.hint("the id isn't mapped in the user namespace: see linux.uidMappings and gidMappings")
+        }
+        (Some(Step::RaiseLimit { .. }), Errno::EPERM) => error.hint(RAISING_LIMITS),
+        (Some(Step::Bind(_)), Errno::ESTALE) => {
+            error.hint("the source was replaced while the container was being created")
         }
         (Some(Step::ChangeDirectory { .. }), Errno::ELOOP) => {
             error.hint("process.cwd leads through a magic link")

@@ -26,7 +26,7 @@ use crate::spec::Spec;
 use crate::sys::Uid;
 use namespaces::MOUNT;
 use seccomp::Filter;
-use step::{EnterRoot, HookState, InRoot, Program};
+use step::{EnterRoot, HookState, InRoot, Limit, Program};
 
 /// What the command line adds to config.json.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +67,8 @@ pub enum Want {
         recursive: bool,
         propagation: u64,
     },
+    /// A file or directory to be bound; the mount is copied when its turn comes.
+    Source { path: PathBuf, field: String },
     /// A device node with this identity, to be bound where nodes can't be made.
     Device {
         path: PathBuf,
@@ -89,8 +91,8 @@ pub enum Want {
 /// What happens on the host's side of the clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostPart {
-    /// Resource, soft, hard (setrlimit(2)).
-    pub rlimits: Vec<(u32, u64, u64)>,
+    /// Hard limits that the container's process may not raise itself, in its user namespace.
+    pub raise_limits: Vec<Limit>,
     pub oom_score_adj: Option<i32>,
     /// Whose the cgroup becomes: the container's root, if it may write there (config-linux.md, Cgroup ownership).
     pub cgroup_owner: Option<Uid>,
@@ -134,7 +136,7 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Fil
         (false, _) => EnterRoot::Chroot,
     }));
     rootfs::propagation(oci, &namespaces, &mut draft);
-    let mut host = process::compile(oci, options, facts, filter, &mut draft);
+    let mut host = process::compile(oci, &namespaces, options, facts, filter, &mut draft);
     host.cgroup_owner = rootfs::cgroup_owner(oci, &namespaces);
 
     draft.finish(namespaces, host, hook_state)
@@ -210,8 +212,12 @@ impl fmt::Display for Plan {
         for (i, step) in self.steps.iter().enumerate() {
             writeln!(f, "{:2} {step}", i + 1)?;
         }
-        for (resource, soft, hard) in &self.host.rlimits {
-            writeln!(f, "   host: resource limit {resource}: {soft} {hard}")?;
+        for limit in &self.host.raise_limits {
+            writeln!(
+                f,
+                "   host: raise resource limit {} to {}",
+                limit.resource, limit.hard
+            )?;
         }
         if let Some(uid) = self.host.cgroup_owner {
             writeln!(f, "   host: the cgroup belongs to uid {uid}")?;

@@ -10,8 +10,9 @@ use oci_spec::runtime::{
     PosixRlimitType, Process, Spec,
 };
 
+use super::namespaces::Namespaces;
 use super::seccomp::Filter;
-use super::step::{HookState, Step};
+use super::step::{HookState, Limit, Step};
 use super::{Draft, Facts, HostPart, Options, Want, hook_steps, in_root};
 use crate::sys::exec::CArray;
 use crate::sys::ids::CapSets;
@@ -70,6 +71,7 @@ pub fn working_directory(oci: &Spec, draft: &mut Draft) {
 /// All that comes once the root is entered.
 pub fn compile(
     oci: &Spec,
+    namespaces: &Namespaces,
     options: &Options,
     facts: &Facts,
     filter: Option<Filter>,
@@ -102,6 +104,12 @@ pub fn compile(
         path: cwd.clone(),
         early: true,
     });
+    let limits = limits(process, draft);
+    if !namespaces.foreign_user() {
+        for (index, limit) in limits.iter().copied().enumerate() {
+            draft.step(Step::RaiseLimit { index, limit });
+        }
+    }
     draft.step(Step::KeepBoundingSet(capabilities.bounding));
     let groups = process
         .user()
@@ -137,7 +145,7 @@ pub fn compile(
 
     // Without no_new_privs a filter can be installed only with CAP_SYS_ADMIN (seccomp(2)), so then the
     // capabilities go last; whatever else is done, is done before, so that a filter need allow little.
-    let start_hooks = |draft: &mut Draft| {
+    let after_start = |draft: &mut Draft| {
         if let Some(list) = oci
             .hooks()
             .as_ref()
@@ -145,13 +153,16 @@ pub fn compile(
         {
             hook_steps(list, "startContainer", HookState::FromStart, draft);
         }
+        for (index, limit) in limits.iter().copied().enumerate() {
+            draft.step(Step::SetLimit { index, limit });
+        }
     };
     match (no_new_privileges, filter) {
         (false, Some(filter)) => {
             draft.step(check_directory);
             draft.step(find);
             draft.step(Step::AwaitStart { socket: start });
-            start_hooks(draft);
+            after_start(draft);
             draft.step(Step::Seccomp(filter));
             draft.step(keep);
         }
@@ -163,14 +174,18 @@ pub fn compile(
                 draft.step(Step::NoNewPrivileges);
             }
             draft.step(Step::AwaitStart { socket: start });
-            start_hooks(draft);
+            after_start(draft);
             if let Some(filter) = filter {
                 draft.step(Step::Seccomp(filter));
             }
         }
     }
     draft.step(execute);
-    host_part(process, draft)
+    HostPart {
+        raise_limits: if namespaces.foreign_user() { limits } else { vec![] },
+        oom_score_adj: process.oom_score_adj(),
+        cgroup_owner: None,
+    }
 }
 
 struct Wanted {
@@ -377,43 +392,65 @@ fn listen_variables(options: &Options) -> Vec<String> {
     }
 }
 
-fn host_part(process: &Process, draft: &mut Draft) -> HostPart {
-    let mut rlimits = Vec::new();
+/// config.md, process.rlimits: what must be raised early, what is set last, and what only the host can raise.
+fn limits(process: &Process, draft: &mut Draft) -> Vec<Limit> {
+    let mut limits = Vec::new();
     for (i, limit) in process.rlimits().iter().flatten().enumerate() {
-        match resource(limit.typ()) {
-            Some(resource) => rlimits.push((resource, limit.soft(), limit.hard())),
-            None => draft.fault(
-                &format!("process.rlimits[{i}].type"),
-                format!("{:?} is no resource limit of Linux", limit.typ()),
-            ),
+        match RESOURCES.iter().find(|(typ, _, _)| *typ == limit.typ()) {
+            Some((_, resource, _)) => limits.push(Limit {
+                resource: *resource,
+                soft: limit.soft(),
+                hard: limit.hard(),
+            }),
+            None => {
+                let text = format!("{:?} is no resource limit of Linux", limit.typ());
+                draft.fault(&format!("process.rlimits[{i}].type"), text);
+            }
         }
     }
-    HostPart {
-        rlimits,
-        oom_score_adj: process.oom_score_adj(),
-        cgroup_owner: None,
-    }
+    limits
 }
 
-fn resource(typ: PosixRlimitType) -> Option<u32> {
-    Some(match typ {
-        PosixRlimitType::RlimitCpu => libc::RLIMIT_CPU,
-        PosixRlimitType::RlimitFsize => libc::RLIMIT_FSIZE,
-        PosixRlimitType::RlimitData => libc::RLIMIT_DATA,
-        PosixRlimitType::RlimitStack => libc::RLIMIT_STACK,
-        PosixRlimitType::RlimitCore => libc::RLIMIT_CORE,
-        PosixRlimitType::RlimitRss => libc::RLIMIT_RSS,
-        PosixRlimitType::RlimitNproc => libc::RLIMIT_NPROC,
-        PosixRlimitType::RlimitNofile => libc::RLIMIT_NOFILE,
-        PosixRlimitType::RlimitMemlock => libc::RLIMIT_MEMLOCK,
-        PosixRlimitType::RlimitAs => libc::RLIMIT_AS,
-        PosixRlimitType::RlimitLocks => libc::RLIMIT_LOCKS,
-        PosixRlimitType::RlimitSigpending => libc::RLIMIT_SIGPENDING,
-        PosixRlimitType::RlimitMsgqueue => libc::RLIMIT_MSGQUEUE,
-        PosixRlimitType::RlimitNice => libc::RLIMIT_NICE,
-        PosixRlimitType::RlimitRtprio => libc::RLIMIT_RTPRIO,
-        PosixRlimitType::RlimitRttime => libc::RLIMIT_RTTIME,
-        #[allow(unreachable_patterns)] // the crate may learn of more
-        _ => return None,
-    })
-}
+/// The kernel's numbers and names of the types (getrlimit(2)).
+pub const RESOURCES: [(PosixRlimitType, u32, &str); 16] = [
+    (PosixRlimitType::RlimitAs, libc::RLIMIT_AS, "RLIMIT_AS"),
+    (PosixRlimitType::RlimitCore, libc::RLIMIT_CORE, "RLIMIT_CORE"),
+    (PosixRlimitType::RlimitCpu, libc::RLIMIT_CPU, "RLIMIT_CPU"),
+    (PosixRlimitType::RlimitData, libc::RLIMIT_DATA, "RLIMIT_DATA"),
+    (PosixRlimitType::RlimitFsize, libc::RLIMIT_FSIZE, "RLIMIT_FSIZE"),
+    (PosixRlimitType::RlimitLocks, libc::RLIMIT_LOCKS, "RLIMIT_LOCKS"),
+    (
+        PosixRlimitType::RlimitMemlock,
+        libc::RLIMIT_MEMLOCK,
+        "RLIMIT_MEMLOCK",
+    ),
+    (
+        PosixRlimitType::RlimitMsgqueue,
+        libc::RLIMIT_MSGQUEUE,
+        "RLIMIT_MSGQUEUE",
+    ),
+    (PosixRlimitType::RlimitNice, libc::RLIMIT_NICE, "RLIMIT_NICE"),
+    (
+        PosixRlimitType::RlimitNofile,
+        libc::RLIMIT_NOFILE,
+        "RLIMIT_NOFILE",
+    ),
+    (PosixRlimitType::RlimitNproc, libc::RLIMIT_NPROC, "RLIMIT_NPROC"),
+    (PosixRlimitType::RlimitRss, libc::RLIMIT_RSS, "RLIMIT_RSS"),
+    (
+        PosixRlimitType::RlimitRtprio,
+        libc::RLIMIT_RTPRIO,
+        "RLIMIT_RTPRIO",
+    ),
+    (
+        PosixRlimitType::RlimitRttime,
+        libc::RLIMIT_RTTIME,
+        "RLIMIT_RTTIME",
+    ),
+    (
+        PosixRlimitType::RlimitSigpending,
+        libc::RLIMIT_SIGPENDING,
+        "RLIMIT_SIGPENDING",
+    ),
+    (PosixRlimitType::RlimitStack, libc::RLIMIT_STACK, "RLIMIT_STACK"),
+];

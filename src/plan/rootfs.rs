@@ -1,13 +1,13 @@
 //! The container's view of files: its root, the mounts in it, what is masked or read-only, how it is entered.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Mount, Spec};
 
 use super::namespaces::{CGROUP, MOUNT, Namespaces, USER};
-use super::step::{After, Bind, InRoot, NewFs, Step, Target};
+use super::step::{After, Bind, CopyInside, InRoot, NewFs, Step, Target};
 use super::{Draft, Facts, Options, Want, from_bundle, in_root};
-use crate::spec::mount_options::{self, MountOptions};
+use crate::spec::mount_options::{self, MountOptions, Reach};
 use crate::sys::Uid;
 use crate::sys::mount::MountAttr;
 
@@ -66,7 +66,7 @@ pub fn mounts(
         draft.warn("linux.mountLabel: this kernel runs without SELinux, mounts have no labels");
     }
     let label = label.filter(|_| facts.selinux);
-    let clone_propagation = tree_propagation(oci);
+    let copy = copy(oci, namespaces);
     for (index, mount) in oci.mounts().iter().flatten().enumerate() {
         let field = |what: &str| format!("mounts[{index}]{what}");
         let empty = vec![];
@@ -82,64 +82,46 @@ pub fn mounts(
         let remount = parsed.flags & libc::MS_REMOUNT != 0;
         let is_cgroup = matches!(fstype, "cgroup" | "cgroup2");
 
+        let source = mount
+            .source()
+            .as_ref()
+            .filter(|source| !source.as_os_str().is_empty());
         if is_cgroup && !parsed.is_bind() && !namespaces.cgroup_view() {
             // Without a view of its own the container gets its own directory, and no say in it unless asked.
-            match &options.cgroup {
-                Some(directory) => {
-                    let mut parsed = parsed;
-                    if parsed.cleared & libc::MS_RDONLY == 0 {
-                        parsed.flags |= libc::MS_RDONLY;
-                    }
-                    let source = directory.to_string_lossy().into_owned();
-                    let slot = draft.want(Want::Tree {
-                        path: directory.clone(),
-                        field: field(" (type cgroup)"),
-                        recursive: true,
-                        propagation: clone_propagation,
-                    });
-                    let attr = attributes(&parsed);
-                    found.steps.push(Step::Bind(Box::new(Bind {
-                        field: field(""),
-                        slot,
-                        source,
-                        target,
-                        attr,
-                        after,
-                    })));
-                }
-                None => draft.fault(
+            let Some(directory) = options.cgroup.clone() else {
+                draft.fault(
                     &field(".type"),
                     "a cgroup mount needs a cgroup, and this container has none",
-                ),
+                );
+                continue;
+            };
+            let mut parsed = parsed;
+            if parsed.cleared & libc::MS_RDONLY == 0 {
+                parsed.flags |= libc::MS_RDONLY;
             }
+            parsed.bind = Some(Reach::Tree);
+            let shown = directory.to_string_lossy().into_owned();
+            found
+                .steps
+                .push(bind(directory, shown, &field(""), target, &parsed, copy, draft));
         } else if (parsed.is_bind() || fstype == "bind") && !remount {
-            let Some(source) = mount
-                .source()
-                .as_ref()
-                .filter(|source| !source.as_os_str().is_empty())
-            else {
+            let Some(source) = source else {
                 draft.fault(
                     &field(".source"),
                     "is missing: a bind mount needs a file or directory of the host",
                 );
                 continue;
             };
-            let slot = draft.want(Want::Tree {
-                path: from_bundle(options, source),
-                field: field(".source"),
-                recursive: parsed.is_recursive_bind(),
-                propagation: clone_propagation,
-            });
-            let source = source.to_string_lossy().into_owned();
-            let attr = attributes(&parsed);
-            found.steps.push(Step::Bind(Box::new(Bind {
-                field: field(""),
-                slot,
-                source,
+            let shown = source.to_string_lossy().into_owned();
+            found.steps.push(bind(
+                from_bundle(options, source),
+                shown,
+                &field(""),
                 target,
-                attr,
-                after,
-            })));
+                &parsed,
+                copy,
+                draft,
+            ));
         } else if target.is_proc && fstype != "proc" {
             draft.fault(
                 &field(".type"),
@@ -296,14 +278,77 @@ fn root_propagation(oci: &Spec) -> Option<(u64, bool)> {
     })
 }
 
-/// How a copy of a host mount relates to its original: with a shared root what is mounted on the one shows
-/// on the other, else it only comes in, or not at all.
-fn tree_propagation(oci: &Spec) -> u64 {
-    match root_propagation(oci) {
-        Some((libc::MS_SHARED, _)) => 0,
-        Some((libc::MS_PRIVATE | libc::MS_UNBINDABLE, _)) => libc::MS_PRIVATE,
-        _ => libc::MS_SLAVE,
+/// Who copies a mount of the host for a bind, and how the copy relates to its original.
+#[derive(Clone, Copy, PartialEq)]
+enum CopyBy {
+    /// The container's process, from its own mount namespace: what is mounted on the original still comes in,
+    /// or with `private` nothing does.
+    Container { private: bool },
+    /// The host, with this propagation (MS_*, or 0: what is mounted on the one shows on the other). Where the
+    /// container's process may not walk the path, or its own namespace hears nothing of the host.
+    Host(u64),
+}
+
+fn copy(oci: &Spec, namespaces: &Namespaces) -> CopyBy {
+    let private = match root_propagation(oci) {
+        Some((libc::MS_SHARED, _)) => return CopyBy::Host(0),
+        propagation => matches!(propagation, Some((libc::MS_PRIVATE | libc::MS_UNBINDABLE, _))),
+    };
+    match namespaces.has(MOUNT) && !namespaces.foreign_user() {
+        true => CopyBy::Container { private },
+        false => CopyBy::Host(if private { libc::MS_PRIVATE } else { libc::MS_SLAVE }),
     }
+}
+
+/// A bind of `path`, which the user calls `source`. Mounts are made in their order, the copies too: the kernel
+/// lists them by age.
+fn bind(
+    path: PathBuf,
+    source: String,
+    field: &str,
+    target: Target,
+    parsed: &MountOptions,
+    copy: CopyBy,
+    draft: &mut Draft,
+) -> Step {
+    let recursive = parsed.is_recursive_bind();
+    let want_field = format!("{field}.source");
+    let (slot, inside) = match copy {
+        CopyBy::Container { private } => {
+            let path_inside = draft.cstring(&want_field, &path.to_string_lossy());
+            let inside = CopyInside {
+                path: path_inside,
+                recursive,
+                private,
+            };
+            (
+                draft.want(Want::Source {
+                    path,
+                    field: want_field,
+                }),
+                Some(inside),
+            )
+        }
+        CopyBy::Host(propagation) => (
+            draft.want(Want::Tree {
+                path,
+                field: want_field,
+                recursive,
+                propagation,
+            }),
+            None,
+        ),
+    };
+    let field = field.to_string();
+    Step::Bind(Box::new(Bind {
+        field,
+        slot,
+        inside,
+        source,
+        target,
+        attr: attributes(parsed),
+        after: after(parsed),
+    }))
 }
 
 /// config.md, Root: a copy of the mount at the root's directory, in place of itself.

@@ -116,6 +116,22 @@ impl fmt::Display for Step {
             Step::IoPriority(value) => {
                 write!(f, "set I/O class {}, priority {}", value >> 13, value & 0x1fff)
             }
+            Step::RaiseLimit { index, limit } => {
+                write!(
+                    f,
+                    "raise process.rlimits[{index}], {}, to {} if it is lower",
+                    resource_name(limit.resource),
+                    limit.hard
+                )
+            }
+            Step::SetLimit { index, limit } => {
+                let name = resource_name(limit.resource);
+                write!(
+                    f,
+                    "set process.rlimits[{index}], {name}, to soft {} and hard {}",
+                    limit.soft, limit.hard
+                )
+            }
             Step::Umask(mask) => write!(f, "set umask {mask:04o}"),
             Step::Personality(persona) => write!(f, "set personality {persona:#x}"),
             Step::KeepBoundingSet(set) => write!(f, "bound capabilities to {}", CapNames(*set)),
@@ -243,4 +259,14 @@ fn attribute_names(attr: &MountAttr, prefix: &str) -> Vec<String> {
         _ => "relatime",
     });
     named.chain(atime).map(|name| format!("{prefix}{name}")).collect()
+}
+
+/// RLIMIT_* by number.
+fn resource_name(resource: u32) -> String {
+    let names = crate::plan::process::RESOURCES;
+    let name = names
+        .iter()
+        .find(|(_, number, _)| *number == resource)
+        .map(|(_, _, name)| *name);
+    name.map_or_else(|| resource.to_string(), str::to_string)
 }

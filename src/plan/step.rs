@@ -104,13 +104,24 @@ pub struct NewFs {
 pub struct Bind {
     /// Which entry of config.json it is: `mounts[3]`.
     pub field: String,
+    /// The mount to attach, or with `inside` the file or directory that it must be a mount of.
     pub slot: Slot,
+    pub inside: Option<CopyInside>,
     /// What the user calls the source.
     pub source: String,
     pub target: Target,
     /// Attributes of the top mount alone.
     pub attr: MountAttr,
     pub after: After,
+}
+
+/// A mount to be copied by the container's process, when its turn comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyInside {
+    pub path: CString,
+    pub recursive: bool,
+    /// Nothing that is mounted on the original comes in.
+    pub private: bool,
 }
 
 /// Where a mount goes, and what it may cover.
@@ -143,6 +154,14 @@ pub struct Program {
     pub envp: CArray,
     /// Seconds after which it is killed.
     pub timeout: Option<i64>,
+}
+
+/// A resource limit (setrlimit(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    pub resource: u32,
+    pub soft: u64,
+    pub hard: u64,
 }
 
 /// How the root is entered.
@@ -254,6 +273,16 @@ pub enum Step {
     Affinity,
     Scheduler(SchedAttr),
     IoPriority(i32),
+    /// A hard limit above our own, while we have the right to it (process.rlimits).
+    RaiseLimit {
+        index: usize,
+        limit: Limit,
+    },
+    /// Last, since any of them might be in our own way.
+    SetLimit {
+        index: usize,
+        limit: Limit,
+    },
     Umask(u32),
     Personality(u64),
     KeepBoundingSet(u64),

@@ -160,7 +160,12 @@ pub fn setdomainname(name: &CStr) -> Result<(), Fail> {
     .map(drop)
 }
 
-/// prlimit64(2) of another process.
+/// prlimit64(2) of ourselves: a new limit.
+pub fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Fail> {
+    prlimit(Pid(0), resource, soft, hard)
+}
+
+/// prlimit64(2): a new limit for `pid`, 0 for ourselves.
 pub fn prlimit(pid: Pid, resource: u32, soft: u64, hard: u64) -> Result<(), Fail> {
     let limit = libc::rlimit64 {
         rlim_cur: soft,
@@ -172,6 +177,20 @@ pub fn prlimit(pid: Pid, resource: u32, soft: u64, hard: u64) -> Result<(), Fail
         libc::syscall(libc::SYS_prlimit64, pid.0, resource, &raw const limit, none)
     })
     .map(drop)
+}
+
+/// prlimit64(2): the soft and the hard limit of `pid`, 0 for ourselves.
+pub fn getrlimit(pid: Pid, resource: u32) -> Result<(u64, u64), Fail> {
+    let mut limit = libc::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    let none = std::ptr::null::<libc::rlimit64>();
+    // SAFETY: limit is writable for its own size; no new limit is given.
+    gate(Call::Prlimit, unsafe {
+        libc::syscall(libc::SYS_prlimit64, pid.0, resource, none, &raw mut limit)
+    })?;
+    Ok((limit.rlim_cur, limit.rlim_max))
 }
 
 /// sched_setaffinity(2) of ourselves to every CPU that the kernel and the cpuset allow.
