@@ -2,13 +2,13 @@
 //!
 //! A file's name is a hash of what the filter was made from, but what decides is that the file holds all of that
 //! again, byte for byte; so the hash need not resist anybody. Files are ours alone (0600 in a 0700 directory),
-//! written under another name and renamed, and looked at again when read. A cache that can't be used costs time,
-//! nothing else.
+//! written under another name and renamed, and looked at again when read: they may be somebody else's, or a power
+//! cut may have left half of one. A cache that can't be used costs time, nothing else.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::Hasher;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use libseccomp::ScmpVersion;
@@ -18,24 +18,28 @@ use crate::error::Result;
 use crate::plan::seccomp::{self, Compiled, Filter};
 use crate::sys::ids;
 
-/// Of the layout below.
-const FORMAT: u32 = 1;
+/// Of the layout below and of what `compile` makes: to be raised when either changes.
+const FORMAT: u32 = 2;
 /// A filter has at most 32 KiB; the rest is the profile.
-const MAX_FILE: u64 = 1 << 20;
+const MAX_FILE: usize = 1 << 20;
 /// How many filters are kept; an engine has one or two profiles.
 const MAX_FILES: usize = 64;
 
-/// The filter of `profile`, from `directory` or compiled and put there.
+/// The filter of `profile`, from `directory` or compiled and put there. That a filter can't be kept is a warning.
 pub fn load_or_compile(directory: &Path, profile: &LinuxSeccomp) -> Result<Compiled> {
     let Some(key) = key(profile) else {
         return seccomp::compile(profile);
     };
-    let path = directory.join(name(&key));
-    if let Some(found) = load(&path, &key) {
+    let name = format!("{:016x}", hash(&key));
+    if let Some(found) = load(&directory.join(&name), &key) {
         return Ok(found);
     }
-    let compiled = seccomp::compile(profile)?;
-    let _ = store(directory, &path, &key, &compiled); // see above: only slower next time
+    let mut compiled = seccomp::compile(profile)?;
+    if let Err(error) = store(directory, &name, &key, &compiled) {
+        let text = "the compiled seccomp filter can't be kept, so each start takes longer";
+        let directory = directory.display();
+        compiled.warnings.push(format!("{directory}: {text}: {error}"));
+    }
     Ok(compiled)
 }
 
@@ -43,11 +47,9 @@ pub fn load_or_compile(directory: &Path, profile: &LinuxSeccomp) -> Result<Compi
 fn key(profile: &LinuxSeccomp) -> Option<Vec<u8>> {
     let version = ScmpVersion::current().ok()?;
     let mut key = format!(
-        "rrunc seccomp filter {FORMAT}, rrunc {}, libseccomp {}.{}.{}, {}\n",
+        "rrunc seccomp filter {FORMAT}, rrunc {} {}, libseccomp {version}, {}\n",
         env!("CARGO_PKG_VERSION"),
-        version.major,
-        version.minor,
-        version.micro,
+        option_env!("RRUNC_COMMIT").unwrap_or_default(),
         std::env::consts::ARCH
     )
     .into_bytes();
@@ -55,16 +57,16 @@ fn key(profile: &LinuxSeccomp) -> Option<Vec<u8>> {
     Some(key)
 }
 
-fn name(key: &[u8]) -> String {
-    #[allow(deprecated)]
-    // SipHash with fixed keys: the same in every process, which is all that is asked of it
+/// SipHash with fixed keys: the same in every process, which is all that is asked of it.
+fn hash(bytes: &[u8]) -> u64 {
+    #[allow(deprecated)] // in favour of one whose result may change with the compiler
     let mut hasher = std::hash::SipHasher::new();
-    hasher.write(key);
-    format!("{:016x}", hasher.finish())
+    hasher.write(bytes);
+    hasher.finish()
 }
 
-// The file: length of the key, key, flags, length of the warnings (JSON), warnings, program. Lengths and flags
-// are u32 in the machine's byte order; the key names the machine.
+// The file: the key, flags, warnings and skipped names (JSON), the program; a hash of all that. Flags and the
+// lengths before the other parts are u32, the hash is u64, in the machine's byte order; the key names the machine.
 
 fn load(path: &Path, key: &[u8]) -> Option<Compiled> {
     let mut file = OpenOptions::new()
@@ -73,24 +75,28 @@ fn load(path: &Path, key: &[u8]) -> Option<Compiled> {
         .open(path)
         .ok()?;
     let metadata = file.metadata().ok()?;
-    let ours = metadata.uid() == ids::euid().0 && metadata.permissions().mode() & 0o077 == 0;
-    if !metadata.is_file() || !ours || metadata.len() > MAX_FILE {
+    let length = usize::try_from(metadata.len()).ok()?;
+    if !metadata.is_file() || !ours_alone(&metadata) || length > MAX_FILE {
         return None;
     }
-    let mut bytes = Vec::with_capacity(metadata.len() as usize + 1);
+    let mut bytes = Vec::with_capacity(length + 1);
     file.read_to_end(&mut bytes).ok()?;
-    let mut rest = bytes.as_slice();
-    if take_sized(&mut rest)? != key {
+    let (mut rest, sum) = bytes.split_last_chunk::<8>()?;
+    if take_sized(&mut rest)? != key || u64::from_ne_bytes(*sum) != hash(&bytes[..bytes.len() - 8]) {
         return None;
     }
     let flags = take_u32(&mut rest)?;
-    let warnings = serde_json::from_slice(take_sized(&mut rest)?).ok()?;
+    let (warnings, skipped) = serde_json::from_slice(take_sized(&mut rest)?).ok()?;
     let program = take_sized(&mut rest)?.to_vec();
-    let whole = rest.is_empty() && !program.is_empty() && program.len() % 8 == 0;
-    whole.then_some(Compiled {
+    rest.is_empty().then_some(Compiled {
         filter: Filter { program, flags },
         warnings,
+        skipped,
     })
+}
+
+fn ours_alone(metadata: &fs::Metadata) -> bool {
+    metadata.uid() == ids::euid().0 && metadata.mode() & 0o077 == 0
 }
 
 fn take_u32(rest: &mut &[u8]) -> Option<u32> {
@@ -106,26 +112,34 @@ fn take_sized<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(head)
 }
 
-fn store(directory: &Path, path: &Path, key: &[u8], compiled: &Compiled) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    make_room(directory)?;
+fn store(directory: &Path, name: &str, key: &[u8], compiled: &Compiled) -> io::Result<()> {
     let mut bytes = Vec::new();
-    let warnings = serde_json::to_vec(&compiled.warnings)?;
     put_sized(&mut bytes, key);
-    bytes.extend_from_slice(&compiled.filter.flags.to_ne_bytes());
-    put_sized(&mut bytes, &warnings);
+    bytes.extend(compiled.filter.flags.to_ne_bytes());
+    put_sized(
+        &mut bytes,
+        &serde_json::to_vec(&(&compiled.warnings, &compiled.skipped))?,
+    );
     put_sized(&mut bytes, &compiled.filter.program);
-    let new = path.with_extension(format!("new{}", std::process::id()));
+    bytes.extend(hash(&bytes).to_ne_bytes());
+    if bytes.len() > MAX_FILE {
+        return Err(io::Error::other(format!("{} bytes are too much", bytes.len())));
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let metadata = fs::symlink_metadata(directory)?;
+    if !metadata.is_dir() || !ours_alone(&metadata) {
+        return Err(io::Error::other("not a directory of ours alone"));
+    }
+    make_room(directory)?;
+    let new = directory.join(format!("{name}.{}", std::process::id()));
     let _ = fs::remove_file(&new); // of a process with our id that was killed
     let written = File::options()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(&new)
-        .and_then(|mut file| {
-            file.write_all(&bytes)?;
-            fs::rename(&new, path)
-        });
+        .and_then(|mut file| file.write_all(&bytes))
+        .and_then(|()| fs::rename(&new, directory.join(name)));
     if written.is_err() {
         let _ = fs::remove_file(&new);
     }
@@ -133,28 +147,29 @@ fn store(directory: &Path, path: &Path, key: &[u8], compiled: &Compiled) -> io::
 }
 
 fn put_sized(bytes: &mut Vec<u8>, part: &[u8]) {
-    bytes.extend_from_slice(&(part.len() as u32).to_ne_bytes());
-    bytes.extend_from_slice(part);
+    bytes.extend((part.len() as u32).to_ne_bytes());
+    bytes.extend(part);
 }
 
-/// Keeps the number of files bounded: the oldest go.
+/// Keeps the number of files bounded: the oldest go. Others that do the same at the same time are no fault.
 fn make_room(directory: &Path) -> io::Result<()> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        files.push((entry.metadata()?.modified()?, entry.path()));
-    }
+    let files = fs::read_dir(directory)?.filter_map(|entry| {
+        let entry = entry.ok()?;
+        Some((entry.metadata().ok()?.modified().ok()?, entry.path()))
+    });
+    let mut files: Vec<_> = files.collect();
     files.sort();
     let excess = (files.len() + 1).saturating_sub(MAX_FILES);
-    files
-        .iter()
-        .take(excess)
-        .try_for_each(|(_, path)| fs::remove_file(path))
+    for (_, path) in files.iter().take(excess) {
+        let _ = fs::remove_file(path);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
 
     struct Directory(PathBuf);
@@ -206,7 +221,7 @@ mod tests {
             "another profile of the same hash"
         );
         assert_eq!(load_or_compile(&directory.0, &mkdir).expect("hit"), first);
-        assert_eq!(first.warnings.len(), 1);
+        assert_eq!(first.skipped, ["nonsense"]);
         assert_ne!(
             load_or_compile(&directory.0, &rmdir).expect("compiled").filter,
             first.filter
@@ -225,6 +240,12 @@ mod tests {
             fs::write(&path, &whole[..length]).expect("truncate");
             assert_eq!(load(&path, &key), None, "{length} of {} bytes", whole.len());
         }
+        for at in [0, key.len() / 2, key.len() + 4, whole.len() - 9, whole.len() - 1] {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 0x10;
+            fs::write(&path, flipped).expect("flip");
+            assert_eq!(load(&path, &key), None, "byte {at} of {}", whole.len());
+        }
         assert_eq!(
             load_or_compile(&directory.0, &profile).expect("compiled anew"),
             good
@@ -239,15 +260,29 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_that_cannot_be_is_none() {
-        let nowhere = Path::new("/proc/nowhere");
-        assert!(load_or_compile(nowhere, &profile("mkdir")).is_ok());
+    fn a_cache_that_cannot_be_is_a_warning() {
+        let check = |directory: &Path, text: &str| {
+            let compiled = load_or_compile(directory, &profile("mkdir")).expect("compiled");
+            assert_eq!(compiled.warnings.len(), 1, "{directory:?}");
+            assert!(compiled.warnings[0].contains(text), "{:?}", compiled.warnings);
+            assert!(compiled.filter.instructions() > 0);
+        };
+        check(Path::new("/proc/nowhere"), "/proc/nowhere: the compiled");
+        let (open, link) = (Directory::new("open"), Directory::new("link"));
+        fs::create_dir(&open.0).expect("mkdir");
+        fs::set_permissions(&open.0, fs::Permissions::from_mode(0o770)).expect("chmod");
+        check(&open.0, "not a directory of ours alone");
+        fs::set_permissions(&open.0, fs::Permissions::from_mode(0o700)).expect("chmod");
+        std::os::unix::fs::symlink(&open.0, &link.0).expect("symlink");
+        check(&link.0, "not a directory of ours alone");
+        assert_eq!(fs::read_dir(&open.0).expect("empty").count(), 0);
+        fs::remove_file(&link.0).expect("unlink");
     }
 
     #[test]
     fn old_filters_give_way() {
         let directory = Directory::new("room");
-        fs::create_dir_all(&directory.0).expect("mkdir");
+        DirBuilder::new().mode(0o700).create(&directory.0).expect("mkdir");
         for n in 0..MAX_FILES + 5 {
             fs::write(directory.0.join(format!("{n}")), "").expect("write");
         }

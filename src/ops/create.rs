@@ -79,6 +79,12 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         Some(profile) => {
             let compiled = seccomp_cache::load_or_compile(&global.root.join(".cache/seccomp"), profile)?;
             compiled.warnings.iter().for_each(|warning| log::warning(warning));
+            if !compiled.skipped.is_empty() {
+                let skipped = compiled.skipped.join(" ");
+                log::debug(|| {
+                    format!("linux.seccomp: skipped, since libseccomp doesn't know them: {skipped}")
+                });
+            }
             Some(compiled.filter)
         }
         None => None,

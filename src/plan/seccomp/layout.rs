@@ -176,3 +176,29 @@ enum Leaf {
     Answer(u32),
     Code(Label),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_reaches_everything() {
+        const LD_IMM: u16 = 0;
+        for (yes, no) in (0..270).flat_map(|yes| (0..270).map(move |no| (yes, no))) {
+            let mut writer = Writer::default();
+            for place in 0..270 {
+                writer.push(LD_IMM, 0, 0, place);
+            }
+            writer.compare(JEQ_K, 0, Label(yes), Label(no));
+            let program = writer.finish();
+            let arrive = |jump: u8| {
+                let at = 1 + usize::from(jump);
+                match program[at].code {
+                    JA => program[at + 1 + program[at].k as usize].k as usize,
+                    _ => program[at].k as usize,
+                }
+            };
+            assert_eq!((arrive(program[0].jt), arrive(program[0].jf)), (yes, no));
+        }
+    }
+}
