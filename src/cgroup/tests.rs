@@ -240,7 +240,7 @@ fn a_cgroup_with_processes_passes_nothing_on() {
     let json = r#"{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]}"#;
     let text = cgroup.apply(Some(&resources(json))).expect_err(json).to_string();
     let path = above.host_path().display();
-    let expected = format!("needs the hugetlb controller, which {path} doesn't pass on; it has processes");
+    let expected = format!("needs the hugetlb controller, which {path} doesn't pass on, having processes");
     assert!(text.contains(&expected), "{text}");
     let kind = files::value(cgroup.fd(), "cgroup.type").expect("type");
     assert_eq!(
