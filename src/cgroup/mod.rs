@@ -260,7 +260,7 @@ impl Cgroup {
             Err(Fail {
                 errno: Errno::EPERM, ..
             }) if ids::euid() != Uid(0) || in_user_namespace() => {
-                log::warning("linux.resources.devices: can't be limited without CAP_BPF on the host");
+                log::debug(|| "linux.resources.devices: can't be limited without CAP_BPF on the host".into());
                 Ok(())
             }
             done => done
