@@ -149,8 +149,7 @@ impl Entered {
             TIME => c"self/ns/time",
             k if k == libc::CLONE_NEWNET as u64 => c"self/ns/net",
             k if k == libc::CLONE_NEWIPC as u64 => c"self/ns/ipc",
-            k if k == libc::CLONE_NEWUTS as u64 => c"self/ns/uts",
-            _ => c"self/ns/cgroup",
+            _ => c"self/ns/uts",
         };
         let own = fs::open(prepared.proc.as_fd(), path, libc::O_RDONLY, 0, fs::resolve::HOST)
             .doing(|| format!("open our own {name} namespace"))?;

@@ -34,7 +34,16 @@ pub fn value_of(file: BorrowedFd) -> Result<String, Fail> {
 
 /// A file of any length.
 pub fn read(dir: BorrowedFd, file: &str) -> Result<String, Fail> {
-    let file = open(dir, file, libc::O_RDONLY)?;
+    all(open(dir, file, libc::O_RDONLY)?)
+}
+
+/// In which cgroups we are ourselves: lines of ID:CONTROLLERS:PATH, of v2 `0::PATH` (cgroups(7)).
+pub fn own() -> Result<String, Fail> {
+    let file = c"/proc/self/cgroup";
+    all(sys::open(sys::cwd(), file, libc::O_RDONLY, 0, resolve::HOST)?)
+}
+
+fn all(file: OwnedFd) -> Result<String, Fail> {
     let mut content = Vec::new();
     let mut buffer = [0; 4096];
     loop {

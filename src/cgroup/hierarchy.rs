@@ -97,58 +97,84 @@ impl Hierarchy {
     }
 
     /// Why the file for a limit of the cgroup `leaf` at `place` isn't there, and what to do about it.
-    pub(super) fn explain_missing(&self, place: &str, leaf: BorrowedFd, write: &Write) -> Fault {
+    pub(super) fn explain_missing(
+        &self,
+        place: &str,
+        leaf: BorrowedFd,
+        write: &Write,
+    ) -> (Fault, &'static str) {
         let controller = write.file.split('.').next().unwrap_or_default();
         let has = |dir: BorrowedFd, file: &str| {
             files::value(dir, file).is_ok_and(|listed| words(&listed).iter().any(|name| name == controller))
         };
-        let here = self.path.display();
-        let text = if controller == "cgroup" || has(leaf, "cgroup.controllers") {
+        let (text, cure) = if controller == "cgroup" || has(leaf, "cgroup.controllers") {
             self.explain_missing_file(controller, &write.file)
         } else if has(self.fd(), "cgroup.controllers") {
-            let stops = above(place)
-                .into_iter()
-                .find(|above| !has(self.fd(), &format!("{above}cgroup.subtree_control")))
-                .unwrap_or_default();
-            let busy = files::read(self.fd(), &format!("{stops}cgroup.procs"));
-            let cure = match busy.is_ok_and(|pids| !pids.is_empty() && !stops.is_empty()) {
-                true => "it has processes of its own, which rules that out: choose another linux.cgroupsPath",
-                false => "add it to its cgroup.subtree_control, or have that cgroup delegated to you",
-            };
-            let above = self.path.join(stops.trim_end_matches('/'));
-            format!(
-                "needs the {controller} controller, which {} doesn't pass on; {cure}",
-                above.display()
-            )
+            self.explain_withheld(controller, place, |subtree| has(self.fd(), subtree))
         } else if let Some(mount) = v1_hierarchy(controller) {
-            format!(
-                "needs the {controller} controller in cgroup v2, and here it is bound to v1 ({mount}); boot with \
-                 cgroup_no_v1={controller} or with systemd.unified_cgroup_hierarchy=1, or leave the limit away"
+            (
+                format!(
+                    "needs the {controller} controller in cgroup v2, and here it is bound to v1 ({mount})"
+                ),
+                "boot with systemd.unified_cgroup_hierarchy=1 or cgroup_no_v1=all, or leave the limits away",
             )
         } else {
-            format!(
-                "needs the {controller} controller, which {here} doesn't have: it is missing in the kernel, \
-                 disabled at boot (cgroup_disable=), or not delegated to here"
+            (
+                format!(
+                    "needs the {controller} controller, which {} doesn't have",
+                    self.path.display()
+                ),
+                "it is missing in the kernel, disabled at boot (cgroup_disable=), or not delegated to here",
             )
         };
-        Fault {
-            path: format!("{} = {}", write.field, write.asked),
-            text,
+        let path = format!("{} = {}", write.field, write.asked);
+        (Fault { path, text }, cure)
+    }
+
+    /// A cgroup above `place` has the controller and doesn't pass it on.
+    fn explain_withheld(
+        &self,
+        controller: &str,
+        place: &str,
+        passed_on: impl Fn(&str) -> bool,
+    ) -> (String, &'static str) {
+        let stops = above(place)
+            .into_iter()
+            .find(|above| !passed_on(&format!("{above}cgroup.subtree_control")))
+            .unwrap_or_default();
+        let busy = files::read(self.fd(), &format!("{stops}cgroup.procs"));
+        let path = self.path.join(stops.trim_end_matches('/'));
+        let text = format!(
+            "needs the {controller} controller, which {} doesn't pass on",
+            path.display()
+        );
+        match busy.is_ok_and(|pids| !pids.is_empty() && !stops.is_empty()) {
+            true => (
+                text + ", having processes of its own",
+                "choose another linux.cgroupsPath, or move those processes to a cgroup below",
+            ),
+            false => (
+                text,
+                "add it to that cgroup's cgroup.subtree_control, or have it delegated to you",
+            ),
         }
     }
 
-    fn explain_missing_file(&self, controller: &str, file: &str) -> String {
-        let why = match (controller, file) {
-            ("hugetlb", _) => "its page sizes are those in /sys/kernel/mm/hugepages",
+    fn explain_missing_file(&self, controller: &str, file: &str) -> (String, &'static str) {
+        let cure = match (controller, file) {
+            ("hugetlb", _) => "the sizes of huge pages are those in /sys/kernel/mm/hugepages",
             ("memory", file) if file.starts_with("memory.swap") => {
-                "it doesn't account for swap (CONFIG_SWAP; swapaccount=0 at boot)"
+                "it accounts for swap with CONFIG_SWAP and without swapaccount=0 at boot"
             }
             ("io", "io.weight" | "io.bfq.weight") => {
-                "that takes the bfq scheduler, or CONFIG_BLK_CGROUP_IOCOST"
+                "weights take the bfq scheduler or CONFIG_BLK_CGROUP_IOCOST"
             }
-            _ => "it may be too old, or built without it",
+            _ => "the kernel may be too old, or built without it",
         };
-        format!("this kernel's {controller} controller has no file {file}: {why}")
+        (
+            format!("this kernel's {controller} controller has no file {file}"),
+            cure,
+        )
     }
 }
 
@@ -166,8 +192,8 @@ fn words(text: &str) -> Vec<String> {
 fn v1_hierarchy(controller: &str) -> Option<String> {
     let controller = if controller == "io" { "blkio" } else { controller };
     let listed = |list: &str| list.split(',').any(|name| name == controller);
-    // cgroups(7), /proc/pid/cgroup: ID:CONTROLLERS:PATH, and it doesn't depend on what is mounted.
-    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    // This doesn't depend on what is mounted.
+    let own = files::own().ok()?;
     own.lines()
         .find(|line| line.split(':').nth(1).is_some_and(listed))?;
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();

@@ -47,8 +47,7 @@ pub fn place(given: Option<&Path>, id: &str) -> Result<String> {
     if given.is_absolute() {
         return Ok(clean(given));
     }
-    let file = "/proc/self/cgroup";
-    let cgroups = fs::read_to_string(file).doing(|| format!("read {file}"))?;
+    let cgroups = files::own().doing(|| "read /proc/self/cgroup".into())?;
     let own = cgroups.lines().find_map(|line| line.strip_prefix("0::"));
     Ok(beside(Path::new(own.unwrap_or("/")), given))
 }
@@ -175,18 +174,21 @@ impl Cgroup {
             let Err(fail) = self.write(write) else { continue };
             match (fail.call, fail.errno) {
                 (Call::Open, Errno::ENOENT | Errno::EACCES | Errno::EROFS) if write.asks_nothing => {}
-                (Call::Open, Errno::ENOENT) => missing.push(self.explain_missing(write)),
+                (Call::Open, Errno::ENOENT) => {
+                    let hierarchy = &self.made.hierarchy;
+                    missing.push(hierarchy.explain_missing(&self.place, self.fd(), write));
+                }
                 (Call::Write, Errno::EINVAL) if write.again => {}
                 _ => return Err(self.refused(write, fail)),
             }
         }
-        match missing.is_empty() {
-            true => Ok(()),
-            false => {
-                let text = "this host cannot set every limit";
-                Err(Error::new(Kind::Unsupported, text).with_faults(missing))
-            }
+        if missing.is_empty() {
+            return Ok(());
         }
+        let (faults, mut cures): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
+        cures.dedup();
+        let error = Error::new(Kind::Unsupported, "this host cannot set every limit");
+        Err(error.with_faults(faults).hint(cures.join("; ")))
     }
 
     fn write(&self, write: &Write) -> Result<(), Fail> {
@@ -202,10 +204,6 @@ impl Cgroup {
         }
     }
 
-    fn explain_missing(&self, write: &Write) -> crate::error::Fault {
-        self.made.hierarchy.explain_missing(&self.place, self.fd(), write)
-    }
-
     fn refused(&self, write: &Write, fail: Fail) -> Error {
         let path = self.path.join(&write.file);
         let (field, asked, value) = (&write.field, &write.asked, &write.value);
@@ -217,7 +215,9 @@ impl Cgroup {
             }
             (Call::Open, Errno::EROFS) => error.hint("the cgroup hierarchy is mounted read-only here"),
             (_, Errno::EINVAL | Errno::ERANGE) => error.hint("the kernel doesn't take this value"),
-            (_, Errno::ENODEV) => error.hint("there is no such device"),
+            (_, Errno::ENODEV) => {
+                error.hint("name a device that is there; of disks a whole one, no partition")
+            }
             _ => error,
         }
     }
@@ -260,7 +260,7 @@ impl Cgroup {
             Err(Fail {
                 errno: Errno::EPERM, ..
             }) if ids::euid() != Uid(0) || in_user_namespace() => {
-                log::warning("linux.resources.devices: can't be limited without CAP_BPF on the host");
+                log::debug(|| "linux.resources.devices: can't be limited without CAP_BPF on the host".into());
                 Ok(())
             }
             done => done

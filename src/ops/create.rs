@@ -123,7 +123,8 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         waiting: Some(reservation.waiting()?),
     };
     let prepared = prepare::prepare(&plan, given)?;
-    let mut init = spawn::spawn(&prepared, Some(cgroup.fd()))?;
+    let init = spawn::spawn(&prepared, Some(cgroup.fd()));
+    let mut init = init.map_err(|error| cgroup.explain_clone(error))?;
     record.set_init(init.pid)?;
     if let Err(error) = converse(&init, &prepared, &record, bundle, &cgroup) {
         drop(init);

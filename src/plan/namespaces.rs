@@ -45,6 +45,9 @@ pub struct Namespaces {
     pub join_user: Option<Slot>,
     /// A mount namespace to join, which the container's process does itself.
     pub join_mount: Option<Slot>,
+    /// A cgroup namespace to join, which it does itself too: from inside of one nobody can be born into a cgroup
+    /// outside of it (cgroup-v2.rst, nsdelegate).
+    pub join_cgroup: Option<Slot>,
     pub id_maps: Option<IdMaps>,
     /// The content of /proc/PID/timens_offsets (time_namespaces(7)).
     pub time_offsets: Option<String>,
@@ -69,7 +72,7 @@ impl Namespaces {
 
     /// The container sees its own part of the cgroup tree.
     pub fn cgroup_view(&self) -> bool {
-        self.has(CGROUP) || self.join.iter().any(|(_, kind, _)| *kind == CGROUP)
+        self.has(CGROUP) || self.join_cgroup.is_some()
     }
 }
 
@@ -128,6 +131,7 @@ pub fn compile(oci: &Spec, draft: &mut Draft) -> Namespaces {
         match flag {
             USER => found.join_user = Some(slot),
             MOUNT => found.join_mount = Some(slot),
+            CGROUP => found.join_cgroup = Some(slot),
             _ => found.join.push((slot, flag, name)),
         }
     }
@@ -167,12 +171,14 @@ fn lines(mappings: &Option<Vec<LinuxIdMapping>>) -> String {
 
 /// The first steps of the container's process: into its namespaces, and who it is there.
 pub fn enter(namespaces: &Namespaces, draft: &mut Draft) {
-    if let Some(slot) = namespaces.join_mount {
-        draft.step(Step::JoinNamespace {
-            slot,
-            kind: MOUNT,
-            name: "mount",
-        });
+    let own = [
+        (namespaces.join_cgroup, CGROUP, "cgroup"),
+        (namespaces.join_mount, MOUNT, "mount"),
+    ];
+    for (slot, kind, name) in own {
+        if let Some(slot) = slot {
+            draft.step(Step::JoinNamespace { slot, kind, name });
+        }
     }
     if namespaces.id_maps.is_some() {
         draft.step(Step::AwaitIdMaps);
