@@ -94,6 +94,11 @@ spec-debug: inside ## with a build whose allocator aborts in the container's pro
 	cargo build $(LOCKED) --bin rrunc
 	RUNTIME=$(CURDIR)/$(OUT)/debug/rrunc $(SPEC)
 
+.PHONY: validation
+validation: build ## the specification's own validation programs, on rrunc, runc and crun
+	$(NEED) $(BUILD_NEEDS)
+	spec-tests/validation/run build/rrunc
+
 .PHONY: integration
 integration: bundle ## errors, crashes, leaks, hostile roots, and the shape of the source
 	RUNTIME=$(CURDIR)/build/rrunc cargo test $(LOCKED) --package integration --tests

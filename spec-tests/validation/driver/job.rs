@@ -13,7 +13,7 @@ use crate::tap::Report;
 use crate::verdict::{End, Result};
 
 /// The slowest waits three times for 10 seconds.
-const TIMEOUT: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(90);
 /// What was killed is gone after that.
 const REMOVAL: Duration = Duration::from_secs(10);
 /// The programs' own idea of the search path doesn't matter; that all runtimes have the same one does.

@@ -41,9 +41,10 @@ fn main() -> ExitCode {
 /// Whether the first runtime passes all that the others pass.
 fn compare() -> Result<bool, String> {
     let args: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let [here, built, output, runtimes @ ..] = &args[..] else {
+    let [here, built, output, _, ..] = &args[..] else {
         return Err("usage: validation HERE PROGRAMS RESULTS RUNTIME...".to_owned());
     };
+    let runtimes = &args[3..];
     let cgroup = std::env::var_os("RRUNC_VALIDATION_CGROUP").ok_or("RRUNC_VALIDATION_CGROUP isn't set")?;
     let place = Place {
         sandbox: here.join("sandbox"),
@@ -59,9 +60,16 @@ fn compare() -> Result<bool, String> {
         fs::write(&file, listing(&programs, run)).map_err(|e| format!("{}: {e}", file.display()))?;
     }
     print!("{}", table::table(&programs, &runs));
-    let lacking = table::lacking(&programs, &runs);
-    print!("{}{lacking}", if lacking.is_empty() { "" } else { "\n" });
-    Ok(lacking.is_empty())
+    let comparison = table::compare(&programs, &runs);
+    println!("\n{}", comparison.lacks);
+    let good = comparison.failed == 0;
+    // libtest's closing line, so that all suites add up. Ignored: what no runtime passes on this machine.
+    let result = if good { "ok" } else { "FAILED" };
+    let table::Comparison {
+        passed, failed, idle, ..
+    } = comparison;
+    println!("test result: {result}. {passed} passed; {failed} failed; {idle} ignored");
+    Ok(good)
 }
 
 /// Runs each program with each runtime, several at a time: they mostly wait.

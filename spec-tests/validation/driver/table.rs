@@ -22,8 +22,11 @@ pub fn table(programs: &[Program], runs: &[Run]) -> String {
         text += &row(&program.name, &|run| cell(&run.results[i], program));
     }
     let passed = |run: &Run| {
-        let good = |(result, program): &(&Result, &Program)| result.failure(program).is_none();
-        run.results.iter().zip(programs).filter(good).count()
+        run.results
+            .iter()
+            .zip(programs)
+            .filter(|(r, p)| r.failure(p).is_none())
+            .count()
     };
     let count = |run: &Run, outcome| run.results.iter().map(|r| r.report.count(outcome)).sum::<usize>();
     text += &row("**programs passed**", &|run| {
@@ -50,32 +53,52 @@ fn cell(result: &Result, program: &Program) -> String {
     }
 }
 
-/// What the first runtime lacks and another one has, in words; empty if it lacks nothing.
-pub fn lacking(programs: &[Program], runs: &[Run]) -> String {
+/// How the first runtime did in comparison.
+#[derive(Default)]
+pub struct Comparison {
+    /// What it lacks and another one has, in words; empty if it lacks nothing.
+    pub lacks: String,
+    pub passed: usize,
+    pub failed: usize,
+    /// Programs that neither it nor another one passes here: they say nothing.
+    pub idle: usize,
+}
+
+pub fn compare(programs: &[Program], runs: &[Run]) -> Comparison {
     let (ours, controls) = runs.split_first().expect("there is a runtime");
-    let mut text = String::new();
+    let mut comparison = Comparison::default();
     for (i, program) in programs.iter().enumerate() {
+        let result = &ours.results[i];
+        let mut lacks = String::new();
         for control in controls {
-            let (whole, checks) = ours.results[i].lacks(&control.results[i], program);
+            let (whole, checks) = result.lacks(&control.results[i], program);
             if !whole && checks.is_empty() {
                 continue;
             }
-            let why = ours.results[i]
+            let why = result
                 .failure(program)
                 .unwrap_or_else(|| "passes, with fewer checks".to_owned());
             let passes = if whole { "passes it" } else { "passes more of it" };
             let _ = writeln!(
-                text,
+                lacks,
                 "{}: {}: {why}; {} {passes}",
                 program.name, ours.name, control.name
             );
             for Check { name, nth } in checks.iter().take(NAMED) {
-                let _ = writeln!(text, "    lacks: {name} ({nth})");
+                let _ = writeln!(lacks, "    lacks: {name} ({nth})");
             }
             if checks.len() > NAMED {
-                let _ = writeln!(text, "    and {} more", checks.len() - NAMED);
+                let _ = writeln!(lacks, "    and {} more", checks.len() - NAMED);
             }
         }
+        if !lacks.is_empty() {
+            comparison.failed += 1;
+        } else if result.failure(program).is_none() {
+            comparison.passed += 1;
+        } else {
+            comparison.idle += 1;
+        }
+        comparison.lacks += &lacks;
     }
-    text
+    comparison
 }

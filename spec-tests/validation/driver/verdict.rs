@@ -175,7 +175,7 @@ mod tests {
         expect(
             &plain,
             "ok 1 # SKIP a\n1..1\n",
-            true,
+            false,
             &[("a", 1), ("b", 1), ("b", 2)],
         );
         expect(&faulty, "ok 1 - a\nnot ok 2 - b\n1..2\n", false, &[]);
