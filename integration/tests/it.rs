@@ -1,3 +1,4 @@
 //! The one test binary of what isn't in the specification.
 
+mod crash; // rrunc killed, twice at once, or after a reboot: what is left can be deleted
 mod security; // hostile images and configurations, and what an attacker learned from other runtimes
