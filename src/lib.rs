@@ -21,6 +21,7 @@ pub mod pidfile;
 pub mod plan;
 pub mod prepare;
 mod relay;
+pub mod seal;
 mod seccomp_cache;
 pub mod spawn;
 pub mod spec;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use rrunc::cli::{Asked, Caller, Line, Request};
 use rrunc::error::{Doing, Result};
-use rrunc::{log, ops, sys, version};
+use rrunc::{log, ops, seal, sys, version};
 
 fn main() {
     let status = run().unwrap_or_else(|error| {
@@ -18,6 +18,11 @@ fn main() {
 
 /// What to exit with.
 fn run() -> Result<i32> {
+    // First of all: if it executes us anew, all that was done until then was in vain.
+    let sealed = match seal::is_needed(env::args_os()) {
+        true => seal::seal(env::args_os()),
+        false => Ok(()),
+    };
     let caller = Caller {
         is_root: sys::ids::euid().0 == 0,
         runtime_dir: env::var_os("XDG_RUNTIME_DIR").map(Into::into),
@@ -25,6 +30,9 @@ fn run() -> Result<i32> {
     let line = Line::parse(env::args_os().skip(1), &caller)?;
     let global = line.global.clone();
     log::open(global.log.as_deref(), global.log_format, global.log_level)?;
+    if let Err(error) = sealed {
+        log::warning(&error.to_string());
+    }
     match line.command()? {
         Asked::Command(command) => ops::run(&Request { global, command }),
         Asked::Text(text) => print(&text),

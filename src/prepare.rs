@@ -2,7 +2,7 @@
 //! here, where failing is cheap and a path can still be named.
 
 use std::ffi::{CString, OsStr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -36,6 +36,12 @@ impl Prepared<'_> {
             .get(slot.0)
             .map(AsFd::as_fd)
             .ok_or(Fail::new(Call::Fcntl, Errno::EBADF))
+    }
+
+    /// The numbers of all fds that the child is meant to have, besides those that its program inherits.
+    pub fn numbers(&self) -> impl Iterator<Item = i32> + Clone {
+        let others = self.waiting.iter().chain([&self.proc]);
+        self.fds.iter().chain(others).map(AsRawFd::as_raw_fd)
     }
 }
 

@@ -2,5 +2,6 @@
 //! runc of this machine fall to it, a comment says so.
 
 mod mounts; // where mounts, devices and masks land in a hostile root file system
+mod own_binary; // rrunc itself, which a container must not overwrite
 mod process; // what the program gets of the runtime, and who may look into it
 mod race; // the same while somebody swaps directories for symlinks

@@ -3,6 +3,10 @@
 //! Nothing in here allocates, panics, logs or frees what the parent made; a failure is a step, a call and an
 //! errno. The process is not dumpable until it executes the program, so nobody in the container can look into
 //! it or at its fds on the way.
+//!
+//! Of the runtime's fds it closes at once what wasn't prepared for it: the lock of the container, which must end
+//! with the runtime if that is killed, and the runtime's end of the wire, whose end tells us of that. While it
+//! waits for the start it holds no more than it takes to hear it, and the host's procfs.
 
 mod console;
 mod copy;
@@ -10,13 +14,13 @@ mod hook;
 mod mount;
 mod process;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::channel::{ChildEnd, Report, ToChild, ToParent};
 use crate::plan::step::{HookState, Step};
 use crate::prepare::Prepared;
 use crate::sys::shared::Progress;
-use crate::sys::{Call, Errno, Fail, clone, ids};
+use crate::sys::{Call, Errno, Fail, clone, fs, ids};
 
 type Done = Result<(), Fail>;
 
@@ -45,7 +49,10 @@ pub fn run(prepared: &Prepared, parent: &ChildEnd, progress: &Progress) -> ! {
         start: None,
     };
     let mut number = 0;
-    let mut outcome = be_born();
+    let mut outcome = be_born().and_then(|()| {
+        let kept = prepared.numbers().chain([parent.as_fd().as_raw_fd()]);
+        fs::close_others(container.first_own_fd(), kept)
+    });
     for step in &prepared.plan.steps {
         if outcome.is_err() {
             break;
@@ -157,7 +164,7 @@ impl<'a> Container<'a> {
                 process::home(*uid, self.prepared.plan.steps.last());
                 Ok(())
             }
-            Step::CloseFds { keep } => crate::sys::fs::cloexec_from(3 + keep),
+            Step::CloseFds { keep } => fs::cloexec_from(3 + keep),
             Step::AwaitStart { socket } => self.await_start(self.prepared.fd(*socket)?),
             Step::Seccomp(filter) => crate::sys::security::seccomp_set_filter(filter.flags, &filter.program),
             Step::Exec { argv, envp, .. } => {
@@ -184,8 +191,20 @@ impl<'a> Container<'a> {
         }
     }
 
+    /// The first fd that the program doesn't inherit.
+    fn first_own_fd(&self) -> i32 {
+        let keep = self.prepared.plan.steps.iter().find_map(|step| match step {
+            Step::CloseFds { keep } => Some(*keep),
+            _ => None,
+        });
+        3 + keep.unwrap_or(0) as i32
+    }
+
     /// Created: from here on we outlive the runtime, until somebody sends the start.
     fn await_start(&mut self, listener: BorrowedFd) -> Done {
+        let waiting = self.prepared.waiting.as_ref().map(AsRawFd::as_raw_fd);
+        let kept = [listener, self.parent.as_fd(), self.proc()].map(|fd| fd.as_raw_fd());
+        fs::close_others(self.first_own_fd(), kept.into_iter().chain(waiting))?;
         ids::prctl(libc::PR_SET_PDEATHSIG, 0, 0)?;
         self.parent.send(ToParent::Ready)?;
         loop {

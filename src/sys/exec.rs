@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
 use super::{Call, Errno, Fail};
@@ -69,6 +70,28 @@ pub fn exec(path: &CStr, argv: &CArray, envp: &CArray) -> Fail {
     // SAFETY: path and every string are NUL-terminated (a hole is never filled to its last byte), both arrays
     // end in NULL, and all of them outlive the call.
     unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
+    Fail::new(Call::Exec, Errno::last())
+}
+
+unsafe extern "C" {
+    /// environ(7), as we were started with it.
+    static environ: *const *const c_char;
+}
+
+/// execveat(2) of the file behind `file`, with our own environment: returns only what went wrong.
+pub fn exec_fd(file: BorrowedFd, argv: &CArray) -> Fail {
+    // SAFETY: rrunc has one thread and changes no variable, so that environ is as the kernel has made it; argv
+    // is as for execve above. The path is a static empty string.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            argv.pointers.as_ptr(),
+            environ,
+            libc::AT_EMPTY_PATH,
+        );
+    }
     Fail::new(Call::Exec, Errno::last())
 }
 

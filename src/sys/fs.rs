@@ -307,6 +307,26 @@ pub fn cloexec_from(first: u32) -> Result<(), Fail> {
     .map(drop)
 }
 
+/// close_range(2) of every fd from `first` on but those in `kept`, whoever believes to own them: for a child
+/// that frees nothing.
+pub fn close_others(first: i32, kept: impl Iterator<Item = i32> + Clone) -> Result<(), Fail> {
+    let mut from = first;
+    loop {
+        let next = kept.clone().filter(|fd| *fd >= from).min();
+        let last = next.map_or(i32::MAX, |next| next - 1);
+        if from <= last {
+            // SAFETY: only integers go in; the caller's promise is that nobody uses those fds any more.
+            gate(Call::CloseRange, unsafe {
+                libc::syscall(libc::SYS_close_range, from, last, 0)
+            })?;
+        }
+        match next {
+            Some(next) => from = next + 1,
+            None => return Ok(()),
+        }
+    }
+}
+
 /// memfd_create(2), readable and writable, close-on-exec.
 pub fn memfd(name: &CStr) -> Result<OwnedFd, Fail> {
     // SAFETY: name is NUL-terminated and outlives the call.

@@ -61,6 +61,15 @@ pub fn prctl(option: i32, a: u64, b: u64) -> Result<i32, Fail> {
     gate(Call::Prctl, unsafe { libc::prctl(option, a, b, 0u64, 0u64) })
 }
 
+/// prctl(2) PR_SET_NAME: what ps shows of this thread, 15 bytes of it.
+pub fn set_name(name: &std::ffi::CStr) -> Result<(), Fail> {
+    // SAFETY: name is NUL-terminated and outlives the call.
+    gate(Call::Prctl, unsafe {
+        libc::prctl(libc::PR_SET_NAME, name.as_ptr())
+    })
+    .map(drop)
+}
+
 /// Capability sets as bit masks, bit n for capability n (capabilities(7)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CapSets {

@@ -14,6 +14,7 @@ pub mod net;
 pub mod poll;
 pub mod process;
 pub mod sched;
+pub mod seal;
 pub mod security;
 pub mod shared;
 pub mod signal;

@@ -117,6 +117,7 @@ calls! {
     SchedSetaffinity = "sched_setaffinity",
     SchedSetattr = "sched_setattr",
     Seccomp = "seccomp",
+    Sendfile = "sendfile",
     Sendmsg = "sendmsg",
     Setdomainname = "setdomainname",
     Setgid = "setresgid",
