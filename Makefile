@@ -103,6 +103,11 @@ validation: build ## the specification's own validation programs, on rrunc, runc
 integration: bundle ## errors, crashes, leaks, hostile roots, and the shape of the source
 	RUNTIME=$(CURDIR)/build/rrunc cargo test $(LOCKED) --package integration --tests
 
+.PHONY: bench
+bench: build ## how long it takes beside crun, runc and what the kernel must do; ROUNDS=60
+	$(NEED) $(BUILD_NEEDS) busybox-static
+	@cargo bench $(LOCKED) --quiet --package integration --bench lifecycle
+
 .PHONY: install
 install: build ## binary, man pages, completions below $(DESTDIR)$(PREFIX)
 	install -D build/rrunc $(DESTDIR)$(PREFIX)/bin/rrunc

@@ -95,8 +95,9 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     let hierarchy = Hierarchy::find()?;
     let place = cgroup_place(oci, &args.id)?;
     let mut record = record(bundle, &id, &root, &place);
-    reservation.write_early(&record)?;
+    // Recorded only once it is ours: a delete after our death would else kill whoever has it.
     let cgroup = Cgroup::create(&hierarchy, &place)?;
+    reservation.write_early(&record)?;
     cgroup.apply(oci.linux().as_ref().and_then(|linux| linux.resources().as_ref()))?;
 
     let options = Options {
