@@ -1,4 +1,5 @@
 //! The one test binary of what isn't in the specification.
 
 mod crash; // rrunc killed, twice at once, or after a reboot: what is left can be deleted
+mod fault; // the kernel refuses one call after the other
 mod security; // hostile images and configurations, and what an attacker learned from other runtimes
