@@ -11,7 +11,7 @@ use crate::prepare::Prepared;
 use crate::sys::clone::{self, Who};
 use crate::sys::process::{self, Exit};
 use crate::sys::shared::Progress;
-use crate::sys::{Call, Errno, Fail, Pid, fs};
+use crate::sys::{Call, Errno, Fail, Pid, fs, ids};
 
 /// The container's first process, as its parent holds it. Dropped, it is killed and reaped, unless released.
 #[derive(Debug)]
@@ -159,6 +159,10 @@ impl Entered {
 
     fn join(&mut self, fd: BorrowedFd, kind: u64, name: &'static str, prepared: &Prepared) -> Result<()> {
         self.remember(kind, name, prepared)?;
+        if kind == PID {
+            // From its first instruction on the child is seen by those in there; what we are it inherits.
+            ids::prctl(libc::PR_SET_DUMPABLE, 0, 0).doing(|| "become undumpable".into())?;
+        }
         clone::setns(fd, kind).doing(|| format!("join the {name} namespace"))
     }
 

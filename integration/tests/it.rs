@@ -1,5 +1,6 @@
 //! The one test binary of what isn't in the specification: each module says what belongs into it.
 
 mod crash; // rrunc killed, twice at once, or after a reboot: what is left can be deleted
+mod fault; // the kernel refuses one call after the other
 mod security; // hostile images and configurations, and what an attacker learned from other runtimes
 mod tidy; // the shape of the source: imports, what is absent where, lengths

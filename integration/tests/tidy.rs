@@ -21,6 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("state", &["cgroup", "error", "sys", "time"]),
     ("hooks", &["error", "state", "sys"]),
     ("console", &["error", "sys"]),
+    ("seal", &["error", "sys"]),
     ("pidfile", &["error", "sys"]),
     ("relay", &["error", "sys"]),
     ("foreground", &["error", "relay", "sys"]),

@@ -160,7 +160,13 @@ fn assert_cleared(lab: &Lab, cases: &[(&str, &str)]) {
     let tree = host_tree(lab, MsFlags::empty());
     for path in [tree.clone(), tree.join("sub")] {
         let again = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | all;
-        mount(None::<&str>, &path, None::<&str>, again, None::<&str>).unwrap();
+        // Busy while a fork of another test holds a file open that was just written there.
+        spec_tests::eventually("the mount to be read-only", || {
+            match mount(None::<&str>, &path, None::<&str>, again, None::<&str>) {
+                Err(nix::errno::Errno::EBUSY) => None,
+                done => Some(done.unwrap()),
+            }
+        });
     }
     for (option, flag) in cases {
         let seen = lab

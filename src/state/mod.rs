@@ -74,7 +74,11 @@ impl Store {
             };
             match container.lock() {
                 Err(error) if error.kind == Kind::NotFound => continue,
-                locked => locked?,
+                Err(error) => {
+                    let _ = fs::remove_dir(&path); // ours and empty, or else somebody's who has the lock
+                    return Err(error);
+                }
+                Ok(()) => {}
             }
             container.reserved = true;
             return Ok(Reservation(container));
