@@ -101,7 +101,7 @@ validation: build ## the specification's own validation programs, on rrunc, runc
 
 .PHONY: integration
 integration: bundle ## errors, crashes, leaks, hostile roots, and the shape of the source
-	RUNTIME=$(CURDIR)/build/rrunc cargo test $(LOCKED) --package integration --tests
+	RRUNC=$(CURDIR)/build/rrunc RUNTIME=$(CURDIR)/build/rrunc cargo test $(LOCKED) --package integration --tests
 
 .PHONY: bench
 bench: build ## how long it takes beside crun, runc and what the kernel must do; ROUNDS=60
