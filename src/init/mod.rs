@@ -166,6 +166,13 @@ impl<'a> Container<'a> {
             }
             Step::CloseFds { keep } => fs::cloexec_from(3 + keep),
             Step::AwaitStart { socket } => self.await_start(self.prepared.fd(*socket)?),
+            Step::CountAsRunning => match &self.prepared.waiting {
+                // The exec would close it too, but some time after the wire on which `start` waits for the exec.
+                Some(waiting) => {
+                    crate::sys::process::flock(waiting.as_fd(), crate::sys::process::Lock::Release)
+                }
+                None => Ok(()),
+            },
             Step::Seccomp(filter) => crate::sys::security::seccomp_set_filter(filter.flags, &filter.program),
             Step::Exec { argv, envp, .. } => {
                 let path = process::candidate(&self.prepared.plan.steps, self.program)?;

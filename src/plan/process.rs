@@ -153,6 +153,7 @@ pub fn compile(
         {
             hook_steps(list, "startContainer", HookState::FromStart, draft);
         }
+        draft.step(Step::CountAsRunning);
         for (index, limit) in limits.iter().copied().enumerate() {
             draft.step(Step::SetLimit { index, limit });
         }

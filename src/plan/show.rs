@@ -169,6 +169,7 @@ impl fmt::Display for Step {
             Step::CloseFds { keep: 0 } => write!(f, "close every fd but 0-2 at exec"),
             Step::CloseFds { keep } => write!(f, "close every fd but 0-{} at exec", 2 + keep),
             Step::AwaitStart { .. } => write!(f, "wait for start"),
+            Step::CountAsRunning => write!(f, "count as running"),
             Step::Seccomp(filter) => write!(
                 f,
                 "install the seccomp filter ({} instructions)",

@@ -312,6 +312,8 @@ pub enum Step {
     AwaitStart {
         socket: Slot,
     },
+    /// From here on the container counts as running: before a filter that might forbid to say so.
+    CountAsRunning,
     Seccomp(Filter),
     Exec {
         argv: CArray,
