@@ -30,13 +30,18 @@ fn starts_with_yes(path: &str) -> bool {
     std::fs::read(path).is_ok_and(|content| content.first() == Some(&b'Y'))
 }
 
-/// How many fds from 3 on the caller passes for socket activation (sd_listen_fds(3)); as runc, whatever
-/// LISTEN_PID says, since that names a process before us.
+/// How many fds from 3 on the caller passes for socket activation (sd_listen_fds(3)). Where LISTEN_PID names
+/// another process, they were meant for that, and only the variables came down to us.
 pub fn listen_fds() -> u32 {
-    std::env::var("LISTEN_FDS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(0)
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .and_then(|value| value.parse::<u32>().ok())
+    };
+    match number("LISTEN_PID") {
+        Some(pid) if pid != std::process::id() => 0,
+        _ => number("LISTEN_FDS").unwrap_or(0),
+    }
 }
 
 /// `--preserve-fds` promises fds that the caller must have opened: otherwise their numbers would be taken by
