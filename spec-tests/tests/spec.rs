@@ -6,13 +6,13 @@ mod cgroup; // where the container is, what limits it, and what it sees of that
 mod commands; // run, list, files and fds that are passed, the log
 mod config; // the document: version, unknown fields, broken text; the command that writes one
 mod devices; // default and configured nodes, and the rules of the device cgroup
+mod distribution; // a whole Debian, and what runs in it
 mod engines; // whole configurations as Docker and Podman write them
 mod hooks; // when each of the six runs, where, with which state, and what its failure does
 mod lifecycle; // create, start, state, kill, delete: what they do, and what they refuse
 mod mounts; // file systems, and every option of a mount
 mod namespaces; // new, inherited, joined by path; id mappings, time offsets, host and domain name
 mod process; // arguments, environment, directory, ids, limits
-mod real; // configurations of engines, a whole distribution
 mod rootfs; // readonly, propagation, masked and readonly paths
 mod seccomp; // actions, operators, architectures, flags, errnos
 mod sysctl; // settings of the container's namespaces, and of nothing else
