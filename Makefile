@@ -93,9 +93,9 @@ spec-runc spec-crun: spec-%: inside ## the control: what a test asks must hold f
 	RUNTIME=$* $(SPEC)
 
 .PHONY: spec-debug
-spec-debug: inside ## with a build whose allocator aborts in the container's process
+spec-debug: inside ## with a build whose allocator aborts in the container's process, on the machine's own cgroups
 	cargo build $(LOCKED) --bin rrunc
-	RUNTIME=$(CURDIR)/$(OUT)/debug/rrunc $(SPEC)
+	CGROUP_VIEW=host RUNTIME=$(CURDIR)/$(OUT)/debug/rrunc $(SPEC)
 
 .PHONY: validation
 validation: build ## the specification's own validation programs, on rrunc, runc and crun
