@@ -68,7 +68,7 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         .for_each(|warning| log::warning(warning));
     let root = bundle.root()?;
     let listen_fds = host::listen_fds();
-    let preserve_fds = args.preserve_fds + listen_fds;
+    let preserve_fds = args.preserve_fds.saturating_add(listen_fds);
     host::check_preserved(preserve_fds)?;
     let pidfd_socket = match &args.pidfd_socket {
         Some(path) => Some(console::connect("--pidfd-socket", path)?),
