@@ -77,8 +77,8 @@ unit: ## the tests beside the code; as root those with real cgroups too
 	cargo test $(LOCKED) --package rrunc -- $(if $(filter 0,$(shell id -u)),--include-ignored)
 
 .PHONY: inside
-inside: # the static helper that spec-tests run in containers
-	$(NEED) $(BUILD_NEEDS)
+inside: # the static helper that spec-tests run in containers, and the root file systems around it
+	$(NEED) $(BUILD_NEEDS) busybox-static mmdebstrap
 	@$(STATIC) cargo build $(LOCKED) --quiet --release --target $(TARGET) --package spec-tests --bin inside
 
 SPEC = cargo test $(LOCKED) --package spec-tests --tests
@@ -103,7 +103,7 @@ validation: build ## the specification's own validation programs, on rrunc, runc
 	spec-tests/validation/run build/rrunc
 
 .PHONY: integration
-integration: bundle ## errors, crashes, leaks, hostile roots, and the shape of the source
+integration: bundle inside ## errors, crashes, leaks, hostile roots, and the shape of the source
 	RRUNC=$(CURDIR)/build/rrunc RUNTIME=$(CURDIR)/build/rrunc cargo test $(LOCKED) --package integration --tests
 
 .PHONY: bench
