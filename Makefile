@@ -80,6 +80,7 @@ unit: ## the tests beside the code; as root those with real cgroups too
 inside: # the static helper that spec-tests run in containers, and the root file systems around it
 	$(NEED) $(BUILD_NEEDS) busybox-static mmdebstrap
 	@$(STATIC) cargo build $(LOCKED) --quiet --release --target $(TARGET) --package spec-tests --bin inside
+	@spec-tests/debian-root >/dev/null
 
 SPEC = cargo test $(LOCKED) --package spec-tests --tests
 

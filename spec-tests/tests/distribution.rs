@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use spec_tests::{obeys, skip};
 
-/// Made by `spec-tests/debian-root`, which prints where it is.
+/// Made by `spec-tests/debian-root`, which prints where it is. In here, without a network, it can only find it.
 fn debian() -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("debian-root");
     let made = std::process::Command::new(&script)
@@ -13,7 +13,7 @@ fn debian() -> PathBuf {
         .expect("run debian-root");
     if !made.status.success() {
         skip!(
-            "debian-root failed (apt-get install mmdebstrap): {}",
+            "run spec-tests/debian-root first: {}",
             String::from_utf8_lossy(&made.stderr)
         );
     }
