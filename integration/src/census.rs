@@ -152,6 +152,12 @@ mod tests {
             .arg0(&tag)
             .spawn()
             .expect("sleep");
+        // The spawn returns when the new program's memory is there; its arguments may come a moment later.
+        let cmdline = format!("/proc/{}/cmdline", child.id());
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while fs::read(&cmdline).is_ok_and(|b| b.is_empty()) && std::time::Instant::now() < end {
+            std::thread::yield_now();
+        }
         let seen = before.difference(&Census::take(&tag, &root, &root));
         let ended = child.kill().and_then(|()| child.wait());
         fs::remove_dir_all(&root).expect("remove");
