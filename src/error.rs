@@ -112,6 +112,11 @@ impl Error {
         self
     }
 
+    /// What the user can do about it, if that is known.
+    pub fn cure(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     pub fn context(mut self, context: impl Into<String>) -> Error {
         self.context.push(context.into());
         self

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use oci_spec::runtime;
+use oci_spec::runtime::{self, LinuxNamespaceType};
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::plan::Facts;
@@ -21,13 +21,32 @@ pub fn facts(oci: &runtime::Spec) -> Result<Facts> {
             .doing(|| "read our own capabilities".into())?
             .permitted,
         kcore: Path::new("/proc/kcore").exists(),
-        apparmor: apparmor && starts_with_yes("/sys/module/apparmor/parameters/enabled"),
-        selinux: selinux && Path::new("/sys/fs/selinux/enforce").exists(),
+        apparmor: apparmor && has_apparmor(),
+        selinux: selinux && has_selinux(),
     })
 }
 
-fn starts_with_yes(path: &str) -> bool {
-    std::fs::read(path).is_ok_and(|content| content.first() == Some(&b'Y'))
+pub fn has_apparmor() -> bool {
+    let enabled = std::fs::read("/sys/module/apparmor/parameters/enabled");
+    enabled.is_ok_and(|content| content.first() == Some(&b'Y'))
+}
+
+pub fn has_selinux() -> bool {
+    Path::new("/sys/fs/selinux/enforce").exists()
+}
+
+/// Of a type of namespace: its file in /proc/PID/ns, and its limit in /proc/sys/user (namespaces(7)).
+pub fn namespace_files(kind: LinuxNamespaceType) -> (&'static str, &'static str) {
+    match kind {
+        LinuxNamespaceType::Mount => ("mnt", "max_mnt_namespaces"),
+        LinuxNamespaceType::Pid => ("pid", "max_pid_namespaces"),
+        LinuxNamespaceType::Ipc => ("ipc", "max_ipc_namespaces"),
+        LinuxNamespaceType::Uts => ("uts", "max_uts_namespaces"),
+        LinuxNamespaceType::Network => ("net", "max_net_namespaces"),
+        LinuxNamespaceType::User => ("user", "max_user_namespaces"),
+        LinuxNamespaceType::Cgroup => ("cgroup", "max_cgroup_namespaces"),
+        LinuxNamespaceType::Time => ("time", "max_time_namespaces"),
+    }
 }
 
 /// How many fds from 3 on the caller passes for socket activation (sd_listen_fds(3)). Where LISTEN_PID names

@@ -66,32 +66,14 @@ pub fn prepare<'p>(plan: &'p Plan, mut given: Given) -> Result<Prepared<'p>> {
     };
     let mut fds = Vec::with_capacity(plan.wants.len());
     for want in &plan.wants {
-        fds.push(match want {
-            Want::Tree {
-                path,
-                field,
-                recursive,
-                propagation,
-            } => tree(path, field, *recursive, *propagation)?,
-            Want::Source { path, field } => open_path(path, 0).map_err(|fail| refused(path, field, fail))?,
-            Want::Directory { path, field } => {
-                open_path(path, libc::O_DIRECTORY).map_err(|fail| refused(path, field, fail))?
-            }
-            Want::Device {
-                path,
-                field,
-                mode,
-                device,
-            } => host_device(path, field, *mode, *device)?,
-            Want::Namespace { path, field, kind } => namespace(path, field, *kind)?,
-            Want::ConsoleSocket => given
+        fds.push(match (want, open(want)) {
+            (_, Some(opened)) => opened?,
+            (Want::ConsoleSocket, _) => given
                 .console_socket
                 .take()
                 .ok_or_else(|| missing("console socket"))?,
-            Want::StartSocket => given.start_socket.take().ok_or_else(|| missing("start socket"))?,
-            Want::HookState => {
-                fs::memfd(c"rrunc-state").doing(|| "make a file for the hooks' state".into())?
-            }
+            (Want::StartSocket, _) => given.start_socket.take().ok_or_else(|| missing("start socket"))?,
+            _ => fs::memfd(c"rrunc-state").doing(|| "make a file for the hooks' state".into())?,
         });
     }
     Ok(Prepared {
@@ -100,6 +82,30 @@ pub fn prepare<'p>(plan: &'p Plan, mut given: Given) -> Result<Prepared<'p>> {
         proc,
         waiting: given.waiting,
     })
+}
+
+/// Opens what is there on the host; `None` for what a `create` makes.
+pub fn open(want: &Want) -> Option<Result<OwnedFd>> {
+    let open_as =
+        |path: &Path, field: &str, flags| open_path(path, flags).map_err(|fail| refused(path, field, fail));
+    match want {
+        Want::Tree {
+            path,
+            field,
+            recursive,
+            propagation,
+        } => Some(tree(path, field, *recursive, *propagation)),
+        Want::Source { path, field } => Some(open_as(path, field, 0)),
+        Want::Directory { path, field } => Some(open_as(path, field, libc::O_DIRECTORY)),
+        Want::Device {
+            path,
+            field,
+            mode,
+            device,
+        } => Some(host_device(path, field, *mode, *device)),
+        Want::Namespace { path, field, kind } => Some(namespace(path, field, *kind)),
+        Want::ConsoleSocket | Want::StartSocket | Want::HookState => None,
+    }
 }
 
 /// Writes the state that createContainer hooks will read.

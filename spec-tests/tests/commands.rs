@@ -254,3 +254,32 @@ fn listen_fds_tells_the_program_what_it_got() {
         assert_eq!(seen["env"]["LISTEN_PID"], "1");
     });
 }
+
+/// features.md: what a runtime says of itself.
+#[test]
+fn features_is_the_document_of_the_spec() {
+    obeys("features.md", |lab| {
+        let ran = lab.run(["features"]).ok();
+        assert_eq!(ran.stderr(), "", "CRI-O reads both streams as one");
+        let features = ran.json();
+        for path in ["/ociVersionMin", "/ociVersionMax"] {
+            let version = features.pointer(path).and_then(|v| v.as_str()).expect(path);
+            assert!(version.starts_with("1."), "{path} {version}");
+        }
+        for (path, words) in [
+            ("/hooks", &["createRuntime", "poststop"][..]),
+            ("/mountOptions", &["ro", "rbind", "rro", "tmpcopyup"]),
+            ("/linux/namespaces", &["mount", "network", "user", "cgroup"]),
+            ("/linux/capabilities", &["CAP_CHOWN", "CAP_SYS_ADMIN"]),
+            ("/linux/seccomp/actions", &["SCMP_ACT_ERRNO", "SCMP_ACT_LOG"]),
+            ("/linux/seccomp/operators", &["SCMP_CMP_MASKED_EQ"]),
+        ] {
+            let list = features.pointer(path).and_then(|v| v.as_array()).expect(path);
+            for word in words {
+                assert!(list.contains(&json!(word)), "{path} has no {word}: {list:?}");
+            }
+        }
+        assert_eq!(features.pointer("/linux/cgroup/v2"), Some(&json!(true)));
+        assert_eq!(features.pointer("/linux/seccomp/enabled"), Some(&json!(true)));
+    });
+}

@@ -131,6 +131,19 @@ impl Hierarchy {
         (Fault { path, text }, cure)
     }
 
+    /// The same, if the hierarchy as a whole lacks the controller.
+    pub(super) fn explain_lacking(&self, place: &str, write: &Write) -> Option<(Fault, &'static str)> {
+        let controller = write.file.split('.').next().unwrap_or_default();
+        let controllers = self.controllers();
+        let has = controller == "cgroup" || controllers.iter().any(|name| name == controller);
+        (!has).then(|| self.explain_missing(place, self.fd(), write))
+    }
+
+    /// The controllers at the top of it, as seen from here.
+    pub fn controllers(&self) -> Vec<String> {
+        words(&files::value(self.fd(), "cgroup.controllers").unwrap_or_default())
+    }
+
     /// A cgroup above `place` has the controller and doesn't pass it on.
     fn explain_withheld(
         &self,
@@ -189,7 +202,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 /// Where the controller's v1 hierarchy is mounted, or that it is one that isn't seen from here.
-fn v1_hierarchy(controller: &str) -> Option<String> {
+pub fn v1_hierarchy(controller: &str) -> Option<String> {
     let controller = if controller == "io" { "blkio" } else { controller };
     let listed = |list: &str| list.split(',').any(|name| name == controller);
     // This doesn't depend on what is mounted.

@@ -16,10 +16,10 @@ use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime::LinuxResources;
 
-pub use hierarchy::Hierarchy;
+pub use hierarchy::{Hierarchy, v1_hierarchy};
 pub use resources::needs_nothing;
 
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::{Doing, Error, Fault, Kind, Result};
 use crate::log;
 use crate::sys::fs as sys;
 use crate::sys::{Call, Errno, Fail, Uid, bpf, ids};
@@ -182,13 +182,7 @@ impl Cgroup {
                 _ => return Err(self.refused(write, fail)),
             }
         }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let (faults, mut cures): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
-        cures.dedup();
-        let error = Error::new(Kind::Unsupported, "this host cannot set every limit");
-        Err(error.with_faults(faults).hint(cures.join("; ")))
+        all_can_be_set(missing)
     }
 
     fn write(&self, write: &Write) -> Result<(), Fail> {
@@ -316,6 +310,28 @@ impl Cgroup {
         }
         Ok(())
     }
+}
+
+/// Whether a cgroup at `place` would have the controllers for all limits; none is made for it. A file that a
+/// controller lacks (a disk's weights, a size of huge pages) isn't found out so.
+pub fn check(hierarchy: &Hierarchy, place: &str, resources: &LinuxResources) -> Result<()> {
+    let writes = resources::writes(resources)?;
+    let lacking = writes.iter().filter(|write| !write.asks_nothing);
+    all_can_be_set(
+        lacking
+            .filter_map(|write| hierarchy.explain_lacking(place, write))
+            .collect(),
+    )
+}
+
+fn all_can_be_set(missing: Vec<(Fault, &'static str)>) -> Result<()> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let (faults, mut cures): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
+    cures.dedup();
+    let error = Error::new(Kind::Unsupported, "this host cannot set every limit");
+    Err(error.with_faults(faults).hint(cures.join("; ")))
 }
 
 /// user_namespaces(7): the first one maps every id to itself.

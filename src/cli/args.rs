@@ -107,7 +107,27 @@ impl Args {
                 self.option("--bundle", bundle.as_ref());
                 self.switch("--rootless", *rootless);
             }
+            Command::Check { bundle, format } => {
+                self.word("check");
+                self.format(*format);
+                self.option("--bundle", bundle.as_ref());
+            }
+            Command::Plan(plan) => {
+                self.word("plan");
+                self.option("--bundle", plan.bundle.as_ref());
+                self.switch("--no-pivot", plan.no_pivot);
+                self.switch("--no-new-keyring", plan.no_new_keyring);
+            }
+            Command::Features => self.word("features"),
+            Command::Info { format } => {
+                self.word("info");
+                self.format(*format);
+            }
         }
+    }
+
+    fn format(&mut self, format: Format) {
+        self.option("--format", (format != Format::default()).then(|| format.name()));
     }
 
     fn bundle_options(&mut self, create: &Create) {

@@ -2,11 +2,14 @@
 //!
 //! Flags are taken as engines write them for runc, which is Go's way: `-bundle X`, `--bundle X` and
 //! `--bundle=X` are the same, a switch may be told `=false`, and the last one wins. [`go`] turns that into
-//! the one form that clap reads; [`define`] says once what there is, for parsing, help, man pages
-//! ([`pages`]) and completions alike. Only the command that is called is built, since every call pays for it.
+//! the one form that clap reads; [`commands`] says once what there is, for parsing, help, man pages
+//! ([`pages`]) and completions alike; [`define`] puts it to clap. Only the command that is called is built, since every call pays for it.
 
+mod arg;
 mod args;
+mod commands;
 mod define;
+mod fault;
 mod go;
 pub mod pages;
 
@@ -49,6 +52,18 @@ pub enum Command {
     Run(Run),
     List { format: ListFormat, quiet: bool },
     Spec { bundle: Option<PathBuf>, rootless: bool },
+    Check { bundle: Option<PathBuf>, format: Format },
+    Plan(Plan),
+    Features,
+    Info { format: Format },
+}
+
+/// What of `create` decides what is done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    pub bundle: Option<PathBuf>,
+    pub no_pivot: bool,
+    pub no_new_keyring: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -153,7 +168,7 @@ impl Line {
         let (flags, mut rest) = go::split(&definition, args)?;
         let mut matches = definition
             .try_get_matches_from(flags)
-            .map_err(|error| define::fault("rrunc", &error))?;
+            .map_err(|error| fault::fault("rrunc", &error))?;
         for flag in ["version", "help"] {
             if matches.remove_one(flag) == Some(true) {
                 rest = vec![flag.into()];

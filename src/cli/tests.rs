@@ -129,6 +129,23 @@ fn commands() {
         },
     );
     check(
+        "check /b --format json",
+        Command::Check {
+            bundle: Some("/b".into()),
+            format: Format::Json,
+        },
+    );
+    check(
+        "plan -b /b --no-pivot",
+        Command::Plan(Plan {
+            bundle: Some("/b".into()),
+            no_pivot: true,
+            no_new_keyring: false,
+        }),
+    );
+    check("features", Command::Features);
+    check("info", Command::Info { format: Format::Text });
+    check(
         "spec -b /b --rootless",
         Command::Spec {
             bundle: Some("/b".into()),

@@ -21,14 +21,22 @@ pub struct Bundle {
 impl Bundle {
     /// Reads the bundle at `path`, or in the current directory.
     pub fn open(path: Option<&Path>) -> Result<Bundle> {
+        match Bundle::examine(path)? {
+            (bundle, None) => Ok(bundle),
+            (_, Some(faults)) => Err(faults),
+        }
+    }
+
+    /// The same, with what could be read of a config.json that has faults.
+    pub fn examine(path: Option<&Path>) -> Result<(Bundle, Option<Error>)> {
         let given = path.unwrap_or(Path::new("."));
         let path = given
             .canonicalize()
             .doing(|| format!("open the bundle {}", given.display()))?;
         let file = path.join("config.json");
         let bytes = read(&file)?;
-        let spec = spec::parse(&bytes)?;
-        Ok(Bundle { path, spec })
+        let (spec, faults) = spec::examine(&bytes)?;
+        Ok((Bundle { path, spec }, faults))
     }
 
     /// The root file system of the container on the host: absolute, and no symlink, since whoever can change

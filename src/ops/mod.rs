@@ -1,11 +1,15 @@
 //! One file per command, each of which reads as a recipe.
 
 mod bundle;
+pub mod check;
 pub mod create;
 pub mod delete;
 mod explain;
+pub mod features;
+pub mod info;
 pub mod kill;
 pub mod list;
+pub mod plan;
 pub mod run;
 pub mod spec;
 pub mod start;
@@ -54,6 +58,13 @@ pub fn run(request: &Request) -> Result<i32> {
             "spec".into(),
             spec::spec(bundle.as_deref(), *rootless).map(|()| 0),
         ),
+        Command::Check { bundle, format } => (
+            "check".into(),
+            check::check(bundle.as_deref(), *format, &mut stdout()),
+        ),
+        Command::Plan(args) => ("plan".into(), plan::plan(args, &mut stdout()).map(|()| 0)),
+        Command::Features => ("features".into(), features::features(&mut stdout()).map(|()| 0)),
+        Command::Info { format } => ("info".into(), info::info(*format, &mut stdout()).map(|()| 0)),
     };
     done.map_err(|error| error.context(what))
 }

@@ -15,7 +15,7 @@ pub mod step;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::Hook;
+use oci_spec::runtime::{Hook, PosixRlimitType};
 
 pub use draft::Draft;
 pub use namespaces::{IdMaps, Namespaces};
@@ -197,6 +197,26 @@ fn in_root(field: &str, path: &str, draft: &mut Draft) -> InRoot {
         draft.fault(field, format!("{path:?} holds a NUL"));
         InRoot::new("/").expect("no NUL in here")
     })
+}
+
+/// The kernel's name and number of a resource limit (getrlimit(2)).
+pub fn resource(typ: PosixRlimitType) -> Option<(&'static str, u32)> {
+    let row = process::RESOURCES.iter().find(|(known, _, _)| *known == typ)?;
+    Some((row.2, row.1))
+}
+
+impl Want {
+    /// The field of config.json that asks for it; `None` for what is made by `create`.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Want::Tree { field, .. }
+            | Want::Source { field, .. }
+            | Want::Device { field, .. }
+            | Want::Directory { field, .. }
+            | Want::Namespace { field, .. } => Some(field),
+            Want::ConsoleSocket | Want::StartSocket | Want::HookState => None,
+        }
+    }
 }
 
 impl Plan {

@@ -304,6 +304,25 @@ impl Reader {
     }
 }
 
+/// Whether libseccomp makes filters for the architecture called so (`SCMP_ARCH_ARM`).
+pub fn knows_architecture(name: &str) -> bool {
+    ScmpArch::from_str(name).is_ok()
+}
+
+/// What a word of linux.seccomp.flags is to seccomp(2).
+pub fn flag(name: &str) -> Option<u64> {
+    match name {
+        "SECCOMP_FILTER_FLAG_TSYNC" => Some(libc::SECCOMP_FILTER_FLAG_TSYNC),
+        "SECCOMP_FILTER_FLAG_LOG" => Some(libc::SECCOMP_FILTER_FLAG_LOG),
+        "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => Some(libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW),
+        // The kernel takes it only with a listener.
+        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => {
+            Some(libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV | libc::SECCOMP_FILTER_FLAG_NEW_LISTENER)
+        }
+        _ => None,
+    }
+}
+
 fn comparison(arg: &LinuxSeccompArg) -> ScmpArgCompare {
     let (op, value) = match arg.op() {
         LinuxSeccompOperator::ScmpCmpNe => (ScmpCompareOp::NotEqual, arg.value()),

@@ -15,7 +15,7 @@ mod validate;
 use oci_spec::runtime;
 use serde_json::Value;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 pub use sysctl::path as sysctl_path;
 
 const FILE: &str = "config.json";
@@ -31,20 +31,30 @@ pub struct Spec {
 /// Reads a config.json. The error has all faults: of JSON (with line and column), or of types and of rules
 /// (with the path of each field).
 pub fn parse(bytes: &[u8]) -> Result<Spec> {
+    match examine(bytes)? {
+        (spec, None) => Ok(spec),
+        (_, Some(faults)) => Err(faults),
+    }
+}
+
+/// The same, but with what could be read of a config.json that has faults. The error outside is of one that can't
+/// be read at all.
+pub fn examine(bytes: &[u8]) -> Result<(Spec, Option<Error>)> {
     let (oci, mut found) = match quick(bytes) {
         Ok(oci) => (oci, shape::Found::default()),
         Err(reason) => thorough(bytes, reason)?,
     };
     validate::check(&oci, &mut found);
-    if found.faults.is_empty() {
-        let warnings = found.warnings;
-        Ok(Spec {
-            oci: as_meant(oci),
-            warnings,
-        })
-    } else {
-        Err(found.into_error(FILE))
-    }
+    let spec = Spec {
+        oci: as_meant(oci),
+        warnings: std::mem::take(&mut found.warnings),
+    };
+    Ok((spec, (!found.faults.is_empty()).then(|| found.into_error(FILE))))
+}
+
+/// The words that the field at `path` takes (`linux.seccomp.defaultAction`), or the names of its own fields.
+pub fn words(path: &str) -> Vec<&'static str> {
+    schema::CONFIG.words(path)
 }
 
 /// Whether a valid ociVersion is older than 1.3, which gave another meaning to some things.

@@ -36,6 +36,30 @@ pub enum Shape {
     Foreign,
 }
 
+impl Shape {
+    /// The shape of the field at `path` (`linux.seccomp.architectures`); for that of a list, of its elements.
+    fn at(&'static self, path: &str) -> Option<&'static Shape> {
+        match (self, path) {
+            (List(inner) | Map(inner), path) => inner.at(path),
+            (shape, "") => Some(shape),
+            (Object(fields), path) => {
+                let (name, rest) = path.split_once('.').unwrap_or((path, ""));
+                fields.iter().find(|field| field.name == name)?.shape.at(rest)
+            }
+            _ => None,
+        }
+    }
+
+    /// The words that a field takes, or the names of the fields of an object; none if there is no such field.
+    pub fn words(&'static self, path: &str) -> Vec<&'static str> {
+        match self.at(path) {
+            Some(Word(words)) => words.to_vec(),
+            Some(Object(fields)) => fields.iter().map(|field| field.name).collect(),
+            _ => vec![],
+        }
+    }
+}
+
 /// Must a field be there?
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Need {

@@ -1,4 +1,7 @@
 //! seccomp(2).
+
+use std::ptr::null;
+
 use super::{Call, Fail, gate};
 
 /// seccomp(2) with SECCOMP_SET_MODE_FILTER: `program` is an array of struct sock_filter.
@@ -17,4 +20,18 @@ pub fn seccomp_set_filter(flags: u32, program: &[u8]) -> Result<(), Fail> {
         )
     })
     .map(drop)
+}
+
+/// Whether the kernel takes these SECCOMP_FILTER_FLAG_*: it looks at them before the filter, of which there is none.
+pub fn seccomp_knows(flags: u64) -> bool {
+    // SAFETY: the null pointer is not followed: the kernel finds it invalid.
+    let done = gate(Call::Seccomp, unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            flags,
+            null::<libc::sock_fprog>(),
+        )
+    });
+    done.is_err_and(|fail| fail.errno == super::Errno::EFAULT)
 }

@@ -1,0 +1,144 @@
+//! The commands that make, drive and end a container.
+
+use std::str::FromStr;
+
+use clap::{Arg, ArgMatches, value_parser};
+
+use super::Row;
+use crate::cli::arg::{ask, bundle, id, no_new_keyring, no_pivot, option, path, switch, take};
+use crate::cli::{Command, Create, Run};
+use crate::sys::Signal;
+
+pub const CREATE: Row = Row {
+    name: "create",
+    about: "Make a container from a bundle; its program waits for start",
+    args: || [bundle_options(), vec![id()]].concat(),
+    read: |m| ask(Command::Create(read_create(m))),
+};
+
+pub const START: Row = Row {
+    name: "start",
+    about: "Let the program of a created container run",
+    args: || vec![id()],
+    read: |m| ask(Command::Start { id: take(m, "id") }),
+};
+
+pub const KILL: Row = Row {
+    name: "kill",
+    about: "Send a signal to a container's first process",
+    args: || {
+        let signal = Arg::new("signal")
+            .value_name("SIGNAL")
+            .value_parser(Signal::from_str);
+        vec![
+            switch(
+                "all",
+                Some('a'),
+                "Take a container that has stopped for a success",
+            )
+            .hide(true),
+            id(),
+            signal.help("Name with or without SIG, or number (default: TERM)"),
+        ]
+    },
+    read: |m| {
+        ask(Command::Kill {
+            id: take(m, "id"),
+            signal: take(m, "signal"),
+            all: take(m, "all"),
+        })
+    },
+};
+
+pub const DELETE: Row = Row {
+    name: "delete",
+    about: "Remove what a container leaves: cgroup, state",
+    args: || {
+        vec![
+            switch(
+                "force",
+                Some('f'),
+                "Kill it first if it runs; be content if there is no such container",
+            ),
+            id(),
+        ]
+    },
+    read: |m| {
+        ask(Command::Delete {
+            id: take(m, "id"),
+            force: take(m, "force"),
+        })
+    },
+};
+
+pub const RUN: Row = Row {
+    name: "run",
+    about: "Create, start, wait for and delete a container",
+    args: || {
+        let run = vec![
+            switch(
+                "detach",
+                Some('d'),
+                "Return once the program runs, and don't delete the container",
+            ),
+            switch("keep", None, "Don't delete the container when it has stopped"),
+            switch("no-subreaper", None, "Don't adopt the container's orphans"),
+            id().help("The container's name, or the directory of a bundle"),
+        ];
+        [bundle_options(), run].concat()
+    },
+    read: |m| {
+        ask(Command::Run(Run {
+            create: read_create(m),
+            detach: take(m, "detach"),
+            keep: take(m, "keep"),
+            no_subreaper: take(m, "no-subreaper"),
+        }))
+    },
+};
+
+fn bundle_options() -> Vec<Arg> {
+    vec![
+        bundle(),
+        path(
+            "console-socket",
+            None,
+            "SOCKET",
+            "Unix socket that gets the terminal's master side",
+        ),
+        path(
+            "pid-file",
+            None,
+            "FILE",
+            "Where to write the pid of the container's first process",
+        ),
+        path(
+            "pidfd-socket",
+            None,
+            "SOCKET",
+            "Unix socket that gets a pidfd of that process",
+        ),
+        option(
+            "preserve-fds",
+            None,
+            "N",
+            "How many open files from 3 on to hand to the program (default: 0)",
+        )
+        .value_parser(value_parser!(u32).range(0..=65536)),
+        no_pivot(),
+        no_new_keyring(),
+    ]
+}
+
+fn read_create(m: &mut ArgMatches) -> Create {
+    Create {
+        id: take(m, "id"),
+        bundle: m.remove_one("bundle"),
+        console_socket: m.remove_one("console-socket"),
+        pid_file: m.remove_one("pid-file"),
+        pidfd_socket: m.remove_one("pidfd-socket"),
+        preserve_fds: take(m, "preserve-fds"),
+        no_pivot: take(m, "no-pivot"),
+        no_new_keyring: take(m, "no-new-keyring"),
+    }
+}

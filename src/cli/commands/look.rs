@@ -1,0 +1,103 @@
+//! The commands that look and tell: at containers, at bundles, at this host.
+
+use super::Row;
+use crate::cli::arg::{
+    ask, bundle, bundle_operand, format, id, no_new_keyring, no_pivot, one_of, option, path, read_bundle,
+    switch, take,
+};
+use crate::cli::{Command, ListFormat, Plan};
+
+pub const STATE: Row = Row {
+    name: "state",
+    about: "Print a container's state as JSON",
+    args: || vec![id()],
+    read: |m| ask(Command::State { id: take(m, "id") }),
+};
+
+pub const LIST: Row = Row {
+    name: "list",
+    about: "Show the containers below --root",
+    args: || {
+        vec![
+            option(
+                "format",
+                Some('f'),
+                "FORMAT",
+                "How to print: table or json (default: table)",
+            )
+            .value_parser(one_of::<ListFormat>(&["table", "json"])),
+            switch("quiet", Some('q'), "Print the ids alone"),
+        ]
+    },
+    read: |m| {
+        ask(Command::List {
+            format: take(m, "format"),
+            quiet: take(m, "quiet"),
+        })
+    },
+};
+
+pub const SPEC: Row = Row {
+    name: "spec",
+    about: "Write a default config.json",
+    args: || {
+        vec![
+            path(
+                "bundle",
+                Some('b'),
+                "DIR",
+                "Where to write it (default: the current directory)",
+            ),
+            switch("rootless", None, "For a container without root's privileges"),
+        ]
+    },
+    read: |m| {
+        ask(Command::Spec {
+            bundle: m.remove_one("bundle"),
+            rootless: take(m, "rootless"),
+        })
+    },
+};
+
+pub const CHECK: Row = Row {
+    name: "check",
+    about: "Tell every fault of a bundle, against the spec and this host; runs nothing",
+    args: || vec![format(), bundle(), bundle_operand()],
+    read: |m| {
+        ask(Command::Check {
+            bundle: read_bundle(m),
+            format: take(m, "format"),
+        })
+    },
+};
+
+pub const PLAN: Row = Row {
+    name: "plan",
+    about: "Print the steps that create would take; runs nothing",
+    args: || vec![bundle(), no_pivot(), no_new_keyring(), bundle_operand()],
+    read: |m| {
+        ask(Command::Plan(Plan {
+            bundle: read_bundle(m),
+            no_pivot: take(m, "no-pivot"),
+            no_new_keyring: take(m, "no-new-keyring"),
+        }))
+    },
+};
+
+pub const FEATURES: Row = Row {
+    name: "features",
+    about: "Print what this runtime supports, as JSON",
+    args: Vec::new,
+    read: |_| ask(Command::Features),
+};
+
+pub const INFO: Row = Row {
+    name: "info",
+    about: "Tell what this kernel, these cgroups and this user may do, and what is missing",
+    args: || vec![format()],
+    read: |m| {
+        ask(Command::Info {
+            format: take(m, "format"),
+        })
+    },
+};

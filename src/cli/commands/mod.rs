@@ -1,0 +1,38 @@
+//! What there is on the command line: one row per command, from which parsing, help, man pages and completions are
+//! made.
+
+mod lifecycle;
+mod look;
+mod pages;
+
+use clap::{Arg, ArgMatches};
+
+use super::Asked;
+use crate::error::Result;
+
+pub struct Row {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub args: fn() -> Vec<Arg>,
+    pub read: fn(&mut ArgMatches) -> Result<Asked>,
+}
+
+/// In the order of the help.
+pub const COMMANDS: &[&Row] = &[
+    &lifecycle::CREATE,
+    &lifecycle::START,
+    &look::STATE,
+    &lifecycle::KILL,
+    &lifecycle::DELETE,
+    &lifecycle::RUN,
+    &look::LIST,
+    &look::SPEC,
+    &look::CHECK,
+    &look::PLAN,
+    &look::FEATURES,
+    &look::INFO,
+    &pages::COMPLETION,
+    &pages::MAN,
+    &pages::HELP,
+    &pages::VERSION,
+];

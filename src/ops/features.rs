@@ -1,0 +1,103 @@
+//! `features`: what this runtime supports, as features.md and features-linux.md of the spec ask. Read off the tables
+//! that the code itself works by, so that it can't say what isn't so.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use crate::error::{Doing, Error, Kind, Result};
+use crate::spec::mount_options::OPTIONS;
+use crate::sys::security;
+use crate::{spec, version};
+
+/// `rrunc features`. CRI-O and Docker read stdout and stderr as one: nothing else may be printed.
+pub fn features(out: &mut dyn Write) -> Result<()> {
+    let text = serde_json::to_string_pretty(&document())
+        .map_err(|error| Error::new(Kind::Kernel, format!("the features as JSON: {error}")))?;
+    writeln!(out, "{text}").doing(|| "write to standard output".into())
+}
+
+fn document() -> Value {
+    json!({
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": version::SPEC,
+        "hooks": spec::words("hooks"),
+        "mountOptions": OPTIONS.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        "linux": {
+            "namespaces": spec::words("linux.namespaces.type"),
+            "capabilities": capabilities(),
+            "cgroup": { "v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": true },
+            "seccomp": {
+                "enabled": true,
+                "actions": spec::words("linux.seccomp.defaultAction"),
+                "operators": spec::words("linux.seccomp.syscalls.args.op"),
+                "archs": architectures(),
+                "knownFlags": spec::words("linux.seccomp.flags"),
+                "supportedFlags": supported_flags(),
+            },
+            "apparmor": { "enabled": true },
+            "selinux": { "enabled": true },
+            "intelRdt": { "enabled": false },
+            "mountExtensions": { "idmap": { "enabled": false } },
+            "netDevices": { "enabled": false },
+        },
+        "annotations": annotations(),
+    })
+}
+
+/// In the order of their numbers.
+fn capabilities() -> Vec<String> {
+    let mut known: Vec<_> = caps::all().into_iter().collect();
+    known.sort_by_key(caps::Capability::index);
+    known.iter().map(ToString::to_string).collect()
+}
+
+/// Those for which libseccomp, as it is linked here, makes filters.
+fn architectures() -> Vec<&'static str> {
+    let mut known = spec::words("linux.seccomp.architectures");
+    known.retain(|name| *name != "SCMP_ARCH_NATIVE" && crate::plan::seccomp::knows_architecture(name));
+    known
+}
+
+/// Those of the known flags that this kernel takes.
+fn supported_flags() -> Vec<&'static str> {
+    let mut known = spec::words("linux.seccomp.flags");
+    known.retain(|name| crate::plan::seccomp::flag(name).is_some_and(security::seccomp_knows));
+    known
+}
+
+fn annotations() -> Value {
+    let mut all = json!({ "org.rrunc.version": env!("CARGO_PKG_VERSION") });
+    if let Some(commit) = version::commit() {
+        all["org.rrunc.commit"] = commit.into();
+    }
+    if let Ok(version) = libseccomp::ScmpVersion::current() {
+        all["io.github.seccomp.libseccomp.version"] = version.to_string().into();
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use oci_spec::runtime::Features;
+
+    use super::*;
+
+    #[test]
+    fn it_is_the_document_of_the_spec() {
+        let features: Features = serde_json::from_value(document()).unwrap();
+        let again = serde_json::to_value(&features).unwrap();
+        for (path, value) in [
+            ("/ociVersionMax", json!("1.3.0")),
+            ("/hooks/0", json!("prestart")),
+            ("/linux/cgroup/v2", json!(true)),
+            ("/linux/capabilities/21", json!("CAP_SYS_ADMIN")),
+        ] {
+            assert_eq!(again.pointer(path), Some(&value), "{path}");
+        }
+        let length = |path: &str| again.pointer(path).and_then(Value::as_array).map(Vec::len);
+        assert_eq!(length("/hooks"), Some(6));
+        assert_eq!(length("/linux/namespaces"), Some(8));
+        assert_eq!(length("/linux/seccomp/operators"), Some(7));
+    }
+}
