@@ -103,6 +103,10 @@ validation: build ## the specification's own validation programs, on rrunc, runc
 	$(NEED) $(BUILD_NEEDS)
 	spec-tests/validation/run build/rrunc
 
+.PHONY: matrix
+matrix: build inside ## which tests of the specification rrunc, runc, crun and youki pass
+	@spec-tests/matrix build/rrunc
+
 .PHONY: integration
 integration: bundle inside ## errors, crashes, leaks, hostile roots, and the shape of the source
 	RRUNC=$(CURDIR)/build/rrunc RUNTIME=$(CURDIR)/build/rrunc cargo test $(LOCKED) --package integration --tests

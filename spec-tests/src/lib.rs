@@ -22,7 +22,8 @@
 //!
 //! Environment: `RUNTIME`; `CGROUP_VIEW` = `v2` (default: cgroup2 is mounted on /sys/fs/cgroup, in the test's own
 //! mount namespace) or `host` (as the machine has it); `MUST=1` makes a skip a failure, unless this machine
-//! cannot do what the test needs; `INSIDE`, the helper, if it isn't where `make inside` puts it.
+//! cannot do what the test needs; `INSIDE`, the helper, if it isn't where `make inside` puts it; `RESULTS`, a file
+//! to which each test adds its name, section and outcome.
 
 mod bundle;
 mod command;

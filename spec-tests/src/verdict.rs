@@ -1,5 +1,6 @@
 //! How a test ends: passed, failed, skipped, or failed as expected. Prints the transcript of a failure.
 
+use std::any::Any;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -28,6 +29,7 @@ pub fn obeys<F: FnOnce(&Lab)>(section: &str, test: F) {
         tested.unwrap_or_else(|payload| resume_unwind(payload));
     }));
     let reason = Expected::read().reason(name);
+    record(name, section, &result);
     match result {
         Ok(()) => {
             // A race that the runtime loses only sometimes is nothing to insist on.
@@ -59,6 +61,23 @@ pub fn fail_or_skip(why: &str) -> ! {
     let must = std::env::var("MUST").is_ok_and(|v| v == "1");
     assert!(!must, "MUST=1 forbids to skip: {why}");
     resume_unwind(Box::new(Skip(why.to_owned())))
+}
+
+/// Adds a line to the file that `RESULTS` names, for the table of what each runtime can do (see `make matrix`).
+fn record(name: &str, section: &str, result: &Result<(), Box<dyn Any + Send>>) {
+    let Some(file) = std::env::var_os("RESULTS") else {
+        return;
+    };
+    let outcome = match result {
+        Ok(()) => "passed",
+        Err(payload) if payload.is::<Skip>() => "skipped",
+        Err(_) => "failed",
+    };
+    let line = format!("{name} {section} {outcome}\n");
+    let file = std::fs::OpenOptions::new().append(true).create(true).open(file);
+    // One write, since tests run side by side.
+    file.and_then(|mut file| file.write_all(line.as_bytes()))
+        .expect("RESULTS names a file that can be written");
 }
 
 /// `chapter::test` from the type name of a closure in it, `spec::chapter::test::{{closure}}`.
