@@ -4,42 +4,37 @@
 //! Without `--log`, messages go to stderr as `rrunc: warning: ...`: there they are for a person, and most
 //! callers of a successful rrunc never look. The error that ends rrunc is always on stderr, by main.
 
+mod target;
+
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
 use serde::Serialize;
 
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::time;
+use target::Target;
 
 /// Set once by [`open`]; until then, and for users of the library, there is no log.
 static LOG: OnceLock<Log> = OnceLock::new();
 
 struct Log {
-    file: Option<File>,
+    target: Option<Target>,
     format: Format,
     level: Level,
 }
 
-/// Takes messages from now on: appends them to `path` (made with mode 0600), or shows them on stderr.
-pub fn open(path: Option<&Path>, format: Format, level: Level) -> Result<()> {
-    let append = |path: &Path| {
-        OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)
-    };
-    let file = match path {
-        Some(path) => Some(append(path).doing(|| format!("open the log {}", path.display()))?),
-        None => None,
-    };
-    LOG.get_or_init(|| Log { file, format, level });
+/// Takes messages from now on: brings them to where `--log` says (see [`Target::open`]), or shows them on stderr.
+pub fn open(target: Option<&Path>, format: Format, level: Level) -> Result<()> {
+    let target = target.map(Target::open).transpose()?;
+    LOG.get_or_init(|| Log {
+        target,
+        format,
+        level,
+    });
     Ok(())
 }
 
@@ -55,7 +50,7 @@ pub fn debug(text: impl FnOnce() -> String) {
 
 /// The error that ends rrunc, into the log's file; main shows it on stderr too.
 pub fn error(error: &Error) {
-    let Some(Log { file: Some(_), .. }) = LOG.get() else {
+    let Some(Log { target: Some(_), .. }) = LOG.get() else {
         return;
     };
     write(Level::Error, || Record {
@@ -72,17 +67,15 @@ fn write(level: Level, record: impl FnOnce() -> Record) {
         return;
     };
     let record = record();
-    let line = match (&log.file, log.format) {
+    let line = match (&log.target, log.format) {
         (Some(_), Format::Json) => record.json(),
         (Some(_), Format::Text) => record.text(),
         (None, _) => format!("rrunc: {}: {}\n", level.name(), escape(&record.msg)),
     };
-    // One write per record, so that those of several processes don't mix. A log that can't be written is
-    // no reason to fail, and there is nobody to tell.
-    let _ = match log.file.as_ref() {
-        Some(mut file) => file.write_all(line.as_bytes()),
-        None => io::stderr().write_all(line.as_bytes()),
-    };
+    match &log.target {
+        Some(target) => target.write(level, &record, &line),
+        None => drop(io::stderr().write_all(line.as_bytes())), // nobody else to tell
+    }
 }
 
 /// One message. logrus's keys first, then ours for errors.

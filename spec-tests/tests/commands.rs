@@ -283,3 +283,19 @@ fn features_is_the_document_of_the_spec() {
         assert_eq!(features.pointer("/linux/seccomp/enabled"), Some(&json!(true)));
     });
 }
+
+/// An option of crun's; runc has none.
+#[test]
+fn config_names_another_file_than_the_bundles() {
+    obeys("bundle.md#container-format", |lab| {
+        let c = lab.bundle().args(["true"]).container();
+        c.bundle.write();
+        let dir = c.bundle.dir();
+        let other = dir.join("other.json").to_string_lossy().into_owned();
+        fs::rename(dir.join("config.json"), &other).unwrap();
+        c.command("run", &["--config", &other]).run().ok();
+        c.command("run", &["-f", "missing.json"])
+            .run()
+            .fails_saying(&["missing.json"]);
+    });
+}

@@ -132,6 +132,7 @@ impl Args {
 
     fn bundle_options(&mut self, create: &Create) {
         self.option("--bundle", create.bundle.as_ref());
+        self.option("--config", create.config.as_ref());
         self.option("--console-socket", create.console_socket.as_ref());
         self.option("--pid-file", create.pid_file.as_ref());
         self.option("--pidfd-socket", create.pidfd_socket.as_ref());

@@ -30,7 +30,12 @@ pub fn global() -> Definition {
                 "DIR",
                 "Where containers are remembered (default: /run/rrunc, or rrunc in $XDG_RUNTIME_DIR)",
             ),
-            path("log", None, "FILE", "Append messages to this file"),
+            path(
+                "log",
+                None,
+                "FILE",
+                "Append messages to this file, or send them to journald:NAME or syslog:NAME",
+            ),
             option(
                 "log-format",
                 None,

@@ -71,6 +71,8 @@ pub struct Create {
     /// As typed: `state` checks it, and for `run` it may be a bundle's directory.
     pub id: String,
     pub bundle: Option<PathBuf>,
+    /// Another file than the bundle's config.json.
+    pub config: Option<PathBuf>,
     pub console_socket: Option<PathBuf>,
     pub pid_file: Option<PathBuf>,
     pub pidfd_socket: Option<PathBuf>,

@@ -143,6 +143,13 @@ fn commands() {
             no_new_keyring: false,
         }),
     );
+    check(
+        "create -f other.json a",
+        Command::Create(Create {
+            config: Some("other.json".into()),
+            ..create("a")
+        }),
+    );
     check("features", Command::Features);
     check("info", Command::Info { format: Format::Text });
     check(
@@ -180,7 +187,6 @@ fn create_as_engines_call_it() {
         "create --bundle /b --pid-file /p --no-pivot --no-new-keyring --preserve-fds 2 --console-socket /s \
          --pidfd-socket /t a",
         Command::Create(Create {
-            id: "a".into(),
             bundle: Some("/b".into()),
             console_socket: Some("/s".into()),
             pid_file: Some("/p".into()),
@@ -188,6 +194,7 @@ fn create_as_engines_call_it() {
             preserve_fds: 2,
             no_pivot: true,
             no_new_keyring: true,
+            ..create("a")
         }),
     );
 }

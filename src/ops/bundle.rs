@@ -19,21 +19,22 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Reads the bundle at `path`, or in the current directory.
-    pub fn open(path: Option<&Path>) -> Result<Bundle> {
-        match Bundle::examine(path)? {
+    /// Reads the bundle at `path`, or in the current directory. `config` is a file in place of its config.json,
+    /// relative to the current directory.
+    pub fn open(path: Option<&Path>, config: Option<&Path>) -> Result<Bundle> {
+        match Bundle::examine(path, config)? {
             (bundle, None) => Ok(bundle),
             (_, Some(faults)) => Err(faults),
         }
     }
 
     /// The same, with what could be read of a config.json that has faults.
-    pub fn examine(path: Option<&Path>) -> Result<(Bundle, Option<Error>)> {
+    pub fn examine(path: Option<&Path>, config: Option<&Path>) -> Result<(Bundle, Option<Error>)> {
         let given = path.unwrap_or(Path::new("."));
         let path = given
             .canonicalize()
             .doing(|| format!("open the bundle {}", given.display()))?;
-        let file = path.join("config.json");
+        let file = config.map_or_else(|| path.join("config.json"), Path::to_path_buf);
         let bytes = read(&file)?;
         let (spec, faults) = spec::examine(&bytes)?;
         Ok((Bundle { path, spec }, faults))

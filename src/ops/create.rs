@@ -26,7 +26,7 @@ pub struct Created {
 
 /// `rrunc create`.
 pub fn create(global: &Global, args: &Create) -> Result<()> {
-    let bundle = Bundle::open(args.bundle.as_deref())?;
+    let bundle = Bundle::open(args.bundle.as_deref(), args.config.as_deref())?;
     terminal_fits(&bundle, args, true)?;
     let socket = match &args.console_socket {
         Some(path) => Some(console::connect("--console-socket", path)?),

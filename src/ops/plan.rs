@@ -13,7 +13,7 @@ use crate::{host, log};
 /// `rrunc plan`: the numbered steps of the container's process, then what the host does beside it. The id is made
 /// from the bundle's name.
 pub fn plan(args: &cli::Plan, out: &mut dyn Write) -> Result<()> {
-    let bundle = Bundle::open(args.bundle.as_deref())?;
+    let bundle = Bundle::open(args.bundle.as_deref(), None)?;
     let plan = of(&bundle, &bundle.root()?, args)?;
     let warnings = bundle.spec.warnings.iter().chain(&plan.warnings);
     warnings.for_each(|warning| log::warning(warning));

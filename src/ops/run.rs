@@ -16,7 +16,7 @@ use crate::prepare;
 /// `rrunc run`: the exit status of the container's program, 0 when detached.
 pub fn run(global: &Global, args: &Run) -> Result<i32> {
     let args = with_bundle_argument(args);
-    let bundle = Bundle::open(args.create.bundle.as_deref())?;
+    let bundle = Bundle::open(args.create.bundle.as_deref(), args.create.config.as_deref())?;
     create::terminal_fits(&bundle, &args.create, args.detach)?;
     if args.detach {
         return detached(global, &args, &bundle);

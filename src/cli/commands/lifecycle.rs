@@ -101,6 +101,12 @@ fn bundle_options() -> Vec<Arg> {
     vec![
         bundle(),
         path(
+            "config",
+            Some('f'),
+            "FILE",
+            "Read this file in place of the bundle's config.json",
+        ),
+        path(
             "console-socket",
             None,
             "SOCKET",
@@ -134,6 +140,7 @@ fn read_create(m: &mut ArgMatches) -> Create {
     Create {
         id: take(m, "id"),
         bundle: m.remove_one("bundle"),
+        config: m.remove_one("config"),
         console_socket: m.remove_one("console-socket"),
         pid_file: m.remove_one("pid-file"),
         pidfd_socket: m.remove_one("pidfd-socket"),

@@ -54,7 +54,7 @@ pub fn check(bundle: Option<&Path>, format: Format, out: &mut dyn Write) -> Resu
 
 fn examine(path: Option<&Path>) -> Result<Report> {
     let mut report = Report::default();
-    let (bundle, faults) = match Bundle::examine(path) {
+    let (bundle, faults) = match Bundle::examine(path, None) {
         // Not JSON: nothing else can be said.
         Err(error) if error.kind == Kind::InvalidSpec => {
             report.add(Against::Spec, "", &error);
