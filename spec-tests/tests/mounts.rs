@@ -275,12 +275,17 @@ fn tmpcopyup_keeps_what_was_there() {
             "stat /etc/app/config",
             "readlink /etc/app/link",
             "write /etc/app/config new",
+            "stat /etc/app",
         ];
         let seen = b.ask(asks);
         assert_eq!(seen[asks[0]], "kept");
         assert_eq!(seen[asks[1]]["mode"], "0640");
         assert_eq!(seen[asks[2]], "config");
         assert_eq!(seen[asks[3]], "ok");
+        assert_eq!(
+            seen[asks[4]]["mode"], "0700",
+            "the option's, not that of what is covered"
+        );
         assert_eq!(
             fs::read_to_string(file).unwrap(),
             "kept",

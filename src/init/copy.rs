@@ -10,12 +10,12 @@ use crate::sys::{Call, Errno, Fail};
 /// Directories within directories: each costs a stack frame with a buffer, and the tree is the image's.
 const MAX_DEPTH: usize = 64;
 
-/// Copies all below `from` to `to`, with modes and owners; both are directories.
+/// Copies all that is below `from` into `to`, with modes and owners; both are directories. `to` itself stays as the
+/// mount's options have it.
 pub fn directory(from: BorrowedFd, to: BorrowedFd, depth: usize) -> Done {
     if depth > MAX_DEPTH {
         return Err(Fail::new(Call::Open, Errno::ELOOP));
     }
-    keep_owner(to, &fs::stat(from)?)?;
     fs::for_each_entry(from, |name| entry(from, to, name, depth))
 }
 
@@ -28,6 +28,7 @@ fn entry(from: BorrowedFd, to: BorrowedFd, name: &CStr, depth: usize) -> Done {
             let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
             let below = fs::open(from, name, flags, 0, resolve::BENEATH)?;
             let made = fs::open(to, name, flags, 0, resolve::BENEATH)?;
+            keep_owner(made.as_fd(), &stat)?;
             directory(below.as_fd(), made.as_fd(), depth + 1)
         }
         libc::S_IFREG => {
