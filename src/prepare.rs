@@ -26,6 +26,8 @@ pub struct Prepared<'p> {
 #[derive(Debug, Default)]
 pub struct Given {
     pub console_socket: Option<OwnedFd>,
+    /// The pidfd of the container's first process.
+    pub container: Option<OwnedFd>,
     pub start_socket: Option<OwnedFd>,
     pub waiting: Option<OwnedFd>,
 }
@@ -72,6 +74,10 @@ pub fn prepare<'p>(plan: &'p Plan, mut given: Given) -> Result<Prepared<'p>> {
                 .console_socket
                 .take()
                 .ok_or_else(|| missing("console socket"))?,
+            (Want::Container, _) => given
+                .container
+                .take()
+                .ok_or_else(|| missing("process of a container"))?,
             (Want::StartSocket, _) => given.start_socket.take().ok_or_else(|| missing("start socket"))?,
             _ => fs::memfd(c"rrunc-state").doing(|| "make a file for the hooks' state".into())?,
         });
@@ -104,7 +110,7 @@ pub fn open(want: &Want) -> Option<Result<OwnedFd>> {
             device,
         } => Some(host_device(path, field, *mode, *device)),
         Want::Namespace { path, field, kind } => Some(namespace(path, field, *kind)),
-        Want::ConsoleSocket | Want::StartSocket | Want::HookState => None,
+        Want::Container | Want::ConsoleSocket | Want::StartSocket | Want::HookState => None,
     }
 }
 

@@ -8,6 +8,7 @@ mod config; // the document: version, unknown fields, broken text; the command t
 mod devices; // default and configured nodes, and the rules of the device cgroup
 mod distribution; // a whole Debian, and what runs in it
 mod engines; // whole configurations as Docker and Podman write them
+mod exec; // another process in a container, and how it differs from the first
 mod hooks; // when each of the six runs, where, with which state, and what its failure does
 mod lifecycle; // create, start, state, kill, delete: what they do, and what they refuse
 mod mounts; // file systems, and every option of a mount

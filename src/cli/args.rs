@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use super::{Command, Create, ListFormat, Request, Rootless};
+use super::{Command, Create, Exec, ListFormat, Request, Rootless};
 use crate::log::{Format, Level};
 
 impl Request {
@@ -97,6 +97,10 @@ impl Args {
                 self.switch("--no-subreaper", run.no_subreaper);
                 self.operand(&run.create.id);
             }
+            Command::Exec(exec) => {
+                self.word("exec");
+                self.exec(exec);
+            }
             Command::List { format, quiet } => {
                 self.word("list");
                 self.option("--format", (*format == ListFormat::Json).then_some("json"));
@@ -124,6 +128,34 @@ impl Args {
                 self.format(*format);
             }
         }
+    }
+
+    fn exec(&mut self, exec: &Exec) {
+        self.option("--process", exec.process.as_ref());
+        self.switch("--tty", exec.tty);
+        self.option("--cwd", exec.cwd.as_ref());
+        self.option("--user", exec.user.map(|user| user.to_string()));
+        for gid in &exec.additional_gids {
+            self.option("--additional-gids", Some(gid.to_string()));
+        }
+        for (name, values) in [("--env", &exec.env), ("--cap", &exec.caps)] {
+            values.iter().for_each(|value| self.option(name, Some(value)));
+        }
+        self.switch("--detach", exec.detach);
+        self.option("--pid-file", exec.pid_file.as_ref());
+        self.option("--console-socket", exec.console_socket.as_ref());
+        self.option("--pidfd-socket", exec.pidfd_socket.as_ref());
+        self.option(
+            "--preserve-fds",
+            (exec.preserve_fds > 0).then(|| exec.preserve_fds.to_string()),
+        );
+        self.switch("--no-new-privs", exec.no_new_privs);
+        self.option("--process-label", exec.process_label.as_ref());
+        self.option("--apparmor", exec.apparmor.as_ref());
+        self.option("--cgroup", exec.cgroup.as_ref());
+        self.switch("--ignore-paused", exec.ignore_paused);
+        self.operand(&exec.id);
+        exec.args.iter().for_each(|arg| self.word(arg));
     }
 
     fn format(&mut self, format: Format) {

@@ -4,6 +4,7 @@ mod bundle;
 pub mod check;
 pub mod create;
 pub mod delete;
+pub mod exec;
 mod explain;
 pub mod features;
 pub mod info;
@@ -38,6 +39,11 @@ pub fn run(request: &Request) -> Result<i32> {
         ),
         Command::Start { id } => (format!("start {id}"), start::start(root, id).map(|()| 0)),
         Command::Run(args) => (format!("run {}", args.create.id), run::run(global, args)),
+        // 255 tells it from a program that failed, as with runc.
+        Command::Exec(args) => (
+            format!("exec failed: exec {}", args.id),
+            exec::exec(global, args).map_err(|error| error.exit_with(255)),
+        ),
         Command::State { id } => (
             format!("state {id}"),
             state::state(root, id, &mut stdout()).map(|()| 0),

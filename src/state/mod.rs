@@ -3,6 +3,7 @@
 //! | ROOT/ID/…    | what it is |
 //! |--------------|---|
 //! | `state.json` | the [`Record`], written to another name and renamed |
+//! | `config.json`| as the container was made from it: the bundle's may change |
 //! | `plan`       | the plan as text |
 //! | `start.sock` | where the waiting init listens for `start` |
 //! | `waiting`    | empty; locked by the init until it executes the user's program |
@@ -31,6 +32,7 @@ pub use id::ContainerId;
 pub use record::{Record, Report, Status, VERSION};
 
 const RECORD: &str = "state.json";
+const CONFIG: &str = "config.json";
 const PLAN: &str = "plan";
 const START: &str = "start.sock";
 const WAITING: &str = "waiting";
@@ -297,6 +299,12 @@ impl Container {
             .doing(|| format!("knock on {START} of {}", self.id))
     }
 
+    /// The config.json that the container was made from.
+    pub fn config(&self) -> Result<Vec<u8>> {
+        let path = self.path.join(CONFIG);
+        fs::read(&path).doing(|| format!("read {path:?}"))
+    }
+
     /// The plan as `create` wrote it, `None` if it can't be read.
     pub fn plan(&self) -> Option<String> {
         fs::read_to_string(self.path.join(PLAN)).ok()
@@ -361,6 +369,10 @@ impl Reservation {
     /// killed from here on.
     pub fn write_early(&mut self, record: &Record) -> Result<()> {
         self.0.write_record(record)
+    }
+
+    pub fn write_config(&self, config: &[u8]) -> Result<()> {
+        self.0.write(CONFIG, config)
     }
 
     pub fn write_plan(&self, plan: &str) -> Result<()> {

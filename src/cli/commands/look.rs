@@ -11,6 +11,7 @@ pub const STATE: Row = Row {
     name: "state",
     about: "Print a container's state as JSON",
     args: || vec![id()],
+    ends_flags: false,
     read: |m| ask(Command::State { id: take(m, "id") }),
 };
 
@@ -29,6 +30,7 @@ pub const LIST: Row = Row {
             switch("quiet", Some('q'), "Print the ids alone"),
         ]
     },
+    ends_flags: false,
     read: |m| {
         ask(Command::List {
             format: take(m, "format"),
@@ -51,6 +53,7 @@ pub const SPEC: Row = Row {
             switch("rootless", None, "For a container without root's privileges"),
         ]
     },
+    ends_flags: false,
     read: |m| {
         ask(Command::Spec {
             bundle: m.remove_one("bundle"),
@@ -63,6 +66,7 @@ pub const CHECK: Row = Row {
     name: "check",
     about: "Tell every fault of a bundle, against the spec and this host; runs nothing",
     args: || vec![format(), bundle(), bundle_operand()],
+    ends_flags: false,
     read: |m| {
         ask(Command::Check {
             bundle: read_bundle(m),
@@ -75,6 +79,7 @@ pub const PLAN: Row = Row {
     name: "plan",
     about: "Print the steps that create would take; runs nothing",
     args: || vec![bundle(), no_pivot(), no_new_keyring(), bundle_operand()],
+    ends_flags: false,
     read: |m| {
         ask(Command::Plan(Plan {
             bundle: read_bundle(m),
@@ -88,6 +93,7 @@ pub const FEATURES: Row = Row {
     name: "features",
     about: "Print what this runtime supports, as JSON",
     args: Vec::new,
+    ends_flags: false,
     read: |_| ask(Command::Features),
 };
 
@@ -95,6 +101,7 @@ pub const INFO: Row = Row {
     name: "info",
     about: "Tell what this kernel, these cgroups and this user may do, and what is missing",
     args: || vec![format()],
+    ends_flags: false,
     read: |m| {
         ask(Command::Info {
             format: take(m, "format"),
