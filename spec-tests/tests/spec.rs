@@ -13,6 +13,7 @@ mod hooks; // when each of the six runs, where, with which state, and what its f
 mod lifecycle; // create, start, state, kill, delete: what they do, and what they refuse
 mod mounts; // file systems, and every option of a mount
 mod namespaces; // new, inherited, joined by path; id mappings, time offsets, host and domain name
+mod pause; // pause, resume, ps
 mod process; // arguments, environment, directory, ids, limits
 mod rootfs; // readonly, propagation, masked and readonly paths
 mod seccomp; // actions, operators, architectures, flags, errnos

@@ -101,6 +101,20 @@ impl Args {
                 self.word("exec");
                 self.exec(exec);
             }
+            Command::Pause { id } => {
+                self.word("pause");
+                self.operand(id);
+            }
+            Command::Resume { id } => {
+                self.word("resume");
+                self.operand(id);
+            }
+            Command::Ps { id, format, options } => {
+                self.word("ps");
+                self.option("--format", (*format == ListFormat::Json).then_some("json"));
+                self.operand(id);
+                options.iter().for_each(|option| self.word(option));
+            }
             Command::List { format, quiet } => {
                 self.word("list");
                 self.option("--format", (*format == ListFormat::Json).then_some("json"));

@@ -46,18 +46,52 @@ pub struct Global {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     Create(Create),
-    Start { id: String },
-    State { id: String },
-    Kill { id: String, signal: Signal, all: bool },
-    Delete { id: String, force: bool },
+    Start {
+        id: String,
+    },
+    State {
+        id: String,
+    },
+    Kill {
+        id: String,
+        signal: Signal,
+        all: bool,
+    },
+    Delete {
+        id: String,
+        force: bool,
+    },
     Run(Run),
     Exec(Box<Exec>),
-    List { format: ListFormat, quiet: bool },
-    Spec { bundle: Option<PathBuf>, rootless: bool },
-    Check { bundle: Option<PathBuf>, format: Format },
+    Pause {
+        id: String,
+    },
+    Resume {
+        id: String,
+    },
+    Ps {
+        id: String,
+        format: ListFormat,
+        /// Of ps(1).
+        options: Vec<String>,
+    },
+    List {
+        format: ListFormat,
+        quiet: bool,
+    },
+    Spec {
+        bundle: Option<PathBuf>,
+        rootless: bool,
+    },
+    Check {
+        bundle: Option<PathBuf>,
+        format: Format,
+    },
     Plan(Plan),
     Features,
-    Info { format: Format },
+    Info {
+        format: Format,
+    },
 }
 
 /// What of `create` decides what is done.

@@ -98,7 +98,8 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         no_new_keyring: args.no_new_keyring,
         ..record(bundle, &id, &root, &place)
     };
-    // Recorded only once it is ours: a delete after our death would else kill whoever has it.
+    // Recorded as ours only once it is: a delete after our death would else kill whoever has it.
+    reservation.plan_cgroup(&place)?;
     let cgroup = Cgroup::create(&hierarchy, &place)?;
     reservation.write_early(&record)?;
     cgroup.apply(oci.linux().as_ref().and_then(|linux| linux.resources().as_ref()))?;

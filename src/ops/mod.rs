@@ -10,7 +10,9 @@ pub mod features;
 pub mod info;
 pub mod kill;
 pub mod list;
+pub mod pause;
 pub mod plan;
+pub mod ps;
 pub mod run;
 pub mod spec;
 pub mod start;
@@ -43,6 +45,12 @@ pub fn run(request: &Request) -> Result<i32> {
         Command::Exec(args) => (
             format!("exec failed: exec {}", args.id),
             exec::exec(global, args).map_err(|error| error.exit_with(255)),
+        ),
+        Command::Pause { id } => (format!("pause {id}"), pause::pause(root, id).map(|()| 0)),
+        Command::Resume { id } => (format!("resume {id}"), pause::resume(root, id).map(|()| 0)),
+        Command::Ps { id, format, options } => (
+            format!("ps {id}"),
+            ps::ps(root, id, *format, options, &mut stdout()).map(|()| 0),
         ),
         Command::State { id } => (
             format!("state {id}"),

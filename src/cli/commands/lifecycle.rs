@@ -102,6 +102,22 @@ pub const RUN: Row = Row {
     },
 };
 
+pub const PAUSE: Row = Row {
+    name: "pause",
+    about: "Stop all processes of a container for a while",
+    args: || vec![id()],
+    ends_flags: false,
+    read: |m| ask(Command::Pause { id: take(m, "id") }),
+};
+
+pub const RESUME: Row = Row {
+    name: "resume",
+    about: "Let a paused container go on",
+    args: || vec![id()],
+    ends_flags: false,
+    read: |m| ask(Command::Resume { id: take(m, "id") }),
+};
+
 pub fn console_socket() -> Arg {
     path(
         "console-socket",
