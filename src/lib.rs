@@ -22,6 +22,7 @@ pub mod plan;
 pub mod prepare;
 mod relay;
 pub mod seal;
+mod seccomp_agent;
 mod seccomp_cache;
 pub mod spawn;
 pub mod spec;

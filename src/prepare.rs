@@ -73,6 +73,7 @@ pub fn prepare<'p>(plan: &'p Plan, mut given: Given) -> Result<Prepared<'p>> {
                 .take()
                 .ok_or_else(|| missing("console socket"))?,
             (Want::StartSocket, _) => given.start_socket.take().ok_or_else(|| missing("start socket"))?,
+            (Want::Output { path, field }, _) => output(path, field)?,
             _ => fs::memfd(c"rrunc-state").doing(|| "make a file for the hooks' state".into())?,
         });
     }
@@ -104,7 +105,7 @@ pub fn open(want: &Want) -> Option<Result<OwnedFd>> {
             device,
         } => Some(host_device(path, field, *mode, *device)),
         Want::Namespace { path, field, kind } => Some(namespace(path, field, *kind)),
-        Want::ConsoleSocket | Want::StartSocket | Want::HookState => None,
+        Want::ConsoleSocket | Want::StartSocket | Want::HookState | Want::Output { .. } => None,
     }
 }
 
@@ -132,6 +133,14 @@ pub fn c_path(path: &Path) -> Result<CString> {
 fn open_path(path: &Path, flags: i32) -> Result<OwnedFd, Fail> {
     let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Fail::new(Call::Open, Errno::EINVAL))?;
     fs::open(fs::cwd(), &path, libc::O_PATH | flags, 0, fs::resolve::HOST)
+}
+
+/// A file to append to, made for us alone if it is missing.
+pub fn output(path: &Path, field: &str) -> Result<OwnedFd> {
+    let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT;
+    let c_path = c_path(path)?;
+    fs::open(fs::cwd(), &c_path, flags, 0o600, fs::resolve::HOST)
+        .doing(|| format!("{field}: open {}", path.display()))
 }
 
 fn refused(path: &Path, field: &str, fail: Fail) -> Error {

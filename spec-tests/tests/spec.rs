@@ -1,5 +1,6 @@
 //! The one test binary: a chapter of the specification per module.
 
+mod annotations; // what engines ask for beside the fields
 mod binds; // the host's files and directories, recursive options, propagation
 mod capabilities; // the five sets, as the program has them after execve
 mod cgroup; // where the container is, what limits it, and what it sees of that
@@ -15,6 +16,7 @@ mod namespaces; // new, inherited, joined by path; id mappings, time offsets, ho
 mod process; // arguments, environment, directory, ids, limits
 mod rootfs; // readonly, propagation, masked and readonly paths
 mod seccomp; // actions, operators, architectures, flags, errnos
+mod seccomp_notify; // SCMP_ACT_NOTIFY, and the agent that is notified
 mod sysctl; // settings of the container's namespaces, and of nothing else
 mod terminal; // the console socket, and a terminal in the foreground
 

@@ -13,11 +13,12 @@ mod copy;
 mod hook;
 mod mount;
 mod process;
+mod seccomp;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::channel::{ChildEnd, Report, ToChild, ToParent};
-use crate::plan::step::{HookState, Step};
+use crate::plan::step::{HookState, Slot, Step};
 use crate::prepare::Prepared;
 use crate::sys::shared::Progress;
 use crate::sys::{Call, Errno, Fail, clone, fs, ids};
@@ -131,7 +132,12 @@ impl<'a> Container<'a> {
                 console::open(self.root()?, self.prepared.fd(*socket)?, *size, *uid)
             }
             Step::AwaitHostHooks => self.halt(ToParent::AtHostHooks),
-            Step::Hook { program, state, .. } => hook::run(program, self.hook_state(*state)?),
+            Step::Hook {
+                program,
+                state,
+                outputs,
+                ..
+            } => hook::run(program, self.hook_state(*state)?, self.outputs(*outputs)?),
             Step::Mask(paths) => mount::mask(self.root()?, paths),
             Step::ReadOnlyPath(path) => mount::read_only_path(self.root()?, path),
             Step::ReadOnlyMount(path) => mount::read_only_mount(self.root()?, path),
@@ -173,7 +179,10 @@ impl<'a> Container<'a> {
                 }
                 None => Ok(()),
             },
-            Step::Seccomp(filter) => crate::sys::security::seccomp_set_filter(filter.flags, &filter.program),
+            Step::Seccomp(filter) => {
+                let host = self.start.as_ref().map_or(self.parent, |(start, _)| start);
+                seccomp::install(filter, host.as_fd())
+            }
             Step::Exec { argv, envp, .. } => {
                 let path = process::candidate(&self.prepared.plan.steps, self.program)?;
                 Err(crate::sys::exec::exec(path, argv, envp))
@@ -211,7 +220,14 @@ impl<'a> Container<'a> {
     fn await_start(&mut self, listener: BorrowedFd) -> Done {
         let waiting = self.prepared.waiting.as_ref().map(AsRawFd::as_raw_fd);
         let kept = [listener, self.parent.as_fd(), self.proc()].map(|fd| fd.as_raw_fd());
-        fs::close_others(self.first_own_fd(), kept.into_iter().chain(waiting))?;
+        let outputs = self.prepared.plan.steps.iter().flat_map(|step| match step {
+            Step::Hook { outputs, .. } => *outputs,
+            _ => [None; 2],
+        });
+        let outputs = outputs.flatten().flat_map(|slot| self.prepared.fd(slot));
+        let kept = kept.into_iter().chain(waiting);
+        let kept = kept.chain(outputs.map(|fd| fd.as_raw_fd()));
+        fs::close_others(self.first_own_fd(), kept)?;
         ids::prctl(libc::PR_SET_PDEATHSIG, 0, 0)?;
         self.parent.send(ToParent::Ready)?;
         loop {
@@ -230,6 +246,11 @@ impl<'a> Container<'a> {
             (HookState::FromStart, Some((_, Some(fd)))) => Ok(fd.as_fd()),
             (HookState::FromStart, _) => Err(Fail::new(Call::Recvmsg, Errno::EBADF)),
         }
+    }
+
+    fn outputs(&self, slots: [Option<Slot>; 2]) -> Result<[Option<BorrowedFd<'a>>; 2], Fail> {
+        let [stdout, stderr] = slots.map(|slot| slot.map(|slot| self.prepared.fd(slot)).transpose());
+        Ok([stdout?, stderr?])
     }
 
     /// Tried first with the runtime's rights, for a directory that only root may enter, and then with the

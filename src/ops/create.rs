@@ -10,13 +10,15 @@ use super::explain;
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::cli::{Create, Global};
 use crate::error::{Doing, Error, Kind, Result};
+use crate::hooks::Place;
 use crate::plan::{self, Options, Plan};
 use crate::prepare::{self, Given, Prepared};
 use crate::spawn::{self, Halt, Init};
+use crate::spec::annotations::{self, PIDFD_RECEIVER};
 use crate::state::{Container, ContainerId, Record, Status, Store};
 use crate::sys::Pid;
 use crate::sys::ids;
-use crate::{console, hooks, host, log, pidfile, seccomp_cache};
+use crate::{console, hooks, host, log, pidfile};
 
 /// What `create` leaves to a caller that stays.
 pub struct Created {
@@ -70,31 +72,17 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     let listen_fds = host::listen_fds();
     let preserve_fds = args.preserve_fds.saturating_add(listen_fds);
     host::check_preserved(preserve_fds)?;
-    let pidfd_socket = match &args.pidfd_socket {
-        Some(path) => Some(console::connect("--pidfd-socket", path)?),
-        None => None,
-    };
+    let pidfd_socket = pidfd_socket(args, oci)?;
     let facts = host::facts(oci)?;
-    let filter = match oci.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()) {
-        Some(profile) => {
-            let compiled = seccomp_cache::load_or_compile(&global.root.join(".cache/seccomp"), profile)?;
-            compiled.warnings.iter().for_each(|warning| log::warning(warning));
-            if !compiled.skipped.is_empty() {
-                let skipped = compiled.skipped.join(" ");
-                log::debug(|| {
-                    format!("linux.seccomp: skipped, since libseccomp doesn't know them: {skipped}")
-                });
-            }
-            Some(compiled.filter)
-        }
-        None => None,
-    };
+    let filter = super::filter::of(oci, &global.root)?;
+    let seccomp_listener = super::filter::listener(oci)?;
 
     let store = Store::open(&global.root)?;
     let mut reservation = store.reserve(&id)?;
     let hierarchy = Hierarchy::find()?;
     let place = cgroup_place(oci, &args.id)?;
     let mut record = record(bundle, &id, &root, &place);
+    record.seccomp_listener = seccomp_listener;
     // Recorded only once it is ours: a delete after our death would else kill whoever has it.
     let cgroup = Cgroup::create(&hierarchy, &place)?;
     reservation.write_early(&record)?;
@@ -131,7 +119,7 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         drop(init);
         // runtime.md, Lifecycle: a container that fails to be created is destroyed, with its poststop hooks.
         let state = record.hook_state(Status::Stopped);
-        let failed = hooks::run_all("poststop", &record.poststop, &state, &bundle.path);
+        let failed = hooks::run_all("poststop", &record.poststop, &state, &Place::of(&record));
         failed.iter().for_each(|error| log::warning(&error.to_string()));
         return Err(error);
     }
@@ -147,6 +135,17 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     cgroup.commit();
     init.release();
     Ok(Created { container, init })
+}
+
+/// Who gets the init's pidfd.
+fn pidfd_socket(args: &Create, oci: &oci_spec::runtime::Spec) -> Result<Option<OwnedFd>> {
+    if let Some(path) = &args.pidfd_socket {
+        return console::connect("--pidfd-socket", path).map(Some);
+    }
+    let receiver = annotations::get(oci, PIDFD_RECEIVER);
+    receiver
+        .map(|path| console::connect(&format!("annotations[{PIDFD_RECEIVER}]"), path.as_ref()))
+        .transpose()
 }
 
 /// Where the container's cgroup goes, relative to the cgroup2 mount.
@@ -219,17 +218,18 @@ fn converse(
                     #[allow(deprecated)] // prestart is deprecated by the spec since 1.0, and still to be run
                     let prestart = lists.prestart().as_deref().unwrap_or_default();
                     // runtime.md, State: created is "after step 2", and prestart is step 3.
-                    hooks::run(
-                        "prestart",
-                        prestart,
-                        &record.hook_state(Status::Created),
-                        &bundle.path,
-                    )?;
+                    let place = Place::of(record);
+                    hooks::run("prestart", prestart, &record.hook_state(Status::Created), &place)?;
                     let create_runtime = lists.create_runtime().as_deref().unwrap_or_default();
-                    hooks::run("createRuntime", create_runtime, &state, &bundle.path)?;
+                    hooks::run("createRuntime", create_runtime, &state, &place)?;
                 }
             }
             Ok(Halt::Ready) => return Ok(()),
+            Ok(Halt::SeccompListener(_)) => {
+                // Its filter goes in after the start, and `start` is who takes the listener.
+                let text = "the container's process has a seccomp filter too early";
+                return Err(Error::new(Kind::Kernel, text));
+            }
             Err(ended) => return Err(explain::ended(ended, prepared.plan, Some(cgroup))),
         }
         init.go()?;

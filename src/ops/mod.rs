@@ -6,6 +6,7 @@ pub mod create;
 pub mod delete;
 mod explain;
 pub mod features;
+mod filter;
 pub mod info;
 pub mod kill;
 pub mod list;

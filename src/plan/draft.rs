@@ -27,6 +27,14 @@ impl Draft {
         Slot(self.wants.len() - 1)
     }
 
+    /// As [`Draft::want`], but what was asked for before is not asked for again.
+    pub fn want_once(&mut self, want: Want) -> Slot {
+        match self.wants.iter().position(|known| *known == want) {
+            Some(known) => Slot(known),
+            None => self.want(want),
+        }
+    }
+
     /// What was asked for under this number.
     pub fn wanted(&self, slot: Slot) -> Option<&Want> {
         self.wants.get(slot.0)

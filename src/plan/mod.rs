@@ -23,6 +23,7 @@ pub use step::{Slot, Step};
 
 use crate::error::Result;
 use crate::spec::Spec;
+use crate::spec::annotations::{self, HOOKS_STDERR, HOOKS_STDOUT};
 use crate::sys::Uid;
 use namespaces::MOUNT;
 use seccomp::Filter;
@@ -86,6 +87,8 @@ pub enum Want {
     StartSocket,
     /// An empty file in memory for the state that hooks read.
     HookState,
+    /// A file to append to, made if it is missing.
+    Output { path: PathBuf, field: String },
 }
 
 /// What happens on the host's side of the clone.
@@ -119,7 +122,7 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Fil
 
     namespaces::enter(&namespaces, &mut draft);
     rootfs::take_root(&namespaces, options, &mounts, &mut draft);
-    namespaces::become_root(&namespaces, options, &mut draft);
+    namespaces::become_root(oci, &namespaces, options, &mut draft);
     namespaces::name(oci, &mut draft);
     process::sysctls(oci, &mut draft);
     draft.steps(mounts.steps);
@@ -155,13 +158,23 @@ fn container_hooks(oci: &oci_spec::runtime::Spec, draft: &mut Draft) -> Option<S
     let state = inside.then(|| draft.want(Want::HookState));
     draft.step(Step::AwaitHostHooks);
     if let (Some(list), Some(slot)) = (hooks.create_container(), state) {
-        hook_steps(list, "createContainer", HookState::Prepared(slot), draft);
+        hook_steps(oci, list, "createContainer", HookState::Prepared(slot), draft);
     }
     state
 }
 
 /// A list of hooks that the container's process runs.
-fn hook_steps(hooks: &[Hook], list: &'static str, state: HookState, draft: &mut Draft) {
+fn hook_steps(
+    oci: &oci_spec::runtime::Spec,
+    hooks: &[Hook],
+    list: &'static str,
+    state: HookState,
+    draft: &mut Draft,
+) {
+    let outputs = match hooks {
+        [] => [None; 2],
+        _ => [HOOKS_STDOUT, HOOKS_STDERR].map(|key| output(oci, key, draft)),
+    };
     for (index, hook) in hooks.iter().enumerate() {
         let field = |what: &str| format!("hooks.{list}[{index}].{what}");
         let path = hook.path().to_string_lossy().into_owned();
@@ -182,8 +195,18 @@ fn hook_steps(hooks: &[Hook], list: &'static str, state: HookState, draft: &mut 
             list,
             index,
             state,
+            outputs,
         });
     }
+}
+
+/// The file that hooks' standard output or error is appended to by this annotation. Opened once.
+fn output(oci: &oci_spec::runtime::Spec, annotation: &str, draft: &mut Draft) -> Option<Slot> {
+    let path = annotations::get(oci, annotation)?;
+    Some(draft.want_once(Want::Output {
+        path: path.into(),
+        field: format!("annotations[{annotation}]"),
+    }))
 }
 
 /// `path` from the bundle, if it is relative.
@@ -214,7 +237,7 @@ impl Want {
             | Want::Device { field, .. }
             | Want::Directory { field, .. }
             | Want::Namespace { field, .. } => Some(field),
-            Want::ConsoleSocket | Want::StartSocket | Want::HookState => None,
+            Want::ConsoleSocket | Want::StartSocket | Want::HookState | Want::Output { .. } => None,
         }
     }
 }

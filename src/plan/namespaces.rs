@@ -9,6 +9,7 @@ use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
 
 use super::step::Step;
 use super::{Draft, Options, Slot, Want};
+use crate::spec::annotations::{self, KEEP_ORIGINAL_GROUPS};
 
 /// A namespace type: its name in config.json and its CLONE_NEW* flag.
 const KINDS: [(LinuxNamespaceType, &str, u64); 8] = [
@@ -190,12 +191,13 @@ pub fn enter(namespaces: &Namespaces, draft: &mut Draft) {
 }
 
 /// Once all mounts of the host that we need are at hand: from nobody to the user namespace's root.
-pub fn become_root(namespaces: &Namespaces, options: &Options, draft: &mut Draft) {
+pub fn become_root(oci: &Spec, namespaces: &Namespaces, options: &Options, draft: &mut Draft) {
     if namespaces.foreign_user() {
         // A map of one id was written with setgroups denied; there is nothing to drop then.
         let mapped_by_root = namespaces.id_maps.is_some();
+        let keep = annotations::is_set(oci, KEEP_ORIGINAL_GROUPS);
         draft.step(Step::BecomeRoot {
-            drop_groups: mapped_by_root,
+            drop_groups: mapped_by_root && !keep,
         });
     }
     if !options.no_new_keyring {

@@ -7,6 +7,7 @@ use oci_spec::runtime::{Mount, Spec};
 use super::namespaces::{CGROUP, MOUNT, Namespaces, USER};
 use super::step::{After, Bind, CopyInside, InRoot, NewFs, Step, Target};
 use super::{Draft, Facts, Options, Want, from_bundle, in_root};
+use crate::spec::annotations::{self, MOUNT_CONTEXT_TYPE};
 use crate::spec::mount_options::{self, MountOptions, Reach};
 use crate::sys::Uid;
 use crate::sys::mount::MountAttr;
@@ -62,10 +63,13 @@ pub fn mounts(
         .as_ref()
         .and_then(|linux| linux.mount_label().clone())
         .filter(|label| !label.is_empty());
+    let context = annotations::get(oci, MOUNT_CONTEXT_TYPE).unwrap_or("context");
     if label.is_some() && !facts.selinux {
         draft.warn("linux.mountLabel: this kernel runs without SELinux, mounts have no labels");
     }
-    let label = label.filter(|_| facts.selinux);
+    let label = label
+        .filter(|_| facts.selinux)
+        .map(|label| format!("{context}=\"{label}\""));
     let copy = copy(oci, namespaces);
     for (index, mount) in oci.mounts().iter().flatten().enumerate() {
         let field = |what: &str| format!("mounts[{index}]{what}");
@@ -194,10 +198,7 @@ fn new_fs(
     let mut data = parsed.data.clone();
     // proc, sysfs and mqueue have labels of their own (selinux(8), context mounts).
     if let (Some(label), false) = (label, matches!(fstype, "proc" | "sysfs" | "mqueue" | "cgroup2")) {
-        data = format!(
-            "{data}{}context=\"{label}\"",
-            if data.is_empty() { "" } else { "," }
-        );
+        data = format!("{data}{}{label}", if data.is_empty() { "" } else { "," });
     }
     let source = mount
         .source()

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fmt;
 
-use super::step::{After, EnterRoot, InRoot, Step};
+use super::step::{After, EnterRoot, InRoot, NOTIFIES, Step};
 use crate::spec::mount_options::{Meaning, OPTIONS};
 use crate::sys::Gid;
 use crate::sys::mount::MountAttr;
@@ -142,7 +142,7 @@ impl fmt::Display for Step {
                         let groups: Vec<_> = groups.iter().map(Gid::to_string).collect();
                         write!(f, ", groups [{}]", groups.join(" "))
                     }
-                    None => Ok(()),
+                    None => write!(f, ", keep our groups"),
                 }
             }
             Step::SetCapabilities { sets, ambient } => write!(
@@ -170,11 +170,17 @@ impl fmt::Display for Step {
             Step::CloseFds { keep } => write!(f, "close every fd but 0-{} at exec", 2 + keep),
             Step::AwaitStart { .. } => write!(f, "wait for start"),
             Step::CountAsRunning => write!(f, "count as running"),
-            Step::Seccomp(filter) => write!(
-                f,
-                "install the seccomp filter ({} instructions)",
-                filter.instructions()
-            ),
+            Step::Seccomp(filter) => {
+                write!(
+                    f,
+                    "install the seccomp filter ({} instructions)",
+                    filter.instructions()
+                )?;
+                match filter.listens() {
+                    true => write!(f, " and {NOTIFIES}"),
+                    false => Ok(()),
+                }
+            }
             Step::Exec { name, .. } => write!(f, "execute {name}"),
         }
     }

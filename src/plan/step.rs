@@ -251,6 +251,8 @@ pub enum Step {
         list: &'static str,
         index: usize,
         state: HookState,
+        /// Files for its standard output and error, in place of our own.
+        outputs: [Option<Slot>; 2],
     },
     Mask(Vec<InRoot>),
     ReadOnlyPath(InRoot),
@@ -321,6 +323,9 @@ pub enum Step {
         name: String,
     },
 }
+
+/// What the text of [`Step::Seccomp`] says of a filter with a listener.
+pub const NOTIFIES: &str = "hand over its listener";
 
 /// Where a hook in the container's process has its state from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

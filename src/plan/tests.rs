@@ -35,9 +35,10 @@ fn plan_text(config: &str) -> String {
         .linux()
         .as_ref()
         .and_then(|linux| linux.seccomp().as_ref());
+    let listens = spec::seccomp_listener(&spec.oci).is_some();
     let filter = seccomp.map(|_| Filter {
         program: vec![0; 8],
-        flags: 0,
+        flags: u32::from(listens) * libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32,
     });
     let plan = compile(&spec, &options(), &facts(), filter).expect("a plan");
     let mut text = plan.to_string();

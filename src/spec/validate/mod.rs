@@ -1,12 +1,14 @@
 //! The rules of the spec that a type can't say: one function each, all of which are asked, so that a user
 //! learns of every fault at once. What depends on the host is not here.
 
+mod annotations;
 mod hooks;
 mod linux;
 mod mounts;
 mod namespaces;
 mod process;
 mod resources;
+mod seccomp;
 mod sysctls;
 mod unsupported;
 
@@ -28,7 +30,7 @@ pub fn check(oci: &Spec, found: &mut Found) {
     }
 }
 
-const RULES: [fn(&mut Rules); 29] = [
+const RULES: [fn(&mut Rules); 30] = [
     version,
     root,
     process::program,
@@ -44,7 +46,7 @@ const RULES: [fn(&mut Rules); 29] = [
     host_names,
     mounts::mounts,
     hooks::hooks,
-    annotations,
+    annotations::annotations,
     namespaces::namespaces,
     namespaces::id_mappings,
     namespaces::time_offsets,
@@ -57,6 +59,7 @@ const RULES: [fn(&mut Rules); 29] = [
     sysctls::sysctls,
     resources::device_rules,
     resources::limits,
+    seccomp::listener,
     unsupported::unsupported,
 ];
 
@@ -225,14 +228,6 @@ fn host_names(rules: &mut Rules) {
                 ),
             );
         }
-    }
-}
-
-/// config.md, Annotations: keys are not empty.
-fn annotations(rules: &mut Rules) {
-    let annotations = rules.oci.annotations().as_ref();
-    if annotations.is_some_and(|annotations| annotations.contains_key("")) {
-        rules.fault("annotations", "an empty key");
     }
 }
 
