@@ -7,6 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::error::{Doing, Error, Kind, Result};
+use crate::idmap;
+use crate::plan::step::MappedBy;
 use crate::plan::{Plan, Slot, Want};
 use crate::sys::mount::{self, MountAttr};
 use crate::sys::{Call, Errno, Fail, fs, net};
@@ -73,16 +75,24 @@ pub fn prepare<'p>(plan: &'p Plan, mut given: Given) -> Result<Prepared<'p>> {
                 .take()
                 .ok_or_else(|| missing("console socket"))?,
             (Want::StartSocket, _) => given.start_socket.take().ok_or_else(|| missing("start socket"))?,
+            (Want::UserNamespace { maps, field }, _) => idmap::user_namespace(maps, field)?,
             (Want::Output { path, field }, _) => output(path, field)?,
             _ => fs::memfd(c"rrunc-state").doing(|| "make a file for the hooks' state".into())?,
         });
     }
-    Ok(Prepared {
+    let prepared = Prepared {
         plan,
         fds,
         proc,
         waiting: given.waiting,
-    })
+    };
+    for (bind, idmap) in idmap::mapped(plan) {
+        if let MappedBy::Slot(user) = idmap.by {
+            let fd = |slot| prepared.fd(slot).doing(|| format!("{}: map its ids", bind.field));
+            idmap::map(fd(bind.slot)?, bind, idmap, fd(user)?)?;
+        }
+    }
+    Ok(prepared)
 }
 
 /// Opens what is there on the host; `None` for what a `create` makes.
@@ -105,7 +115,11 @@ pub fn open(want: &Want) -> Option<Result<OwnedFd>> {
             device,
         } => Some(host_device(path, field, *mode, *device)),
         Want::Namespace { path, field, kind } => Some(namespace(path, field, *kind)),
-        Want::ConsoleSocket | Want::StartSocket | Want::HookState | Want::Output { .. } => None,
+        Want::ConsoleSocket
+        | Want::StartSocket
+        | Want::HookState
+        | Want::Output { .. }
+        | Want::UserNamespace { .. } => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use integration::unharmed;
 use serde_json::json;
-use spec_tests::Agent;
+use spec_tests::{Agent, Bundle};
 
 #[test]
 fn a_filter_that_lets_nothing_out_is_told_of() {
@@ -30,5 +30,24 @@ fn a_filter_that_lets_nothing_out_is_told_of() {
         check(&["write"], "write: operation not permitted");
         check(&["read"], "read: operation not permitted");
         check(&["write", "sendmsg"], "before its listener was handed over");
+    });
+}
+
+#[test]
+fn a_file_system_that_cannot_be_id_mapped_is_named() {
+    unharmed("id-mapped mounts", |lab| {
+        let map = json!([{ "containerID": 0, "hostID": 1000, "size": 10 }]);
+        let check = |b: Bundle, maps: &serde_json::Value| {
+            let mount = json!({ "destination": "/new", "source": "/proc/self", "options": ["bind", "idmap"],
+                "uidMappings": maps, "gidMappings": maps });
+            let ran = b.set("/mounts/-", mount).container().create(&[]);
+            ran.fails_saying(&[
+                "mounts[1]: id-map the mount of /proc/self: mount_setattr: invalid argument \
+                                (a file system there can't be id-mapped)",
+            ]);
+        };
+        check(lab.bundle(), &map);
+        check(lab.bundle().user_namespace(300_000), &map);
+        check(lab.bundle().user_namespace(300_000), &json!([]));
     });
 }

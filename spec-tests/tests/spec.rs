@@ -10,6 +10,7 @@ mod devices; // default and configured nodes, and the rules of the device cgroup
 mod distribution; // a whole Debian, and what runs in it
 mod engines; // whole configurations as Docker and Podman write them
 mod hooks; // when each of the six runs, where, with which state, and what its failure does
+mod idmap; // id-mapped mounts
 mod lifecycle; // create, start, state, kill, delete: what they do, and what they refuse
 mod mounts; // file systems, and every option of a mount
 mod namespaces; // new, inherited, joined by path; id mappings, time offsets, host and domain name

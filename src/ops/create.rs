@@ -18,7 +18,7 @@ use crate::spec::annotations::{self, PIDFD_RECEIVER};
 use crate::state::{Container, ContainerId, Record, Status, Store};
 use crate::sys::Pid;
 use crate::sys::ids;
-use crate::{console, hooks, host, log, pidfile};
+use crate::{console, hooks, host, idmap, log, pidfile};
 
 /// What `create` leaves to a caller that stays.
 pub struct Created {
@@ -208,7 +208,10 @@ fn converse(
 ) -> Result<()> {
     loop {
         match init.next()? {
-            Ok(Halt::IdMaps) => write_id_maps(init.pid, prepared.plan)?,
+            Ok(Halt::IdMaps) => {
+                write_id_maps(init.pid, prepared.plan)?;
+                idmap::map_by_container(prepared.plan, init.pid, |bind| prepared.fd(bind.slot))?;
+            }
             Ok(Halt::HostHooks) => {
                 let state = record.hook_state(Status::Creating);
                 if let Some(slot) = prepared.plan.hook_state {

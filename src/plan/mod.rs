@@ -3,6 +3,7 @@
 //!
 //! [`compile`] is the order of a container's life, top to bottom.
 
+mod binds;
 mod devices;
 mod draft;
 pub mod namespaces;
@@ -79,6 +80,8 @@ pub enum Want {
     },
     /// The root directory as it is, when it can't be a mount of its own.
     Directory { path: PathBuf, field: String },
+    /// A user namespace made for its maps alone.
+    UserNamespace { maps: IdMaps, field: String },
     /// A namespace of this CLONE_NEW* kind.
     Namespace { path: PathBuf, field: String, kind: u64 },
     /// The connected socket that takes the terminal's master.
@@ -237,7 +240,11 @@ impl Want {
             | Want::Device { field, .. }
             | Want::Directory { field, .. }
             | Want::Namespace { field, .. } => Some(field),
-            Want::ConsoleSocket | Want::StartSocket | Want::HookState | Want::Output { .. } => None,
+            Want::ConsoleSocket
+            | Want::StartSocket
+            | Want::HookState
+            | Want::Output { .. }
+            | Want::UserNamespace { .. } => None,
         }
     }
 }

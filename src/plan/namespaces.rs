@@ -138,8 +138,8 @@ pub fn compile(oci: &Spec, draft: &mut Draft) -> Namespaces {
     }
     if found.has(USER) {
         found.id_maps = Some(IdMaps {
-            uid: lines(linux.uid_mappings()),
-            gid: lines(linux.gid_mappings()),
+            uid: lines(linux.uid_mappings().as_deref().unwrap_or_default()),
+            gid: lines(linux.gid_mappings().as_deref().unwrap_or_default()),
         });
     }
     if found.has(TIME) {
@@ -165,9 +165,10 @@ pub fn compile(oci: &Spec, draft: &mut Draft) -> Namespaces {
     found
 }
 
-fn lines(mappings: &Option<Vec<LinuxIdMapping>>) -> String {
+/// Of uid_map or gid_map (user_namespaces(7)).
+pub fn lines(mappings: &[LinuxIdMapping]) -> String {
     let line = |m: &LinuxIdMapping| format!("{} {} {}\n", m.container_id(), m.host_id(), m.size());
-    mappings.iter().flatten().map(line).collect()
+    mappings.iter().map(line).collect()
 }
 
 /// The first steps of the container's process: into its namespaces, and who it is there.

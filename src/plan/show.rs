@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fmt;
 
-use super::step::{After, EnterRoot, InRoot, NOTIFIES, Step};
+use super::step::{After, EnterRoot, Idmap, InRoot, NOTIFIES, Step};
 use crate::spec::mount_options::{Meaning, OPTIONS};
 use crate::sys::Gid;
 use crate::sys::mount::MountAttr;
@@ -42,6 +42,11 @@ impl fmt::Display for Step {
                 write!(f, "{}: bind {} on {}", b.field, b.source, b.target.path)?;
                 if b.attr != MountAttr::default() {
                     write!(f, " ({})", attribute_names(&b.attr, "").join(","))?;
+                }
+                match b.idmap {
+                    Some(Idmap { recursive: true, .. }) => write!(f, ", all of it id-mapped")?,
+                    Some(_) => write!(f, ", id-mapped")?,
+                    None => {}
                 }
                 b.after.fmt(f)
             }

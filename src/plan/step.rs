@@ -112,7 +112,25 @@ pub struct Bind {
     pub target: Target,
     /// Attributes of the top mount alone.
     pub attr: MountAttr,
+    /// How the host has mapped the ids of the mount in the slot.
+    pub idmap: Option<Idmap>,
     pub after: After,
+}
+
+/// An id-mapped mount: MOUNT_ATTR_IDMAP of mount_setattr(2), which only who has power over the file system may set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Idmap {
+    pub by: MappedBy,
+    pub recursive: bool,
+}
+
+/// The user namespace whose maps are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MappedBy {
+    /// The container's new one, as soon as its maps are written.
+    Container,
+    /// One that is there before the container is: it is joined, or was made for its maps alone.
+    Slot(Slot),
 }
 
 /// A mount to be copied by the container's process, when its turn comes.

@@ -6,6 +6,7 @@
 
 pub mod annotations;
 pub mod default;
+pub mod idmap;
 pub mod mount_options;
 mod schema;
 mod shape;

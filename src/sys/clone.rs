@@ -121,8 +121,8 @@ pub fn namespace_kind(fd: BorrowedFd) -> Result<u64, Fail> {
 /// [`clone`] for the runtime, which has one thread by design and whose children go straight into code that
 /// lives on `sys` alone (checked in debug builds by the allocator of `sys::child_alloc`).
 pub fn fork(flags: u64, cgroup: Option<BorrowedFd>) -> Result<Who, Fail> {
-    // SAFETY: rrunc starts no thread, and `spawn`, the only caller besides the hooks of `init`, keeps the
-    // rule for the child.
+    // SAFETY: rrunc starts no thread, and `spawn`, the only caller besides the hooks of `init` and `idmap`,
+    // keeps the rule for the child, as they do.
     let who = unsafe { clone(flags, cgroup) }?;
     #[cfg(debug_assertions)]
     if matches!(who, Who::Child) {
