@@ -17,6 +17,7 @@ pub mod host;
 mod idmap;
 mod init;
 pub mod log;
+mod netdev;
 pub mod ops;
 pub mod pidfile;
 pub mod plan;

@@ -27,6 +27,7 @@ pub struct Init {
 #[derive(Debug)]
 pub enum Halt {
     IdMaps,
+    NetDevices,
     HostHooks,
     Ready,
     /// The seccomp filter is in force; its notifications are received by this fd.
@@ -217,6 +218,7 @@ impl Init {
             .doing(|| "listen to the container's process".into())?;
         Ok(match received {
             Some((ToParent::NeedIdMaps, _)) => Ok(Halt::IdMaps),
+            Some((ToParent::NeedNetDevices, _)) => Ok(Halt::NetDevices),
             Some((ToParent::AtHostHooks, _)) => Ok(Halt::HostHooks),
             Some((ToParent::Ready, _)) => Ok(Halt::Ready),
             Some((ToParent::SeccompListener, Some(fd))) => Ok(Halt::SeccompListener(fd)),

@@ -51,3 +51,76 @@ fn a_file_system_that_cannot_be_id_mapped_is_named() {
         check(lab.bundle().user_namespace(300_000), &json!([]));
     });
 }
+
+/// ip(8) in the test's own network namespace, with these words.
+fn ip(words: &str) -> String {
+    let out = std::process::Command::new("ip")
+        .args(words.split(' '))
+        .output()
+        .expect("ip");
+    assert!(
+        out.status.success(),
+        "ip {words}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+#[test]
+fn network_devices_return_from_a_container_that_fails() {
+    unharmed("netDevices", |lab| {
+        for words in [
+            "link add lent type veth peer name end",
+            "link add idle type veth peer name other",
+            "link set lent up",
+            "address add 10.1.2.3/24 broadcast 10.1.2.255 dev lent",
+            "address add 2001:db8::3/64 nodad dev lent",
+            "address add 10.3.3.3/32 dev idle",
+        ] {
+            ip(words);
+        }
+        let state = || {
+            // Without numbers, which the kernel gives anew, and the link-local address that it makes when a device is up.
+            let mut lines: Vec<String> = ip("-oneline address show")
+                .lines()
+                .filter_map(|line| line.split_once(": ").map(|(_, rest)| rest.to_owned()))
+                .filter(|line| !line.contains("fe80:"))
+                .collect();
+            lines.sort();
+            let is_up = |name: &str| ip(&format!("link show {name}")).contains(",UP");
+            (lines, is_up("lent"), is_up("idle"))
+        };
+        let before = state();
+        assert!(before.1 && !before.2, "{before:?}");
+        let bundle = || {
+            lab.bundle().set(
+                "/linux/netDevices",
+                json!({ "lent": { "name": "eth0" }, "idle": {} }),
+            )
+        };
+        let fails = |b: Bundle, text: &str| {
+            b.container().create(&[]).fails_saying(&[text]);
+            assert_eq!(state(), before, "{text}");
+        };
+        fails(bundle().hook("createRuntime", ["exit 1"]), "createRuntime");
+        fails(bundle().args(["no-such-program"]), "no-such-program");
+        fails(
+            bundle().set("/linux/netDevices/nothing", json!({})),
+            "linux.netDevices[nothing]: link not found for interface nothing on runtime namespace",
+        );
+        fails(
+            bundle().set("/linux/netDevices/end", json!({ "name": "lo" })),
+            "linux.netDevices[end]: move it into the container as lo: RTM_NEWLINK: file exists \
+             (the container has a device of this name already)",
+        );
+        let own = format!(
+            "/proc/{}/task/{}/ns/net",
+            std::process::id(),
+            nix::unistd::gettid()
+        );
+        fails(
+            bundle().namespace("network", Some(&own)),
+            "linux.netDevices: unable to move network devices without a private NET namespace",
+        );
+    });
+}

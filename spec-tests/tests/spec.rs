@@ -14,6 +14,7 @@ mod idmap; // id-mapped mounts
 mod lifecycle; // create, start, state, kill, delete: what they do, and what they refuse
 mod mounts; // file systems, and every option of a mount
 mod namespaces; // new, inherited, joined by path; id mappings, time offsets, host and domain name
+mod net_devices; // what is moved into the network namespace
 mod process; // arguments, environment, directory, ids, limits
 mod rootfs; // readonly, propagation, masked and readonly paths
 mod seccomp; // actions, operators, architectures, flags, errnos

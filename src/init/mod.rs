@@ -83,6 +83,7 @@ impl<'a> Container<'a> {
     fn carry_out(&mut self, step: &'a Step) -> Done {
         match step {
             Step::JoinNamespace { slot, kind, .. } => clone::setns(self.prepared.fd(*slot)?, *kind),
+            Step::AwaitNetDevices => self.halt(ToParent::NeedNetDevices),
             Step::AwaitIdMaps => self.halt(ToParent::NeedIdMaps),
             Step::BecomeRoot { drop_groups } => process::become_root(*drop_groups),
             Step::CloneTree {

@@ -11,6 +11,7 @@ use crate::cgroup::{Cgroup, Hierarchy};
 use crate::cli::{Create, Global};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::hooks::Place;
+use crate::netdev::Loan;
 use crate::plan::{self, Options, Plan};
 use crate::prepare::{self, Given, Prepared};
 use crate::spawn::{self, Halt, Init};
@@ -18,7 +19,7 @@ use crate::spec::annotations::{self, PIDFD_RECEIVER};
 use crate::state::{Container, ContainerId, Record, Status, Store};
 use crate::sys::Pid;
 use crate::sys::ids;
-use crate::{console, hooks, host, idmap, log, pidfile};
+use crate::{console, hooks, host, idmap, log, netdev, pidfile};
 
 /// What `create` leaves to a caller that stays.
 pub struct Created {
@@ -115,7 +116,9 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     let init = spawn::spawn(&prepared, Some(cgroup.fd()));
     let mut init = init.map_err(|error| cgroup.explain_clone(error))?;
     record.set_init(init.pid)?;
-    if let Err(error) = converse(&init, &prepared, &record, bundle, &cgroup) {
+    let mut loan = None;
+    if let Err(error) = converse(&init, &prepared, &record, bundle, &cgroup, &mut loan) {
+        drop(loan); // before the death of init takes the devices' network namespace along
         drop(init);
         // runtime.md, Lifecycle: a container that fails to be created is destroyed, with its poststop hooks.
         let state = record.hook_state(Status::Stopped);
@@ -133,6 +136,9 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     }
     let container = reservation.commit(&record)?;
     cgroup.commit();
+    if let Some(loan) = loan {
+        loan.commit();
+    }
     init.release();
     Ok(Created { container, init })
 }
@@ -199,18 +205,23 @@ fn record(bundle: &Bundle, id: &ContainerId, root: &std::path::Path, cgroup: &st
 }
 
 /// Does the host's part at each halt of the container's process, until it is ready.
-fn converse(
+fn converse<'p>(
     init: &Init,
-    prepared: &Prepared,
+    prepared: &Prepared<'p>,
     record: &Record,
     bundle: &Bundle,
     cgroup: &Cgroup,
+    loan: &mut Option<Loan<'p>>,
 ) -> Result<()> {
     loop {
         match init.next()? {
             Ok(Halt::IdMaps) => {
                 write_id_maps(init.pid, prepared.plan)?;
                 idmap::map_by_container(prepared.plan, init.pid, |bind| prepared.fd(bind.slot))?;
+            }
+            Ok(Halt::NetDevices) => {
+                let devices = &prepared.plan.host.net_devices;
+                *loan = Some(netdev::lend(devices, init.pid, init.pidfd())?);
             }
             Ok(Halt::HostHooks) => {
                 let state = record.hook_state(Status::Creating);

@@ -39,7 +39,7 @@ fn document() -> Value {
             "selinux": { "enabled": true },
             "intelRdt": { "enabled": false },
             "mountExtensions": { "idmap": { "enabled": true } },
-            "netDevices": { "enabled": false },
+            "netDevices": { "enabled": true },
         },
         "annotations": annotations(),
         "potentiallyUnsafeConfigAnnotations": spec::annotations::POTENTIALLY_UNSAFE,

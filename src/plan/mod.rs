@@ -100,8 +100,17 @@ pub struct HostPart {
     /// Hard limits that the container's process may not raise itself, in its user namespace.
     pub raise_limits: Vec<Limit>,
     pub oom_score_adj: Option<i32>,
+    /// Network devices that the host moves into the container, in the order of their names.
+    pub net_devices: Vec<NetDevice>,
     /// Whose the cgroup becomes: the container's root, if it may write there (config-linux.md, Cgroup ownership).
     pub cgroup_owner: Option<Uid>,
+}
+
+/// A network device by its name on the host and in the container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetDevice {
+    pub name: String,
+    pub inside: String,
 }
 
 #[derive(Debug, PartialEq)]
@@ -126,6 +135,7 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Fil
     namespaces::enter(&namespaces, &mut draft);
     rootfs::take_root(&namespaces, options, &mounts, &mut draft);
     namespaces::become_root(oci, &namespaces, options, &mut draft);
+    let net_devices = namespaces::net_devices(oci, &mut draft);
     namespaces::name(oci, &mut draft);
     process::sysctls(oci, &mut draft);
     draft.steps(mounts.steps);
@@ -143,6 +153,7 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Fil
     }));
     rootfs::propagation(oci, &namespaces, &mut draft);
     let mut host = process::compile(oci, &namespaces, options, facts, filter, &mut draft);
+    host.net_devices = net_devices;
     host.cgroup_owner = rootfs::cgroup_owner(oci, &namespaces);
 
     draft.finish(namespaces, host, hook_state)
@@ -261,6 +272,12 @@ impl fmt::Display for Plan {
         writeln!(f, "   {}", self.namespaces)?;
         for (i, step) in self.steps.iter().enumerate() {
             writeln!(f, "{:2} {step}", i + 1)?;
+        }
+        for NetDevice { name, inside } in &self.host.net_devices {
+            writeln!(
+                f,
+                "   host: move the network device {name} into the container as {inside}"
+            )?;
         }
         for limit in &self.host.raise_limits {
             writeln!(

@@ -5,11 +5,12 @@
 
 use std::fmt;
 
-use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, LinuxNetDevice, Spec};
 
 use super::step::Step;
-use super::{Draft, Options, Slot, Want};
+use super::{Draft, NetDevice, Options, Slot, Want};
 use crate::spec::annotations::{self, KEEP_ORIGINAL_GROUPS};
+use crate::spec::net_device_inside;
 
 /// A namespace type: its name in config.json and its CLONE_NEW* flag.
 const KINDS: [(LinuxNamespaceType, &str, u64); 8] = [
@@ -208,6 +209,24 @@ pub fn become_root(oci: &Spec, namespaces: &Namespaces, options: &Options, draft
     if namespaces.has(CGROUP) {
         draft.step(Step::NewCgroupNamespace);
     }
+}
+
+/// config-linux.md, Network Devices: there before the container's sysctls and hooks, which may be about them.
+pub fn net_devices(oci: &Spec, draft: &mut Draft) -> Vec<NetDevice> {
+    let given = oci
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.net_devices().as_ref());
+    let device = |(name, device): (&String, &LinuxNetDevice)| NetDevice {
+        name: name.clone(),
+        inside: net_device_inside(name, device).into(),
+    };
+    let mut devices: Vec<NetDevice> = given.into_iter().flatten().map(device).collect();
+    devices.sort_by(|a, b| a.name.cmp(&b.name));
+    if !devices.is_empty() {
+        draft.step(Step::AwaitNetDevices);
+    }
+    devices
 }
 
 /// Host name, domain name and sysctls: all that belongs to namespaces other than mount.

@@ -180,7 +180,7 @@ pub fn compile(
     HostPart {
         raise_limits: if namespaces.foreign_user() { limits } else { vec![] },
         oom_score_adj: process.oom_score_adj(),
-        cgroup_owner: None,
+        ..HostPart::default()
     }
 }
 

@@ -14,6 +14,7 @@ impl fmt::Display for Step {
         match self {
             Step::JoinNamespace { name, .. } => write!(f, "join the {name} namespace"),
             Step::AwaitIdMaps => write!(f, "wait for the id maps of the new user namespace"),
+            Step::AwaitNetDevices => write!(f, "wait for the host's network devices"),
             Step::BecomeRoot { .. } => write!(f, "become root in the user namespace"),
             Step::CloneTree { path, .. } => write!(f, "clone the mount at {} from inside", text(path)),
             Step::NewSession => write!(f, "start a new session"),

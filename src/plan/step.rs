@@ -214,6 +214,8 @@ pub enum Step {
         path: CString,
         recursive: bool,
     },
+    /// The host moves network devices in meanwhile (netdev/mod.rs).
+    AwaitNetDevices,
     NewSession,
     SessionKeyring(CString),
     /// Only now: the root of a new cgroup namespace is the cgroup that we are in (cgroup_namespaces(7)).

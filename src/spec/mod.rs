@@ -81,6 +81,12 @@ pub fn seccomp_listener(oci: &runtime::Spec) -> Option<&std::path::Path> {
         .or_else(|| annotations::get(oci, annotations::SECCOMP_RECEIVER).map(Path::new))
 }
 
+/// The name of a network device in the container: that on the host, unless it has another.
+pub fn net_device_inside<'a>(name: &'a str, device: &'a runtime::LinuxNetDevice) -> &'a str {
+    let inside = device.name().as_deref();
+    inside.filter(|inside| !inside.is_empty()).unwrap_or(name)
+}
+
 /// What an older version of the spec meant by a value that 1.3 reads otherwise: until then a pids.limit of 0 was
 /// none, and engines write it so.
 fn as_meant(mut oci: runtime::Spec) -> runtime::Spec {

@@ -6,6 +6,7 @@ mod hooks;
 mod linux;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod process;
 mod resources;
 mod seccomp;
@@ -30,7 +31,7 @@ pub fn check(oci: &Spec, found: &mut Found) {
     }
 }
 
-const RULES: [fn(&mut Rules); 30] = [
+const RULES: [fn(&mut Rules); 31] = [
     version,
     root,
     process::program,
@@ -50,6 +51,7 @@ const RULES: [fn(&mut Rules); 30] = [
     namespaces::namespaces,
     namespaces::id_mappings,
     namespaces::time_offsets,
+    net_devices::net_devices,
     linux::devices,
     linux::restricted_paths,
     linux::propagation,

@@ -7,12 +7,7 @@ const YET: &str = "is not supported yet";
 
 pub fn unsupported(rules: &mut Rules) {
     let Some(linux) = rules.oci.linux() else { return };
-    let net_devices = linux.net_devices().as_ref();
     for (path, given) in [
-        (
-            "linux.netDevices",
-            net_devices.is_some_and(|devices| !devices.is_empty()),
-        ),
         ("linux.memoryPolicy", linux.memory_policy().is_some()),
         ("linux.intelRdt", linux.intel_rdt().is_some()),
     ] {
@@ -32,8 +27,6 @@ mod tests {
     fn not_supported_yet() {
         let yet = "not supported yet";
         good("/process/execCPUAffinity", json!({"initial": "0", "final": "1"})); // for exec
-        bad("/linux/netDevices", json!({"eth0": {}}), "linux.netDevices", yet);
-        good("/linux/netDevices", json!({}));
         bad(
             "/linux/memoryPolicy",
             json!({"mode": "MPOL_LOCAL"}),
