@@ -77,7 +77,7 @@ pub fn prepare<'p>(plan: &'p Plan, mut given: Given) -> Result<Prepared<'p>> {
             (Want::StartSocket, _) => given.start_socket.take().ok_or_else(|| missing("start socket"))?,
             (Want::UserNamespace { maps, field }, _) => idmap::user_namespace(maps, field)?,
             (Want::Output { path, field }, _) => output(path, field)?,
-            _ => fs::memfd(c"rrunc-state").doing(|| "make a file for the hooks' state".into())?,
+            _ => fs::memfd(c"rrunc-state").doing(|| "make a file in memory".into())?,
         });
     }
     let prepared = Prepared {
@@ -118,6 +118,7 @@ pub fn open(want: &Want) -> Option<Result<OwnedFd>> {
         Want::ConsoleSocket
         | Want::StartSocket
         | Want::HookState
+        | Want::Reserved
         | Want::Output { .. }
         | Want::UserNamespace { .. } => None,
     }

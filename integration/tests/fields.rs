@@ -113,6 +113,11 @@ fn network_devices_return_from_a_container_that_fails() {
             "linux.netDevices[end]: move it into the container as lo: RTM_NEWLINK: file exists \
              (the container has a device of this name already)",
         );
+        fails(
+            lab.bundle()
+                .set("/linux/netDevices", json!({ "lent": { "name": "lo" } })),
+            "linux.netDevices[lent]: move it into the container as lo: RTM_NEWLINK: file exists",
+        );
         let own = format!(
             "/proc/{}/task/{}/ns/net",
             std::process::id(),
@@ -122,5 +127,56 @@ fn network_devices_return_from_a_container_that_fails() {
             bundle().namespace("network", Some(&own)),
             "linux.netDevices: unable to move network devices without a private NET namespace",
         );
+    });
+}
+
+#[test]
+fn mounts_that_cannot_be_added_are_named() {
+    unharmed("mounts add", |lab| {
+        let container = lab.bundle().phrases(["sleep"]).start();
+        let file = lab.dir().join("list.json");
+        let refused = |action: &str, list: serde_json::Value, text: &str| {
+            std::fs::write(&file, list.to_string()).unwrap();
+            let ran = lab.run(["mounts", action, &container.id, file.to_str().unwrap()]);
+            let said = format!("rrunc: mounts {action} {}: {text}", container.id);
+            ran.fails_saying(&[&said.replace("LIST", file.to_str().unwrap())]);
+        };
+        let tmpfs = |path: &str, options: &[&str]| json!({ "destination": path, "type": "tmpfs", "options": options });
+        refused(
+            "add",
+            json!([{ "destination": "a" }, {}]),
+            "LIST: mounts[1].destination: is missing",
+        );
+        refused(
+            "add",
+            json!([tmpfs("/", &[]), tmpfs("/tmp", &["tmpcopyup"])]),
+            "LIST: mounts[0].destination: is the container's root, which stays; \
+             mounts[1].options: \"tmpcopyup\" is for config.json only: the container runs already",
+        );
+        let bind = json!({ "destination": "/new", "source": "/no/such/file", "options": ["bind"] });
+        refused(
+            "add",
+            json!([tmpfs("/tmp", &[]), bind]),
+            "mounts[1].source: open /no/such/file: openat2: ",
+        );
+        refused(
+            "add",
+            json!([tmpfs("/tmp", &[]), tmpfs("/new", &["size=zz"])]),
+            "mounts[1]: make a tmpfs size=zz source=tmpfs (step 6 of 9): fsconfig: invalid argument \
+             (the file system refuses one of the options)",
+        );
+        refused(
+            "add",
+            json!([tmpfs("/tmp", &[]), tmpfs("/etc/passwd", &[])]),
+            "mounts[1]: bind the new tmpfs on /etc/passwd (step 8 of 9): move_mount: invalid argument \
+             (a file can't be mounted on a directory, nor a directory on a file)",
+        );
+        refused(
+            "remove",
+            json!([tmpfs("/proc", &[]), tmpfs("/tmp", &[])]),
+            "mounts[1]: find the mount on /tmp (step 6 of 9): umount2: invalid argument (nothing is mounted there)",
+        );
+        container.delete(&["--force"]).ok();
+        refused("add", json!([tmpfs("/tmp", &[])]), "container does not exist");
     });
 }

@@ -13,6 +13,7 @@ mod hooks; // when each of the six runs, where, with which state, and what its f
 mod idmap; // id-mapped mounts
 mod lifecycle; // create, start, state, kill, delete: what they do, and what they refuse
 mod mounts; // file systems, and every option of a mount
+mod mounts_command; // into a container that runs, and out again
 mod namespaces; // new, inherited, joined by path; id mappings, time offsets, host and domain name
 mod net_devices; // what is moved into the network namespace
 mod process; // arguments, environment, directory, ids, limits

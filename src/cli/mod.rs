@@ -45,17 +45,44 @@ pub struct Global {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     Create(Create),
-    Start { id: String },
-    State { id: String },
-    Kill { id: String, signal: Signal, all: bool },
-    Delete { id: String, force: bool },
+    Start {
+        id: String,
+    },
+    State {
+        id: String,
+    },
+    Kill {
+        id: String,
+        signal: Signal,
+        all: bool,
+    },
+    Delete {
+        id: String,
+        force: bool,
+    },
     Run(Run),
-    List { format: ListFormat, quiet: bool },
-    Spec { bundle: Option<PathBuf>, rootless: bool },
-    Check { bundle: Option<PathBuf>, format: Format },
+    Mounts {
+        action: MountsAction,
+        id: String,
+        file: PathBuf,
+    },
+    List {
+        format: ListFormat,
+        quiet: bool,
+    },
+    Spec {
+        bundle: Option<PathBuf>,
+        rootless: bool,
+    },
+    Check {
+        bundle: Option<PathBuf>,
+        format: Format,
+    },
     Plan(Plan),
     Features,
-    Info { format: Format },
+    Info {
+        format: Format,
+    },
 }
 
 /// What of `create` decides what is done.
@@ -107,6 +134,33 @@ impl FromStr for Rootless {
             (_, Some(true)) => Ok(Rootless::Yes),
             (_, Some(false)) => Ok(Rootless::No),
             _ => Err("true, false or auto"),
+        }
+    }
+}
+
+/// What `mounts` does with the mounts of its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountsAction {
+    Add,
+    Remove,
+}
+
+impl MountsAction {
+    pub fn name(self) -> &'static str {
+        match self {
+            MountsAction::Add => "add",
+            MountsAction::Remove => "remove",
+        }
+    }
+}
+
+impl FromStr for MountsAction {
+    type Err = &'static str;
+    fn from_str(text: &str) -> std::result::Result<MountsAction, Self::Err> {
+        match text {
+            "add" => Ok(MountsAction::Add),
+            "remove" => Ok(MountsAction::Remove),
+            _ => Err("add or remove"),
         }
     }
 }

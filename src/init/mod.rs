@@ -63,6 +63,7 @@ pub fn run(prepared: &Prepared, parent: &ChildEnd, progress: &Progress) -> ! {
         number += u16::from(outcome.is_ok());
     }
     if let Err(fail) = outcome {
+        container.take_back(number);
         let report = ToParent::Failed(Report { step: number, fail });
         let listener = container.start.as_ref().map_or(parent, |(start, _)| start);
         let _ = listener.send(report); // nobody else to tell
@@ -111,6 +112,13 @@ impl<'a> Container<'a> {
                     .map_or(Ok(()), |path| mount::reopen_directory(root, path))
             }
             Step::Mount(new) => mount::new_fs(self.root()?, new),
+            Step::MakeFs(make) => mount::make_fs(make, self.prepared.fd(make.slot)?),
+            Step::FindMount { path, .. } => mount::find(self.root()?, path).map(drop),
+            Step::Unmount { path, .. } => mount::unmount(self.root()?, self.proc(), path),
+            Step::Done => {
+                self.parent.send(ToParent::Ready)?;
+                clone::exit(0)
+            }
             Step::Bind(bind) => mount::bind(self.root()?, self.prepared.fd(bind.slot)?, bind),
             Step::Device {
                 directory,
@@ -187,6 +195,23 @@ impl<'a> Container<'a> {
             Step::Exec { argv, envp, .. } => {
                 let path = process::candidate(&self.prepared.plan.steps, self.program)?;
                 Err(crate::sys::exec::exec(path, argv, envp))
+            }
+        }
+    }
+
+    /// Detaches what the steps up to the failed one have attached to a container that goes on without us.
+    fn take_back(&self, failed: u16) {
+        let steps = &self.prepared.plan.steps;
+        if !matches!(steps.last(), Some(Step::Done)) {
+            return;
+        }
+        for step in steps.iter().take(usize::from(failed) + 1).rev() {
+            if let Step::Bind(bind) = step {
+                // One that isn't attached is refused, which is as good.
+                let _ = self
+                    .prepared
+                    .fd(bind.slot)
+                    .and_then(|tree| crate::sys::mount::detach_fd(self.proc(), tree));
             }
         }
     }

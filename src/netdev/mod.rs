@@ -77,13 +77,20 @@ impl<'a> Loan<'a> {
             .set_up(link.index, false)
             .doing(|| doing("set it down"))
             .map_err(|error| error.hint("moving a device needs CAP_NET_ADMIN on the host"))?;
+        let moved = Moved {
+            device,
+            was_up: link.is_up,
+            addresses,
+        };
         let to = Destination {
             process: init,
             name: inside,
         };
         if let Err(fail) = self.host.move_link(link.index, &to) {
-            if link.is_up {
-                warn(name, self.host.set_up(link.index, true));
+            match self.host.link(name) {
+                Ok(_) => self.restore(&moved, Ok(())),
+                // It has moved all the same, and only its new name was refused.
+                Err(_) => self.give_back(&moved, name),
             }
             let error = Error::kernel(doing(&format!("move it into the container as {inside}")), fail);
             return Err(match fail.errno {
@@ -92,15 +99,33 @@ impl<'a> Loan<'a> {
                 _ => error,
             });
         }
-        self.moved.push(Moved {
-            device,
-            was_up: link.is_up,
-            addresses,
+        let arrived = arrive(&self.container, inside, &moved.addresses, true);
+        self.moved.push(moved);
+        arrived.doing(|| doing("set it up in the container"))
+    }
+
+    /// Takes a device, which the container has by the name `inside`, back to the host.
+    fn give_back(&self, moved: &Moved, inside: &str) {
+        let returned = self.container.link(inside).and_then(|link| {
+            let host = Destination {
+                process: Pid(std::process::id() as i32),
+                name: &moved.device.name,
+            };
+            self.container.set_up(link.index, false)?;
+            self.container.move_link(link.index, &host)
         });
-        let Some(moved) = self.moved.last() else {
-            return Ok(());
-        };
-        arrive(&self.container, inside, &moved.addresses, true).doing(|| doing("set it up in the container"))
+        self.restore(moved, returned);
+    }
+
+    /// Makes a device of the host what it was, if it has `returned`.
+    fn restore(&self, moved: &Moved, returned: Result<(), Fail>) {
+        let name = &moved.device.name;
+        let restored = returned.and_then(|()| arrive(&self.host, name, &moved.addresses, moved.was_up));
+        if let Err(fail) = restored {
+            log::warning(&format!(
+                "linux.netDevices[{name}]: give it back to the host: {fail}"
+            ));
+        }
     }
 
     /// The container is there: what it has is its own.
@@ -109,11 +134,14 @@ impl<'a> Loan<'a> {
     }
 }
 
-/// Gives the device `name` of `network` these addresses.
+/// Gives the device `name` of `network` these addresses; some it may have kept.
 fn arrive(network: &Network, name: &str, addresses: &[Address], up: bool) -> Result<(), Fail> {
     let link = network.link(name)?;
     for address in addresses {
-        network.add_address(link.index, address)?;
+        match network.add_address(link.index, address) {
+            Err(fail) if fail.errno == Errno::EEXIST => {}
+            added => added?,
+        }
     }
     if up {
         network.set_up(link.index, true)
@@ -124,30 +152,8 @@ fn arrive(network: &Network, name: &str, addresses: &[Address], up: bool) -> Res
 
 impl Drop for Loan<'_> {
     fn drop(&mut self) {
-        for Moved {
-            device,
-            was_up,
-            addresses,
-        } in self.moved.drain(..).rev()
-        {
-            let host = Destination {
-                process: Pid(std::process::id() as i32),
-                name: &device.name,
-            };
-            let returned = self.container.link(&device.inside).and_then(|link| {
-                self.container.set_up(link.index, false)?;
-                self.container.move_link(link.index, &host)?;
-                arrive(&self.host, &device.name, &addresses, was_up)
-            });
-            warn(&device.name, returned);
+        for moved in std::mem::take(&mut self.moved).iter().rev() {
+            self.give_back(moved, &moved.device.inside);
         }
-    }
-}
-
-fn warn(name: &str, done: Result<(), Fail>) {
-    if let Err(fail) = done {
-        log::warning(&format!(
-            "linux.netDevices[{name}]: give it back to the host: {fail}"
-        ));
     }
 }

@@ -10,6 +10,7 @@ mod filter;
 pub mod info;
 pub mod kill;
 pub mod list;
+pub mod mounts;
 pub mod plan;
 pub mod run;
 pub mod spec;
@@ -50,6 +51,10 @@ pub fn run(request: &Request) -> Result<i32> {
         Command::Delete { id, force } => (
             format!("delete {id}"),
             delete::delete(root, id, *force).map(|()| 0),
+        ),
+        Command::Mounts { action, id, file } => (
+            format!("mounts {} {id}", action.name()),
+            mounts::mounts(root, *action, id, file).map(|()| 0),
         ),
         Command::List { format, quiet } => (
             "list".into(),

@@ -6,10 +6,12 @@ use oci_spec::runtime::Spec;
 
 use super::namespaces::{self, IdMaps, MOUNT, Namespaces};
 use super::rootfs::{after, attributes};
+use super::step::After;
 use super::step::{self, Bind, CopyInside, MappedBy, Step, Target};
 use super::{Draft, Want};
 use crate::spec::idmap;
 use crate::spec::mount_options::{MountOptions, Reach};
+use crate::sys::mount::MountAttr;
 
 /// The MS_* flag of linux.rootfsPropagation and whether it is recursive.
 pub fn root_propagation(oci: &Spec) -> Option<(u64, bool)> {
@@ -136,4 +138,9 @@ pub fn bind(
         idmap,
         after: after(parsed),
     }))
+}
+
+/// What a mount's options ask of it before and after it is attached.
+pub fn attributes_and_after(parsed: &MountOptions) -> (MountAttr, After) {
+    (attributes(parsed), after(parsed))
 }

@@ -9,6 +9,7 @@ mod draft;
 pub mod namespaces;
 mod process;
 mod rootfs;
+pub mod running;
 pub mod seccomp;
 mod show;
 pub mod step;
@@ -90,6 +91,8 @@ pub enum Want {
     StartSocket,
     /// An empty file in memory for the state that hooks read.
     HookState,
+    /// A place for an fd that the child makes.
+    Reserved,
     /// A file to append to, made if it is missing.
     Output { path: PathBuf, field: String },
 }
@@ -254,6 +257,7 @@ impl Want {
             Want::ConsoleSocket
             | Want::StartSocket
             | Want::HookState
+            | Want::Reserved
             | Want::Output { .. }
             | Want::UserNamespace { .. } => None,
         }

@@ -185,7 +185,7 @@ pub fn cgroup_owner(oci: &Spec, namespaces: &Namespaces) -> Option<Uid> {
         .map(|map| Uid(map.host_id()))
 }
 
-fn target(path: InRoot, fstype: &str) -> Target {
+pub fn target(path: InRoot, fstype: &str) -> Target {
     let shown = path.to_string();
     Target {
         plain: matches!(fstype, "proc" | "sysfs"),

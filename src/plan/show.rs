@@ -39,6 +39,19 @@ impl fmt::Display for Step {
                 }
                 m.after.fmt(f)
             }
+            Step::MakeFs(m) => {
+                write!(f, "{}: make a {}", m.field, text(&m.fstype))?;
+                for (key, value) in &m.options {
+                    write!(f, " {}", text(key))?;
+                    if let Some(value) = value {
+                        write!(f, "={}", text(value))?;
+                    }
+                }
+                Ok(())
+            }
+            Step::FindMount { field, path } => write!(f, "{field}: find the mount on {path}"),
+            Step::Unmount { field, path } => write!(f, "{field}: unmount {path}"),
+            Step::Done => write!(f, "say that all is done"),
             Step::Bind(b) => {
                 write!(f, "{}: bind {} on {}", b.field, b.source, b.target.path)?;
                 if b.attr != MountAttr::default() {

@@ -99,6 +99,18 @@ pub struct NewFs {
     pub after: After,
 }
 
+/// A file system that is made where nobody sees it, to be attached by a [`Bind`] of its slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MakeFs {
+    /// Which entry of the list it is: `mounts[3]`.
+    pub field: String,
+    pub slot: Slot,
+    pub fstype: CString,
+    /// Keys and values as fsconfig(2) takes them.
+    pub options: Vec<(CString, Option<CString>)>,
+    pub read_only: bool,
+}
+
 /// A mount of the host, attached at a path of the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bind {
@@ -239,6 +251,19 @@ pub enum Step {
         joined: Option<CString>,
     },
     Mount(Box<NewFs>),
+    /// Decided in plan/running.rs.
+    MakeFs(Box<MakeFs>),
+    /// Something must be mounted at this path of the container.
+    FindMount {
+        field: String,
+        path: InRoot,
+    },
+    Unmount {
+        field: String,
+        path: InRoot,
+    },
+    /// Tell the host that all is done, and end. If a step before fails, what was attached is taken back.
+    Done,
     Bind(Box<Bind>),
     Device {
         directory: InRoot,

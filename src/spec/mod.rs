@@ -8,6 +8,7 @@ pub mod annotations;
 pub mod default;
 pub mod idmap;
 pub mod mount_options;
+pub mod running;
 mod schema;
 mod shape;
 mod syntax;

@@ -25,6 +25,7 @@ pub const COMMANDS: &[&Row] = &[
     &lifecycle::KILL,
     &lifecycle::DELETE,
     &lifecycle::RUN,
+    &lifecycle::MOUNTS,
     &look::LIST,
     &look::SPEC,
     &look::CHECK,

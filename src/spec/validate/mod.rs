@@ -21,12 +21,21 @@ use super::shape::Found;
 
 /// Adds what the rules find in `oci` to what was found in its types.
 pub fn check(oci: &Spec, found: &mut Found) {
+    ask(&RULES, oci, found);
+}
+
+/// The same for the mounts alone.
+pub fn mounts(oci: &Spec, found: &mut Found) {
+    ask(&[mounts::mounts], oci, found);
+}
+
+fn ask(list: &[fn(&mut Rules)], oci: &Spec, found: &mut Found) {
     let mut rules = Rules {
         oci,
         broken: found.faults.iter().map(|fault| fault.path.clone()).collect(),
         found,
     };
-    for rule in RULES {
+    for rule in list {
         rule(&mut rules);
     }
 }
