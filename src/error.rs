@@ -59,6 +59,7 @@ pub struct Error {
     pub step: Option<u16>,
     pub faults: Vec<Fault>,
     hint: Option<String>,
+    exit_code: i32,
 }
 
 impl Error {
@@ -71,6 +72,7 @@ impl Error {
             step: None,
             faults: vec![],
             hint: None,
+            exit_code: 1,
         }
     }
 
@@ -122,9 +124,14 @@ impl Error {
         self
     }
 
-    /// What `rrunc` exits with: 1 as runc does (`exec` has its own rule in ops).
+    pub fn exit_with(mut self, code: i32) -> Error {
+        self.exit_code = code;
+        self
+    }
+
+    /// What `rrunc` exits with: 1 unless told otherwise, as runc does.
     pub fn exit_code(&self) -> i32 {
-        1
+        self.exit_code
     }
 }
 

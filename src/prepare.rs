@@ -28,6 +28,8 @@ pub struct Prepared<'p> {
 #[derive(Debug, Default)]
 pub struct Given {
     pub console_socket: Option<OwnedFd>,
+    /// The pidfd of the container's first process.
+    pub container: Option<OwnedFd>,
     pub start_socket: Option<OwnedFd>,
     pub waiting: Option<OwnedFd>,
 }
@@ -74,6 +76,10 @@ pub fn prepare<'p>(plan: &'p Plan, mut given: Given) -> Result<Prepared<'p>> {
                 .console_socket
                 .take()
                 .ok_or_else(|| missing("console socket"))?,
+            (Want::Container, _) => given
+                .container
+                .take()
+                .ok_or_else(|| missing("process of a container"))?,
             (Want::StartSocket, _) => given.start_socket.take().ok_or_else(|| missing("start socket"))?,
             (Want::UserNamespace { maps, field }, _) => idmap::user_namespace(maps, field)?,
             (Want::Output { path, field }, _) => output(path, field)?,
@@ -115,7 +121,8 @@ pub fn open(want: &Want) -> Option<Result<OwnedFd>> {
             device,
         } => Some(host_device(path, field, *mode, *device)),
         Want::Namespace { path, field, kind } => Some(namespace(path, field, *kind)),
-        Want::ConsoleSocket
+        Want::Container
+        | Want::ConsoleSocket
         | Want::StartSocket
         | Want::HookState
         | Want::Reserved

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use crate::console;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::state::SeccompListener;
-use crate::sys::net;
+use crate::state::{Record, SeccompListener, Status};
+use crate::sys::{Pid, net};
 
 const FIELD: &str = "linux.seccomp.listenerPath";
 const LISTEN: &str = "the seccomp agent must listen there before the container is created";
@@ -28,18 +28,23 @@ pub fn check(path: &Path) -> Result<()> {
 }
 
 /// A connection to the agent.
-pub struct Agent(OwnedFd);
+pub struct Agent<'a> {
+    socket: OwnedFd,
+    listener: &'a SeccompListener,
+}
 
-impl Agent {
-    pub fn connect(listener: &SeccompListener) -> Result<Agent> {
-        let connected = console::connect(FIELD, Path::new(&listener.path));
-        connected.map(Agent).map_err(|error| error.hint(LISTEN))
+impl Agent<'_> {
+    pub fn connect(listener: &SeccompListener) -> Result<Agent<'_>> {
+        let socket = console::connect(FIELD, Path::new(&listener.path));
+        let socket = socket.map_err(|error| error.hint(LISTEN))?;
+        Ok(Agent { socket, listener })
     }
 
-    /// Gives it the listener, in one message with what it needs to know (see
-    /// [`Record::process_state`](crate::state::Record::process_state)).
-    pub fn give(self, listener: BorrowedFd, process_state: &str) -> Result<()> {
-        net::send(self.0.as_fd(), process_state.as_bytes(), Some(listener))
+    /// Gives it the `fd` of the listener, in one message with what it needs to know: that the container of `record` is in
+    /// this status, and that `pid` of the host is the process whose filter it is.
+    pub fn give(self, fd: BorrowedFd, record: &Record, pid: Pid, status: Status) -> Result<()> {
+        let process_state = record.process_state(pid, self.listener, status);
+        net::send(self.socket.as_fd(), process_state.as_bytes(), Some(fd))
             .doing(|| format!("{FIELD}: send the listener"))
     }
 }

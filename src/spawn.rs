@@ -4,14 +4,15 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::channel::{self, ChildEnd, ParentEnd, Report, ToChild, ToParent};
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::init;
-use crate::plan::namespaces::{PID, TIME};
+use crate::plan::Plan;
+use crate::plan::namespaces::{PID, TIME, USER};
 use crate::prepare::Prepared;
 use crate::sys::clone::{self, Who};
 use crate::sys::process::{self, Exit};
 use crate::sys::shared::Progress;
-use crate::sys::{Call, Errno, Fail, Pid, fs, ids};
+use crate::sys::{Call, Errno, Fail, Pid, fs, ids, sched};
 
 /// The container's first process, as its parent holds it. Dropped, it is killed and reaped, unless released.
 #[derive(Debug)]
@@ -58,12 +59,24 @@ pub fn spawn(prepared: &Prepared, cgroup: Option<BorrowedFd>) -> Result<Init> {
     if let Some(offsets) = &namespaces.time_offsets {
         entered.new_time(offsets, prepared)?;
     }
+    let mut first = namespaces.join_user.map(|slot| (slot, USER));
+    if let Some(target) = namespaces.target {
+        if target.user_first {
+            first = Some((target.pidfd, target.kinds & (USER | PID)));
+        } else if target.kinds & PID != 0 {
+            let pidfd = prepared.fd(target.pidfd).doing(|| "find the container".into())?;
+            entered.join(pidfd, PID, "pid", prepared)?;
+        }
+    }
+    if let Some(cpus) = &prepared.plan.host.affinity {
+        sched::set_affinity(cpus).doing(|| format!("process.execCPUAffinity.initial: run on CPUs {cpus}"))?;
+    }
     let flags = namespaces.clone_flags();
-    let cloned = match namespaces.join_user {
+    let cloned = match first {
         None => split(flags, cgroup, prepared, &child_end, &progress),
-        Some(slot) => {
+        Some((slot, kinds)) => {
             let user = prepared.fd(slot).doing(|| "find the user namespace".into())?;
-            split_in_user_namespace(user, flags, cgroup, prepared, &child_end, &progress)
+            split_in_user_namespace((user, kinds), flags, cgroup, prepared, &child_end, &progress)
         }
     };
     entered.leave()?;
@@ -94,7 +107,7 @@ fn split(
 /// A process that enters a user namespace loses its power over what it left, so one in between does that and
 /// has the container's process in there; by CLONE_PARENT it is our child and not the dead one's.
 fn split_in_user_namespace(
-    user: BorrowedFd,
+    (user, kinds): (BorrowedFd, u64),
     flags: u64,
     cgroup: Option<BorrowedFd>,
     prepared: &Prepared,
@@ -120,7 +133,7 @@ fn split_in_user_namespace(
             }
         }
         Who::Child => {
-            let cloned = clone::setns(user, crate::plan::namespaces::USER)
+            let cloned = clone::setns(user, kinds)
                 .and_then(|()| clone::fork(flags | libc::CLONE_PARENT as u64, cgroup));
             let sent = match &cloned {
                 Ok(Who::Child) => init::run(prepared, child_end, progress),
@@ -212,11 +225,22 @@ fn clone_refused(fail: Fail, flags: u64) -> Error {
 impl Init {
     /// The next halt, or how the child ended instead.
     pub fn next(&self) -> Result<std::result::Result<Halt, Ended>> {
+        match self.next_unless(|| false)? {
+            Some(next) => Ok(next),
+            None => Err(Error::new(Kind::Kernel, "the wire to the container is closed")), // not without the condition
+        }
+    }
+
+    /// The next halt, or how the child ended, unless the end of the wire means something else.
+    fn next_unless(
+        &self,
+        end_is_no_end: impl FnOnce() -> bool,
+    ) -> Result<Option<std::result::Result<Halt, Ended>>> {
         let received = self
             .channel
             .receive()
             .doing(|| "listen to the container's process".into())?;
-        Ok(match received {
+        Ok(Some(match received {
             Some((ToParent::NeedIdMaps, _)) => Ok(Halt::IdMaps),
             Some((ToParent::NeedNetDevices, _)) => Ok(Halt::NetDevices),
             Some((ToParent::AtHostHooks, _)) => Ok(Halt::HostHooks),
@@ -227,6 +251,7 @@ impl Init {
                 return Err(fail).doing(|| "take the seccomp listener".into());
             }
             Some((ToParent::Failed(report), _)) => Err(Ended::Reported(report)),
+            None if end_is_no_end() => return Ok(None),
             None => {
                 let exit = process::reap(self.pidfd()).doing(|| "wait for the container's process".into())?;
                 Err(Ended::Silent {
@@ -234,6 +259,16 @@ impl Init {
                     step: self.progress.get() as u16,
                 })
             }
+        }))
+    }
+
+    /// The same of a child that goes straight on to its program: `None` once that runs, since its execution closes the
+    /// wire.
+    pub fn next_or_program(&self, plan: &Plan) -> Result<std::result::Result<Option<Halt>, Ended>> {
+        let last = plan.steps.len().saturating_sub(1);
+        Ok(match self.next_unless(|| self.progress.get() as usize == last)? {
+            Some(next) => next.map(Some),
+            None => Ok(None),
         })
     }
 

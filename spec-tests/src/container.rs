@@ -22,7 +22,7 @@ impl<'a> Container<'a> {
         Container { bundle, id }
     }
 
-    fn lab(&self) -> &'a Lab {
+    pub fn lab(&self) -> &'a Lab {
         self.bundle.lab()
     }
 

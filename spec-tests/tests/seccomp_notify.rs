@@ -194,3 +194,26 @@ fn an_agent_that_went_away_is_an_error() {
         assert!(!ran.stdout().contains("ran"));
     });
 }
+
+#[test]
+fn a_process_of_exec_has_a_listener_of_its_own() {
+    obeys(SECTION, |lab| {
+        let first = Agent::listen(socket(lab), &[], 0);
+        let container = notifying(lab, &["mkdir", "mkdirat"]).phrases(["sleep"]).start();
+        std::fs::remove_file(socket(lab)).unwrap();
+        let second = Agent::listen(socket(lab), &MKDIR, libc::EXDEV);
+        let ran = lab.run(["exec", &container.id, "/bin/inside", "pid", ASK]).ok();
+        assert_eq!(Inside::parse(&ran.stdout())[ASK], "EXDEV");
+        let (told, count) = second.told();
+        assert_eq!((&told["state"]["status"], count), (&json!("running"), 1));
+        assert_eq!(told["state"]["pid"], container.pid());
+        assert!(
+            told["pid"]
+                .as_i64()
+                .is_some_and(|pid| pid > 1 && pid != i64::from(container.pid())),
+            "{told}"
+        );
+        container.kill(&["KILL"]).ok();
+        first.told();
+    });
+}

@@ -9,6 +9,7 @@ mod config; // the document: version, unknown fields, broken text; the command t
 mod devices; // default and configured nodes, and the rules of the device cgroup
 mod distribution; // a whole Debian, and what runs in it
 mod engines; // whole configurations as Docker and Podman write them
+mod exec; // another process in a container, and how it differs from the first
 mod hooks; // when each of the six runs, where, with which state, and what its failure does
 mod idmap; // id-mapped mounts
 mod lifecycle; // create, start, state, kill, delete: what they do, and what they refuse
@@ -16,6 +17,7 @@ mod mounts; // file systems, and every option of a mount
 mod mounts_command; // into a container that runs, and out again
 mod namespaces; // new, inherited, joined by path; id mappings, time offsets, host and domain name
 mod net_devices; // what is moved into the network namespace
+mod pause; // pause, resume, ps
 mod process; // arguments, environment, directory, ids, limits
 mod rootfs; // readonly, propagation, masked and readonly paths
 mod seccomp; // actions, operators, architectures, flags, errnos

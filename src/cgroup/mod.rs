@@ -22,7 +22,7 @@ pub use resources::needs_nothing;
 use crate::error::{Doing, Error, Fault, Kind, Result};
 use crate::log;
 use crate::sys::fs as sys;
-use crate::sys::{Call, Errno, Fail, Uid, bpf, ids};
+use crate::sys::{Call, Errno, Fail, Pid, Uid, bpf, ids};
 use resources::Write;
 
 /// A cgroup's directory. A new one is removed when this is dropped, with all that is in it, unless it was
@@ -71,6 +71,16 @@ fn clean(path: &Path) -> String {
         }
     }
     parts.join("/")
+}
+
+/// The cgroup that a process is in, which may be below its container's.
+pub fn of_process(hierarchy: &Hierarchy, pid: Pid) -> Result<OwnedFd> {
+    let file = format!("/proc/{pid}/cgroup");
+    let cgroups = fs::read_to_string(&file).doing(|| format!("read {file}"))?;
+    let path = cgroups.lines().find_map(|line| line.strip_prefix("0::/"));
+    let path = clean(Path::new(path.unwrap_or_default()));
+    let path = if path.is_empty() { "." } else { &path };
+    files::open_directory(hierarchy.fd(), path).doing(|| format!("open the cgroup {path}"))
 }
 
 impl Cgroup {
@@ -124,6 +134,19 @@ impl Cgroup {
             }) => Ok(None),
             Err(fail) => Err(Error::kernel(format!("open {}", path.display()), fail)),
         }
+    }
+
+    /// A cgroup that is there, below this one.
+    pub fn below(&self, path: &str) -> Result<OwnedFd> {
+        let bad = || Error::new(Kind::Usage, format!("bad sub cgroup path: {path}"));
+        let parts = Path::new(path).components();
+        if parts.clone().any(|part| part == Component::ParentDir) {
+            return Err(bad().hint("it must be below the container's own cgroup, without \"..\""));
+        }
+        let path = clean(Path::new(path));
+        let path = if path.is_empty() { "." } else { &path };
+        files::open_directory(self.fd(), path)
+            .doing(|| format!("open the sub cgroup {}", self.path.join(path).display()))
     }
 
     pub fn fd(&self) -> BorrowedFd<'_> {

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use super::{Command, Create, ListFormat, Request, Rootless};
+use super::{Command, Create, Exec, ListFormat, Request, Rootless};
 use crate::log::{Format, Level};
 
 impl Request {
@@ -105,6 +105,24 @@ impl Args {
                 self.word(id);
                 self.word(file);
             }
+            Command::Exec(exec) => {
+                self.word("exec");
+                self.exec(exec);
+            }
+            Command::Pause { id } => {
+                self.word("pause");
+                self.operand(id);
+            }
+            Command::Resume { id } => {
+                self.word("resume");
+                self.operand(id);
+            }
+            Command::Ps { id, format, options } => {
+                self.word("ps");
+                self.option("--format", (*format == ListFormat::Json).then_some("json"));
+                self.operand(id);
+                options.iter().for_each(|option| self.word(option));
+            }
             Command::List { format, quiet } => {
                 self.word("list");
                 self.option("--format", (*format == ListFormat::Json).then_some("json"));
@@ -132,6 +150,34 @@ impl Args {
                 self.format(*format);
             }
         }
+    }
+
+    fn exec(&mut self, exec: &Exec) {
+        self.option("--process", exec.process.as_ref());
+        self.switch("--tty", exec.tty);
+        self.option("--cwd", exec.cwd.as_ref());
+        self.option("--user", exec.user.map(|user| user.to_string()));
+        for gid in &exec.additional_gids {
+            self.option("--additional-gids", Some(gid.to_string()));
+        }
+        for (name, values) in [("--env", &exec.env), ("--cap", &exec.caps)] {
+            values.iter().for_each(|value| self.option(name, Some(value)));
+        }
+        self.switch("--detach", exec.detach);
+        self.option("--pid-file", exec.pid_file.as_ref());
+        self.option("--console-socket", exec.console_socket.as_ref());
+        self.option("--pidfd-socket", exec.pidfd_socket.as_ref());
+        self.option(
+            "--preserve-fds",
+            (exec.preserve_fds > 0).then(|| exec.preserve_fds.to_string()),
+        );
+        self.switch("--no-new-privs", exec.no_new_privs);
+        self.option("--process-label", exec.process_label.as_ref());
+        self.option("--apparmor", exec.apparmor.as_ref());
+        self.option("--cgroup", exec.cgroup.as_ref());
+        self.switch("--ignore-paused", exec.ignore_paused);
+        self.operand(&exec.id);
+        exec.args.iter().for_each(|arg| self.word(arg));
     }
 
     fn format(&mut self, format: Format) {

@@ -85,7 +85,10 @@ pub fn read_global(m: &mut ArgMatches, root: impl FnOnce() -> PathBuf) -> Global
 pub fn command(name: &str, args: impl IntoIterator<Item = OsString>) -> Result<Asked> {
     let row = find(name)?;
     let definition = build(row);
-    let args = go::all(&definition, args)?;
+    let args = match row.ends_flags {
+        true => go::first(&definition, args)?,
+        false => go::all(&definition, args)?,
+    };
     match definition.try_get_matches_from(args) {
         Ok(mut matches) => (row.read)(&mut matches),
         Err(asked) if asked.kind() == ErrorKind::DisplayHelp => Ok(Asked::Text(asked.to_string())),

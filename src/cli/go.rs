@@ -42,6 +42,14 @@ pub fn all(definition: &Command, args: impl IntoIterator<Item = OsString>) -> Re
     Ok(flags.out)
 }
 
+/// Flags up to the first other argument; what comes from there on isn't looked at.
+pub fn first(definition: &Command, args: impl IntoIterator<Item = OsString>) -> Result<Vec<OsString>> {
+    let (mut flags, rest) = split(definition, args)?;
+    flags.push("--".into());
+    flags.extend(rest);
+    Ok(flags)
+}
+
 struct Flags<'a> {
     definition: &'a Command,
     out: Vec<OsString>,

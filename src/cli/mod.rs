@@ -14,6 +14,7 @@ mod go;
 pub mod pages;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
@@ -66,6 +67,19 @@ pub enum Command {
         id: String,
         file: PathBuf,
     },
+    Exec(Box<Exec>),
+    Pause {
+        id: String,
+    },
+    Resume {
+        id: String,
+    },
+    Ps {
+        id: String,
+        format: ListFormat,
+        /// Of ps(1).
+        options: Vec<String>,
+    },
     List {
         format: ListFormat,
         quiet: bool,
@@ -115,6 +129,67 @@ pub struct Run {
     pub detach: bool,
     pub keep: bool,
     pub no_subreaper: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exec {
+    pub id: String,
+    /// The program and its arguments; none with `process`.
+    pub args: Vec<String>,
+    /// A file with the whole process as JSON.
+    pub process: Option<PathBuf>,
+    pub tty: bool,
+    pub cwd: Option<String>,
+    pub user: Option<User>,
+    pub additional_gids: Vec<u32>,
+    pub env: Vec<String>,
+    pub caps: Vec<String>,
+    pub detach: bool,
+    pub pid_file: Option<PathBuf>,
+    pub console_socket: Option<PathBuf>,
+    pub pidfd_socket: Option<PathBuf>,
+    pub preserve_fds: u32,
+    pub no_new_privs: bool,
+    pub process_label: Option<String>,
+    pub apparmor: Option<String>,
+    /// A cgroup below the container's own.
+    pub cgroup: Option<String>,
+    pub ignore_paused: bool,
+}
+
+/// `UID` or `UID:GID`: numbers only, since names are the image's to define.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    pub uid: u32,
+    pub gid: Option<u32>,
+}
+
+impl FromStr for User {
+    type Err = &'static str;
+    fn from_str(text: &str) -> std::result::Result<User, Self::Err> {
+        const EXPECTED: &str = "a number, or two with a colon between them: UID or UID:GID";
+        let number = |text: &str| {
+            let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+            // The last one means "no id" to the kernel.
+            let number = text.parse().ok().filter(|_| plain);
+            number.filter(|id| *id != u32::MAX).ok_or(EXPECTED)
+        };
+        let (uid, gid) = match text.split_once(':') {
+            Some((uid, gid)) => (uid, Some(number(gid)?)),
+            None => (text, None),
+        };
+        Ok(User {
+            uid: number(uid)?,
+            gid,
+        })
+    }
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.uid)?;
+        self.gid.map_or(Ok(()), |gid| write!(f, ":{gid}"))
+    }
 }
 
 /// Whether permission errors on cgroups are to be overlooked.

@@ -354,3 +354,31 @@ fn texts() {
 fn definitions_are_sound() {
     define::whole().debug_assert();
 }
+
+#[test]
+fn exec_and_ps_leave_flags_after_the_id_alone() {
+    check(
+        "exec -t --user 1:2 -e A=1 -e B=2 -g 3 --cap CAP_KILL a sh -c x --tty",
+        Command::Exec(Box::new(Exec {
+            id: "a".into(),
+            args: ["sh", "-c", "x", "--tty"].map(String::from).into(),
+            tty: true,
+            user: Some(User { uid: 1, gid: Some(2) }),
+            env: ["A=1", "B=2"].map(String::from).into(),
+            additional_gids: vec![3],
+            caps: vec!["CAP_KILL".into()],
+            ..Exec::default()
+        })),
+    );
+    check(
+        "ps -f json a -o pid",
+        Command::Ps {
+            id: "a".into(),
+            format: ListFormat::Json,
+            options: ["-o", "pid"].map(String::from).into(),
+        },
+    );
+    refused("exec --user 1x a b", "invalid user: 1x");
+    check("pause a", Command::Pause { id: "a".into() });
+    check("resume a", Command::Resume { id: "a".into() });
+}

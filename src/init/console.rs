@@ -10,7 +10,13 @@ use crate::sys::{Call, Errno, Fail, Uid, ids, mount, net, tty};
 /// DEVPTS_SUPER_MAGIC of linux/magic.h.
 const DEVPTS_MAGIC: i64 = 0x1cd1;
 
-pub fn open(root: BorrowedFd, socket: BorrowedFd, size: Option<(u16, u16)>, uid: Uid) -> Done {
+pub fn open(
+    root: BorrowedFd,
+    socket: BorrowedFd,
+    size: Option<(u16, u16)>,
+    uid: Uid,
+    as_console: bool,
+) -> Done {
     let flags = libc::O_RDWR | libc::O_NOCTTY;
     let master = fs::open(root, c"dev/pts/ptmx", flags, 0, resolve::IN_ROOT_PLAIN)?;
     if fs::fs_magic(master.as_fd())? != DEVPTS_MAGIC || !fs::stat(master.as_fd())?.is_char_device(5, 2) {
@@ -29,7 +35,9 @@ pub fn open(root: BorrowedFd, socket: BorrowedFd, size: Option<(u16, u16)>, uid:
         }) => {}
         Err(fail) => return Err(fail),
     }
-    show_as_console(root, terminal.as_fd())?;
+    if as_console {
+        show_as_console(root, terminal.as_fd())?;
+    }
     net::send(socket, b"/dev/ptmx", Some(master.as_fd()))?;
     for number in 0..3 {
         fs::dup_onto(terminal.as_fd(), number, true)?;

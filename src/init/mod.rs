@@ -85,6 +85,7 @@ impl<'a> Container<'a> {
         match step {
             Step::JoinNamespace { slot, kind, .. } => clone::setns(self.prepared.fd(*slot)?, *kind),
             Step::AwaitNetDevices => self.halt(ToParent::NeedNetDevices),
+            Step::JoinProcess { pidfd, kinds } => clone::setns(self.prepared.fd(*pidfd)?, *kinds),
             Step::AwaitIdMaps => self.halt(ToParent::NeedIdMaps),
             Step::BecomeRoot { drop_groups } => process::become_root(*drop_groups),
             Step::CloneTree {
@@ -137,9 +138,12 @@ impl<'a> Container<'a> {
                 target,
                 replace,
             } => mount::symlink(self.root()?, directory, name, target, *replace),
-            Step::Console { socket, size, uid } => {
-                console::open(self.root()?, self.prepared.fd(*socket)?, *size, *uid)
-            }
+            Step::Console {
+                socket,
+                size,
+                uid,
+                as_console,
+            } => console::open(self.root()?, self.prepared.fd(*socket)?, *size, *uid, *as_console),
             Step::AwaitHostHooks => self.halt(ToParent::AtHostHooks),
             Step::Hook {
                 program,
@@ -157,6 +161,7 @@ impl<'a> Container<'a> {
             Step::Stdio { uid } => process::stdio(*uid),
             Step::Label { files, value, .. } => process::label(self.proc(), files, value.to_bytes()),
             Step::Affinity => ids::reset_affinity(),
+            Step::RunOn(cpus) => crate::sys::sched::set_affinity(cpus),
             Step::Scheduler(attr) => crate::sys::sched::set_scheduler(attr),
             Step::IoPriority(value) => crate::sys::sched::set_io_priority(*value),
             Step::RaiseLimit { limit, .. } => process::raise_limit(limit),
@@ -180,6 +185,8 @@ impl<'a> Container<'a> {
                 Ok(())
             }
             Step::CloseFds { keep } => fs::cloexec_from(3 + keep),
+            Step::AwaitLimits => self.halt(ToParent::Ready),
+            Step::Outlive => ids::prctl(libc::PR_SET_PDEATHSIG, 0, 0).map(drop),
             Step::AwaitStart { socket } => self.await_start(self.prepared.fd(*socket)?),
             Step::CountAsRunning => match &self.prepared.waiting {
                 // The exec would close it too, but some time after the wire on which `start` waits for the exec.

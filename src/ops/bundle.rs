@@ -16,6 +16,8 @@ pub struct Bundle {
     /// Absolute, symlinks resolved.
     pub path: PathBuf,
     pub spec: Spec,
+    /// The bytes that the spec was read from.
+    pub config: Vec<u8>,
 }
 
 impl Bundle {
@@ -37,7 +39,12 @@ impl Bundle {
         let file = config.map_or_else(|| path.join("config.json"), Path::to_path_buf);
         let bytes = read(&file)?;
         let (spec, faults) = spec::examine(&bytes)?;
-        Ok((Bundle { path, spec }, faults))
+        let bundle = Bundle {
+            path,
+            spec,
+            config: bytes,
+        };
+        Ok((bundle, faults))
     }
 
     /// The root file system of the container on the host: absolute, and no symlink, since whoever can change

@@ -82,9 +82,13 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     let mut reservation = store.reserve(&id)?;
     let hierarchy = Hierarchy::find()?;
     let place = cgroup_place(oci, &args.id)?;
-    let mut record = record(bundle, &id, &root, &place);
-    record.seccomp_listener = seccomp_listener;
-    // Recorded only once it is ours: a delete after our death would else kill whoever has it.
+    let mut record = Record {
+        no_new_keyring: args.no_new_keyring,
+        seccomp_listener,
+        ..record(bundle, &id, &root, &place)
+    };
+    // Recorded as ours only once it is: a delete after our death would else kill whoever has it.
+    reservation.plan_cgroup(&place)?;
     let cgroup = Cgroup::create(&hierarchy, &place)?;
     reservation.write_early(&record)?;
     cgroup.apply(oci.linux().as_ref().and_then(|linux| linux.resources().as_ref()))?;
@@ -104,11 +108,13 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     let text = plan.to_string();
     text.lines().for_each(|line| log::debug(|| line.to_string()));
     reservation.write_plan(&text)?;
+    reservation.write_config(&bundle.config)?;
     if let Some(uid) = plan.host.cgroup_owner {
         cgroup.chown_to(uid)?;
     }
     let given = Given {
         console_socket: console,
+        container: None,
         start_socket: Some(reservation.listen_start()?),
         waiting: Some(reservation.waiting()?),
     };
@@ -266,7 +272,7 @@ fn write_id_maps(pid: Pid, plan: &Plan) -> Result<()> {
 }
 
 /// From outside, since in its user namespace the container's process has no right to it.
-fn set_limits(plan: &Plan, pid: Pid) -> Result<()> {
+pub fn set_limits(plan: &Plan, pid: Pid) -> Result<()> {
     for (index, limit) in plan.host.raise_limits.iter().enumerate() {
         let doing = || format!("process.rlimits[{index}]: raise the hard limit to {}", limit.hard);
         let (soft, hard) = ids::getrlimit(pid, limit.resource).doing(doing)?;

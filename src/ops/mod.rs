@@ -4,6 +4,7 @@ mod bundle;
 pub mod check;
 pub mod create;
 pub mod delete;
+pub mod exec;
 mod explain;
 pub mod features;
 mod filter;
@@ -11,7 +12,9 @@ pub mod info;
 pub mod kill;
 pub mod list;
 pub mod mounts;
+pub mod pause;
 pub mod plan;
+pub mod ps;
 pub mod run;
 pub mod spec;
 pub mod start;
@@ -40,6 +43,17 @@ pub fn run(request: &Request) -> Result<i32> {
         ),
         Command::Start { id } => (format!("start {id}"), start::start(root, id).map(|()| 0)),
         Command::Run(args) => (format!("run {}", args.create.id), run::run(global, args)),
+        // 255 tells it from a program that failed, as with runc.
+        Command::Exec(args) => (
+            format!("exec failed: exec {}", args.id),
+            exec::exec(global, args).map_err(|error| error.exit_with(255)),
+        ),
+        Command::Pause { id } => (format!("pause {id}"), pause::pause(root, id).map(|()| 0)),
+        Command::Resume { id } => (format!("resume {id}"), pause::resume(root, id).map(|()| 0)),
+        Command::Ps { id, format, options } => (
+            format!("ps {id}"),
+            ps::ps(root, id, *format, options, &mut stdout()).map(|()| 0),
+        ),
         Command::State { id } => (
             format!("state {id}"),
             state::state(root, id, &mut stdout()).map(|()| 0),

@@ -52,7 +52,7 @@ pub fn start_locked(container: &mut Container) -> Result<()> {
     }
     // Before anything has begun: if nobody listens, the container can still be started.
     let mut agent = match &record.seccomp_listener {
-        Some(listener) => Some((Agent::connect(listener)?, listener)),
+        Some(listener) => Some(Agent::connect(listener)?),
         None => None,
     };
     let wire = ParentEnd::new(container.connect_start()?);
@@ -67,8 +67,8 @@ pub fn start_locked(container: &mut Container) -> Result<()> {
         match received.doing(|| "wait for the program to be executed".into())? {
             Some((ToParent::Failed(report), _)) => return Err(failed(container, report.step, report.fail)),
             Some((ToParent::SeccompListener, Some(fd))) => {
-                if let (Some((agent, listener)), Some(pid)) = (agent.take(), record.pid) {
-                    agent.give(fd.as_fd(), &record.process_state(pid, listener, Status::Created))?;
+                if let (Some(agent), Some(pid)) = (agent.take(), record.pid) {
+                    agent.give(fd.as_fd(), record, pid, Status::Created)?;
                 }
                 wire.send(ToChild::Go)
                     .doing(|| "let the container's process go on".into())?;

@@ -18,6 +18,16 @@ impl Draft {
         self.steps.push(step);
     }
 
+    /// How many steps there are so far.
+    pub fn position(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Puts a step before the one with this index.
+    pub fn insert(&mut self, index: usize, step: Step) {
+        self.steps.insert(index, step);
+    }
+
     pub fn steps(&mut self, steps: Vec<Step>) {
         self.steps.extend(steps);
     }

@@ -10,6 +10,7 @@ pub mod namespaces;
 mod process;
 mod rootfs;
 pub mod running;
+mod scheduling;
 pub mod seccomp;
 mod show;
 pub mod step;
@@ -27,6 +28,7 @@ use crate::error::Result;
 use crate::spec::Spec;
 use crate::spec::annotations::{self, HOOKS_STDERR, HOOKS_STDOUT};
 use crate::sys::Uid;
+use crate::sys::sched::CpuMask;
 use namespaces::MOUNT;
 use seccomp::Filter;
 use step::{EnterRoot, HookState, InRoot, Limit, Program};
@@ -85,6 +87,8 @@ pub enum Want {
     UserNamespace { maps: IdMaps, field: String },
     /// A namespace of this CLONE_NEW* kind.
     Namespace { path: PathBuf, field: String, kind: u64 },
+    /// The container's first process, as a pidfd: for `exec`.
+    Container,
     /// The connected socket that takes the terminal's master.
     ConsoleSocket,
     /// The listening socket on which the child waits for its start.
@@ -105,6 +109,8 @@ pub struct HostPart {
     pub oom_score_adj: Option<i32>,
     /// Network devices that the host moves into the container, in the order of their names.
     pub net_devices: Vec<NetDevice>,
+    /// The CPUs to be on when the process is made (process.execCPUAffinity.initial).
+    pub affinity: Option<CpuMask>,
     /// Whose the cgroup becomes: the container's root, if it may write there (config-linux.md, Cgroup ownership).
     pub cgroup_owner: Option<Uid>,
 }
@@ -143,7 +149,7 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Fil
     process::sysctls(oci, &mut draft);
     draft.steps(mounts.steps);
     devices::compile(oci, &namespaces, facts, &mut draft);
-    process::terminal(oci, &mut draft);
+    process::terminal(oci, true, &mut draft);
     let hook_state = container_hooks(oci, &mut draft);
     rootfs::restrict(oci, &mut draft);
     process::working_directory(oci, &mut draft);
@@ -155,11 +161,41 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Fil
         (false, _) => EnterRoot::Chroot,
     }));
     rootfs::propagation(oci, &namespaces, &mut draft);
-    let mut host = process::compile(oci, &namespaces, options, facts, filter, &mut draft);
+    let start = draft.want(Want::StartSocket);
+    let mut host = process::compile(oci, &namespaces, options, facts, filter, Some(start), &mut draft);
     host.net_devices = net_devices;
     host.cgroup_owner = rootfs::cgroup_owner(oci, &namespaces);
 
     draft.finish(namespaces, host, hook_state)
+}
+
+/// The plan of `exec`: another process, `process` of `spec`, in a container that is there. `spec` is what the container
+/// was made from, and `own_user` says that its user namespace is ours.
+pub fn compile_exec(
+    spec: &Spec,
+    options: &Options,
+    facts: &Facts,
+    filter: Option<Filter>,
+    own_user: bool,
+) -> Result<Plan> {
+    const CAP_SYS_ADMIN: u64 = 1 << 21;
+    let oci = &spec.oci;
+    let mut draft = Draft::default();
+    let pidfd = draft.want(Want::Container);
+    let user_first = facts.permitted & CAP_SYS_ADMIN == 0;
+    let namespaces = namespaces::of_container(oci, pidfd, user_first, own_user);
+    if let Some(target) = namespaces.target {
+        namespaces::enter_container(target, options, &mut draft);
+        rootfs::enter_container(oci, target, options, &mut draft);
+    }
+    process::terminal(oci, false, &mut draft);
+    let before_limits = draft.position();
+    let mut host = process::compile(oci, &namespaces, options, facts, filter, None, &mut draft);
+    if host.oom_score_adj.is_some() || !host.raise_limits.is_empty() {
+        draft.insert(before_limits, Step::AwaitLimits);
+    }
+    host.affinity = scheduling::initial_affinity(oci, &mut draft);
+    draft.finish(namespaces, host, None)
 }
 
 /// Halts for the hooks that run around the finished, not yet entered root: on the host, then in here.
@@ -254,7 +290,8 @@ impl Want {
             | Want::Device { field, .. }
             | Want::Directory { field, .. }
             | Want::Namespace { field, .. } => Some(field),
-            Want::ConsoleSocket
+            Want::Container
+            | Want::ConsoleSocket
             | Want::StartSocket
             | Want::HookState
             | Want::Reserved
@@ -292,6 +329,9 @@ impl fmt::Display for Plan {
         }
         if let Some(uid) = self.host.cgroup_owner {
             writeln!(f, "   host: the cgroup belongs to uid {uid}")?;
+        }
+        if let Some(cpus) = &self.host.affinity {
+            writeln!(f, "   host: be born on CPUs {cpus}")?;
         }
         if let Some(adj) = self.host.oom_score_adj {
             writeln!(f, "   host: oom_score_adj {adj}")?;

@@ -50,9 +50,22 @@ pub struct Namespaces {
     /// A cgroup namespace to join, which it does itself too: from inside of one nobody can be born into a cgroup
     /// outside of it (cgroup-v2.rst, nsdelegate).
     pub join_cgroup: Option<Slot>,
+    /// Those of a process that is there already, for `exec`.
+    pub target: Option<Joined>,
     pub id_maps: Option<IdMaps>,
     /// The content of /proc/PID/timens_offsets (time_namespaces(7)).
     pub time_offsets: Option<String>,
+}
+
+/// A process, and which of its namespaces are joined through its pidfd (setns(2), Linux 5.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joined {
+    pub pidfd: Slot,
+    /// CLONE_NEW* flags.
+    pub kinds: u64,
+    /// An ordinary user has a right to the others only in the user namespace; whoever has the right already keeps it
+    /// until the user namespace is joined, also to those that belong to the host's.
+    pub user_first: bool,
 }
 
 impl Namespaces {
@@ -69,7 +82,9 @@ impl Namespaces {
 
     /// The user namespace isn't ours: what we may do on the host, the container's process may not.
     pub fn foreign_user(&self) -> bool {
-        self.has(USER) || self.join_user.is_some()
+        self.has(USER)
+            || self.join_user.is_some()
+            || self.target.is_some_and(|target| target.kinds & USER != 0)
     }
 
     /// The container sees its own part of the cgroup tree.
@@ -78,8 +93,17 @@ impl Namespaces {
     }
 }
 
+/// The names of CLONE_NEW* flags.
+pub fn names(kinds: u64) -> String {
+    let names = KINDS.iter().filter(|(_, _, flag)| kinds & flag != 0);
+    names.map(|(_, name, _)| *name).collect::<Vec<_>>().join(" ")
+}
+
 impl fmt::Display for Namespaces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(target) = self.target {
+            return write!(f, "namespaces of the container: {}", names(target.kinds));
+        }
         f.write_str("new namespaces:")?;
         for (_, name, flag) in KINDS {
             if self.has(flag) {
@@ -164,6 +188,67 @@ pub fn compile(oci: &Spec, draft: &mut Draft) -> Namespaces {
             });
     }
     found
+}
+
+/// Those that the container has, new or joined, of the process behind `pidfd`. `own_user`: the user namespace of that
+/// is ours too, and can't be joined again.
+pub fn of_container(oci: &Spec, pidfd: Slot, user_first: bool, own_user: bool) -> Namespaces {
+    let listed = oci
+        .linux()
+        .iter()
+        .flat_map(|linux| linux.namespaces().iter().flatten());
+    let flags = listed.filter_map(|namespace| KINDS.iter().find(|(typ, _, _)| *typ == namespace.typ()));
+    let kinds = flags.fold(0, |all, (_, _, flag)| all | flag);
+    let kinds = if own_user { kinds & !USER } else { kinds };
+    Namespaces {
+        target: Some(Joined {
+            pidfd,
+            kinds,
+            user_first: user_first && kinds & USER != 0,
+        }),
+        ..Namespaces::default()
+    }
+}
+
+/// Whether the configuration asks for a new namespace of this kind.
+pub fn is_new(oci: &Spec, kind: u64) -> bool {
+    let mut listed = oci
+        .linux()
+        .iter()
+        .flat_map(|linux| linux.namespaces().iter().flatten());
+    let named = |typ| {
+        KINDS
+            .iter()
+            .any(|(known, _, flag)| *known == typ && *flag == kind)
+    };
+    listed.any(|namespace| {
+        let path = namespace.path().as_ref();
+        named(namespace.typ()) && path.is_none_or(|path| path.as_os_str().is_empty())
+    })
+}
+
+/// Into the namespaces of the container, and who we are there. The process namespace is entered by being born.
+pub fn enter_container(target: Joined, options: &Options, draft: &mut Draft) {
+    let mut join = |kinds: u64| {
+        if kinds != 0 {
+            draft.step(Step::JoinProcess {
+                pidfd: target.pidfd,
+                kinds,
+            });
+        }
+    };
+    join(target.kinds & !(USER | PID));
+    if !target.user_first {
+        join(target.kinds & USER);
+    }
+    draft.step(Step::NewSession);
+    if target.kinds & USER != 0 {
+        draft.step(Step::BecomeRoot { drop_groups: true });
+    }
+    if !options.no_new_keyring {
+        let name = draft.cstring("the container's id", &format!("_ses.{}", options.id));
+        draft.step(Step::SessionKeyring(name));
+    }
 }
 
 /// Of uid_map or gid_map (user_namespaces(7)).

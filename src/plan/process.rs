@@ -5,19 +5,16 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::str::FromStr;
 
-use oci_spec::runtime::{
-    Capabilities, IOPriorityClass, LinuxPersonalityDomain, LinuxSchedulerFlag, LinuxSchedulerPolicy,
-    PosixRlimitType, Process, Spec,
-};
+use oci_spec::runtime::{Capabilities, LinuxPersonalityDomain, PosixRlimitType, Process, Spec};
 
 use super::namespaces::Namespaces;
+use super::scheduling;
 use super::seccomp::Filter;
 use super::step::{HookState, Limit, Step};
-use super::{Draft, Facts, HostPart, Options, Want, hook_steps, in_root};
+use super::{Draft, Facts, HostPart, Options, Slot, Want, hook_steps, in_root};
 use crate::spec::annotations::{self, KEEP_ORIGINAL_GROUPS};
 use crate::sys::exec::CArray;
 use crate::sys::ids::CapSets;
-use crate::sys::sched::SchedAttr;
 use crate::sys::{Gid, Uid};
 
 /// Room for HOME= and a path of PATH_MAX.
@@ -38,8 +35,8 @@ pub fn sysctls(oci: &Spec, draft: &mut Draft) {
     }
 }
 
-/// config.md, process.terminal and consoleSize.
-pub fn terminal(oci: &Spec, draft: &mut Draft) {
+/// config.md, process.terminal and consoleSize. The container's own one is its /dev/console too.
+pub fn terminal(oci: &Spec, as_console: bool, draft: &mut Draft) {
     let Some(process) = oci
         .process()
         .as_ref()
@@ -56,6 +53,7 @@ pub fn terminal(oci: &Spec, draft: &mut Draft) {
         socket,
         size,
         uid: Uid(process.user().uid()),
+        as_console,
     });
 }
 
@@ -69,19 +67,25 @@ pub fn working_directory(oci: &Spec, draft: &mut Draft) {
     }
 }
 
-/// All that comes once the root is entered.
+/// All that comes once the root is entered. `start` is where the container's first process waits to be started; others
+/// go straight on.
 pub fn compile(
     oci: &Spec,
     namespaces: &Namespaces,
     options: &Options,
     facts: &Facts,
     filter: Option<Filter>,
+    start: Option<Slot>,
     draft: &mut Draft,
 ) -> HostPart {
-    let start = draft.want(Want::StartSocket);
     let Some(process) = oci.process() else {
         // config.md: without a process the container can be created; start will refuse.
-        draft.step(Step::AwaitStart { socket: start });
+        draft.steps(
+            start
+                .map(|socket| Step::AwaitStart { socket })
+                .into_iter()
+                .collect(),
+        );
         return HostPart::default();
     };
     let uid = Uid(process.user().uid());
@@ -91,8 +95,8 @@ pub fn compile(
 
     draft.step(Step::Stdio { uid });
     labels(process, facts, draft);
-    draft.step(Step::Affinity);
-    scheduling(process, draft);
+    scheduling::affinity(process, start.is_some(), draft);
+    scheduling::compile(process, draft);
     personality(oci, draft);
     let program = program(process, options, draft);
     if program.envp.has_hole() {
@@ -140,7 +144,12 @@ pub fn compile(
 
     // Without no_new_privs a filter can be installed only with CAP_SYS_ADMIN (seccomp(2)), so then the
     // capabilities go last; whatever else is done, is done before, so that a filter need allow little.
-    let after_start = |draft: &mut Draft| {
+    let await_start = |draft: &mut Draft| {
+        let Some(socket) = start else {
+            draft.step(Step::Outlive);
+            return;
+        };
+        draft.step(Step::AwaitStart { socket });
         if let Some(list) = oci
             .hooks()
             .as_ref()
@@ -149,6 +158,8 @@ pub fn compile(
             hook_steps(oci, list, "startContainer", HookState::FromStart, draft);
         }
         draft.step(Step::CountAsRunning);
+    };
+    let set_limits = |draft: &mut Draft| {
         for (index, limit) in limits.iter().copied().enumerate() {
             draft.step(Step::SetLimit { index, limit });
         }
@@ -157,8 +168,8 @@ pub fn compile(
         (false, Some(filter)) => {
             draft.step(check_directory);
             draft.step(find);
-            draft.step(Step::AwaitStart { socket: start });
-            after_start(draft);
+            await_start(draft);
+            set_limits(draft);
             draft.step(Step::Seccomp(filter));
             draft.step(keep);
         }
@@ -169,8 +180,8 @@ pub fn compile(
             if no_new_privileges {
                 draft.step(Step::NoNewPrivileges);
             }
-            draft.step(Step::AwaitStart { socket: start });
-            after_start(draft);
+            await_start(draft);
+            set_limits(draft);
             if let Some(filter) = filter {
                 draft.step(Step::Seccomp(filter));
             }
@@ -259,52 +270,6 @@ fn labels(process: &Process, facts: &Facts, draft: &mut Draft) {
             value,
             what: "SELinux label",
         });
-    }
-}
-
-/// config.md, process.scheduler and ioPriority: before the right to either is dropped.
-fn scheduling(process: &Process, draft: &mut Draft) {
-    if let Some(wanted) = process.scheduler() {
-        let flag = |flag: &LinuxSchedulerFlag| match flag {
-            LinuxSchedulerFlag::SchedResetOnFork => 0x01,
-            LinuxSchedulerFlag::SchedFlagReclaim => 0x02,
-            LinuxSchedulerFlag::SchedFlagDLOverrun => 0x04,
-            LinuxSchedulerFlag::SchedFlagKeepPolicy => 0x08,
-            LinuxSchedulerFlag::SchedFlagKeepParams => 0x10,
-            LinuxSchedulerFlag::SchedFlagUtilClampMin => 0x20,
-            LinuxSchedulerFlag::SchedFlagUtilClampMax => 0x40,
-        };
-        draft.step(Step::Scheduler(SchedAttr {
-            size: size_of::<SchedAttr>() as u32,
-            policy: match wanted.policy() {
-                LinuxSchedulerPolicy::SchedOther => 0,
-                LinuxSchedulerPolicy::SchedFifo => 1,
-                LinuxSchedulerPolicy::SchedRr => 2,
-                LinuxSchedulerPolicy::SchedBatch => 3,
-                LinuxSchedulerPolicy::SchedIso => 4,
-                LinuxSchedulerPolicy::SchedIdle => 5,
-                LinuxSchedulerPolicy::SchedDeadline => 6,
-            },
-            flags: wanted
-                .flags()
-                .iter()
-                .flatten()
-                .map(flag)
-                .fold(0, |all, flag| all | flag),
-            nice: wanted.nice().unwrap_or(0),
-            priority: wanted.priority().unwrap_or(0) as u32,
-            runtime: wanted.runtime().unwrap_or(0),
-            deadline: wanted.deadline().unwrap_or(0),
-            period: wanted.period().unwrap_or(0),
-        }));
-    }
-    if let Some(wanted) = process.io_priority() {
-        let class = match wanted.class() {
-            IOPriorityClass::IoprioClassRt => 1,
-            IOPriorityClass::IoprioClassBe => 2,
-            IOPriorityClass::IoprioClassIdle => 3,
-        };
-        draft.step(Step::IoPriority(class << 13 | wanted.priority() as i32));
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use oci_spec::runtime::{Mount, Spec};
 
 use super::binds::{bind, copy, copy_by_host, mapped_by, root_propagation};
-use super::namespaces::{CGROUP, MOUNT, Namespaces, USER};
+use super::namespaces::{self, CGROUP, Joined, MOUNT, Namespaces, USER};
 use super::step::{After, InRoot, NewFs, Step, Target};
 use super::{Draft, Facts, Options, Want, from_bundle, in_root};
 use crate::spec::annotations::{self, MOUNT_CONTEXT_TYPE};
@@ -320,6 +320,22 @@ pub fn take_root(namespaces: &Namespaces, options: &Options, mounts: &Mounts, dr
         }
     }
     draft.step(Step::AttachRoot { slot, path: c_path });
+}
+
+/// The root of a container that is there: that of its mount namespace, unless it was entered by chroot.
+pub fn enter_container(oci: &Spec, target: Joined, options: &Options, draft: &mut Draft) {
+    let pivoted = target.kinds & MOUNT != 0 && namespaces::is_new(oci, MOUNT);
+    let path = if pivoted { Path::new("/") } else { &options.root };
+    let slot = draft.want(Want::Directory {
+        path: path.into(),
+        field: "root.path".into(),
+    });
+    let joined = target.kinds & MOUNT != 0;
+    let joined = joined.then(|| draft.cstring("root.path", &path.to_string_lossy()));
+    draft.step(Step::UseRoot { slot, joined });
+    if !pivoted {
+        draft.step(Step::EnterRoot(super::EnterRoot::Chroot));
+    }
 }
 
 /// config-linux.md, Masked Paths and Readonly Paths.

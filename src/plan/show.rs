@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::fmt;
 
+use super::namespaces::names;
 use super::step::{After, EnterRoot, Idmap, InRoot, NOTIFIES, Step};
 use crate::spec::mount_options::{Meaning, OPTIONS};
 use crate::sys::Gid;
@@ -13,6 +14,9 @@ impl fmt::Display for Step {
         let text = |c: &CString| c.to_string_lossy().into_owned();
         match self {
             Step::JoinNamespace { name, .. } => write!(f, "join the {name} namespace"),
+            Step::JoinProcess { kinds, .. } => {
+                write!(f, "join namespaces of the container: {}", names(*kinds))
+            }
             Step::AwaitIdMaps => write!(f, "wait for the id maps of the new user namespace"),
             Step::AwaitNetDevices => write!(f, "wait for the host's network devices"),
             Step::BecomeRoot { .. } => write!(f, "become root in the user namespace"),
@@ -127,6 +131,7 @@ impl fmt::Display for Step {
             Step::Stdio { .. } => write!(f, "hand the standard streams to the container"),
             Step::Label { value, what, .. } => write!(f, "label the program: {what} {}", text(value)),
             Step::Affinity => write!(f, "run on every CPU of the cpuset"),
+            Step::RunOn(cpus) => write!(f, "run on CPUs {cpus}"),
             Step::Scheduler(attr) => write!(
                 f,
                 "schedule by policy {}, nice {}, priority {}",
@@ -187,6 +192,8 @@ impl fmt::Display for Step {
             Step::HomeFromPasswd(uid) => write!(f, "set HOME from /etc/passwd for uid {uid}"),
             Step::CloseFds { keep: 0 } => write!(f, "close every fd but 0-2 at exec"),
             Step::CloseFds { keep } => write!(f, "close every fd but 0-{} at exec", 2 + keep),
+            Step::AwaitLimits => write!(f, "wait for limits that the host sets"),
+            Step::Outlive => write!(f, "stay if the runtime ends"),
             Step::AwaitStart { .. } => write!(f, "wait for start"),
             Step::CountAsRunning => write!(f, "count as running"),
             Step::Seccomp(filter) => {

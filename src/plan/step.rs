@@ -9,7 +9,7 @@ use super::seccomp::Filter;
 use crate::sys::exec::CArray;
 use crate::sys::ids::CapSets;
 use crate::sys::mount::MountAttr;
-use crate::sys::sched::SchedAttr;
+use crate::sys::sched::{CpuMask, SchedAttr};
 use crate::sys::{Gid, Uid};
 
 /// The number of an fd that `prepare` opens on the host for the child.
@@ -213,6 +213,11 @@ pub enum Step {
         kind: u64,
         name: &'static str,
     },
+    /// Those of a process that is there already, through its pidfd (plan/namespaces.rs, init/mod.rs).
+    JoinProcess {
+        pidfd: Slot,
+        kinds: u64,
+    },
     /// A new user namespace stays without ids until the host has written its maps.
     AwaitIdMaps,
     /// Take the ids of the container's root: in a new or joined user namespace we are nobody at first.
@@ -288,6 +293,8 @@ pub enum Step {
         socket: Slot,
         size: Option<(u16, u16)>,
         uid: Uid,
+        /// Also as /dev/console: the container's own one.
+        as_console: bool,
     },
     /// The host runs its prestart and createRuntime hooks meanwhile.
     AwaitHostHooks,
@@ -318,6 +325,8 @@ pub enum Step {
         what: &'static str,
     },
     Affinity,
+    /// process.execCPUAffinity.final: a mask of CPUs.
+    RunOn(Box<CpuMask>),
     Scheduler(SchedAttr),
     IoPriority(i32),
     /// A hard limit above our own, while we have the right to it (process.rlimits).
@@ -359,6 +368,10 @@ pub enum Step {
     AwaitStart {
         socket: Slot,
     },
+    /// The host sets what only it can set from outside: resource limits, the OOM score.
+    AwaitLimits,
+    /// The runtime's end isn't ours any more.
+    Outlive,
     /// From here on the container counts as running: before a filter that might forbid to say so.
     CountAsRunning,
     Seccomp(Filter),

@@ -55,6 +55,31 @@ pub fn examine(bytes: &[u8]) -> Result<(Spec, Option<Error>)> {
     Ok((spec, (!found.faults.is_empty()).then(|| found.into_error(FILE))))
 }
 
+/// Reads a process alone, as `exec --process` has it. `file` is its name in faults.
+pub fn parse_process(bytes: &[u8], file: &str) -> Result<runtime::Process> {
+    let document: Value =
+        serde_json::from_slice(bytes).map_err(|error| syntax::explain(bytes, &error, file))?;
+    let mut found = shape::Found::default();
+    let fitting = shape::fit(document, &schema::PROCESS, &mut found);
+    match fitting.filter(|_| found.faults.is_empty()) {
+        Some(document) => serde_path_to_error::deserialize(document).map_err(|error| {
+            found.fault(error.path().to_string(), error.inner().to_string());
+            found.into_error(file)
+        }),
+        None => Err(found.into_error(file)),
+    }
+}
+
+/// What the rules find in a configuration that was put together here, under `file` as its name.
+pub fn check(oci: &runtime::Spec, file: &str) -> Result<()> {
+    let mut found = shape::Found::default();
+    validate::check(oci, &mut found);
+    match found.faults.is_empty() {
+        true => Ok(()),
+        false => Err(found.into_error(file)),
+    }
+}
+
 /// The words that the field at `path` takes (`linux.seccomp.defaultAction`), or the names of its own fields.
 pub fn words(path: &str) -> Vec<&'static str> {
     schema::CONFIG.words(path)

@@ -78,7 +78,7 @@ const ID_MAPPINGS: Shape = List(&Object(&[
     may("size", &U32),
 ]));
 
-const PROCESS: Shape = Object(&[
+pub const PROCESS: Shape = Object(&[
     may("terminal", &Flag),
     may("consoleSize", &Object(&[may("height", &U64), may("width", &U64)])),
     filled("user", &USER),

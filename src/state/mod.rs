@@ -3,6 +3,8 @@
 //! | ROOT/ID/…    | what it is |
 //! |--------------|---|
 //! | `state.json` | the [`Record`], written to another name and renamed |
+//! | `config.json`| as the container was made from it: the bundle's may change |
+//! | `cgroup`     | a link to the name of the cgroup that was about to be made |
 //! | `plan`       | the plan as text |
 //! | `start.sock` | where the waiting init listens for `start` |
 //! | `waiting`    | empty; locked by the init until it executes the user's program |
@@ -31,6 +33,8 @@ pub use id::ContainerId;
 pub use record::{Record, Report, SeccompListener, Status, VERSION};
 
 const RECORD: &str = "state.json";
+const CGROUP: &str = "cgroup";
+const CONFIG: &str = "config.json";
 const PLAN: &str = "plan";
 const START: &str = "start.sock";
 const WAITING: &str = "waiting";
@@ -297,6 +301,18 @@ impl Container {
             .doing(|| format!("knock on {START} of {}", self.id))
     }
 
+    /// The cgroup that `create` was about to make, relative to the cgroup2 mount: whether it did isn't known.
+    pub fn planned_cgroup(&self) -> Option<String> {
+        let place = fs::read_link(self.path.join(CGROUP)).ok()?;
+        place.to_str().map(str::to_string)
+    }
+
+    /// The config.json that the container was made from.
+    pub fn config(&self) -> Result<Vec<u8>> {
+        let path = self.path.join(CONFIG);
+        fs::read(&path).doing(|| format!("read {path:?}"))
+    }
+
     /// The plan as `create` wrote it, `None` if it can't be read.
     pub fn plan(&self) -> Option<String> {
         fs::read_to_string(self.path.join(PLAN)).ok()
@@ -357,10 +373,20 @@ impl Reservation {
         self.0.dir()
     }
 
+    /// Remembers a cgroup that may not be ours yet, for whoever cleans up after us. A link is one call.
+    pub fn plan_cgroup(&self, place: &str) -> Result<()> {
+        let path = self.path().join(CGROUP);
+        std::os::unix::fs::symlink(place, &path).doing(|| format!("make {path:?}"))
+    }
+
     /// Writes what is known before there is a process, so that `delete --force` finds the cgroup if we are
     /// killed from here on.
     pub fn write_early(&mut self, record: &Record) -> Result<()> {
         self.0.write_record(record)
+    }
+
+    pub fn write_config(&self, config: &[u8]) -> Result<()> {
+        self.0.write(CONFIG, config)
     }
 
     pub fn write_plan(&self, plan: &str) -> Result<()> {

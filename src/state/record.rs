@@ -41,6 +41,8 @@ pub struct Record {
     /// False if other processes of the container outlive its init.
     pub private_pid_namespace: bool,
     pub terminal: bool,
+    /// The container has the session keyring of whoever made it (--no-new-keyring).
+    pub no_new_keyring: bool,
     /// Whether config.json has a `process`, without which there is nothing to start.
     pub has_process: bool,
     /// Whom its seccomp filter notifies.

@@ -1,5 +1,7 @@
 //! How the kernel schedules us: sched_setattr(2), ioprio_set(2).
 
+use std::fmt;
+
 use super::{Call, Fail, gate};
 
 /// struct sched_attr of linux/sched/types.h, as of Linux 3.14.
@@ -15,6 +17,51 @@ pub struct SchedAttr {
     pub runtime: u64,
     pub deadline: u64,
     pub period: u64,
+}
+
+/// A set of CPUs (sched_setaffinity(2)), up to the largest CONFIG_NR_CPUS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CpuMask([u64; 128]);
+
+impl CpuMask {
+    /// Those of a list such as `0-3,7` (cpuset(7), "List format"); `None` if it is no list, or has higher numbers.
+    pub fn parse(list: &str) -> Option<CpuMask> {
+        let mut mask = CpuMask([0; 128]);
+        for part in list.trim().split(',').map(str::trim) {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
+            if first > last {
+                return None;
+            }
+            for cpu in first..=last {
+                *mask.0.get_mut(cpu / 64)? |= 1 << (cpu % 64);
+            }
+        }
+        Some(mask)
+    }
+}
+
+impl fmt::Display for CpuMask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = 0..self.0.len() * 64;
+        let cpus = all.filter(|cpu| self.0[cpu / 64] & (1 << (cpu % 64)) != 0);
+        let names: Vec<_> = cpus.map(|cpu| cpu.to_string()).collect();
+        f.write_str(&names.join(","))
+    }
+}
+
+/// sched_setaffinity(2) of ourselves. EINVAL: none of these CPUs is there, or the cpuset allows none.
+pub fn set_affinity(cpus: &CpuMask) -> Result<(), Fail> {
+    // SAFETY: the mask is readable for the length that we give.
+    gate(Call::SchedSetaffinity, unsafe {
+        libc::syscall(
+            libc::SYS_sched_setaffinity,
+            0,
+            size_of_val(&cpus.0),
+            cpus.0.as_ptr(),
+        )
+    })
+    .map(drop)
 }
 
 /// sched_setattr(2) on ourselves.
@@ -34,4 +81,28 @@ pub fn set_io_priority(value: i32) -> Result<(), Fail> {
         libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value)
     })
     .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_cpus() {
+        let check = |list: &str, expected: Option<&str>| {
+            assert_eq!(
+                CpuMask::parse(list).map(|mask| mask.to_string()).as_deref(),
+                expected,
+                "{list}"
+            );
+        };
+        check("0", Some("0"));
+        check("0-3,7", Some("0,1,2,3,7"));
+        check(" 1, 64 - 65", None);
+        check("64-65", Some("64,65"));
+        check("3-1", None);
+        check("", None);
+        check("a", None);
+        check("8192", None);
+    }
 }

@@ -14,6 +14,7 @@ pub const CREATE: Row = Row {
     name: "create",
     about: "Make a container from a bundle; its program waits for start",
     args: || [bundle_options(), vec![id()]].concat(),
+    ends_flags: false,
     read: |m| ask(Command::Create(read_create(m))),
 };
 
@@ -21,6 +22,7 @@ pub const START: Row = Row {
     name: "start",
     about: "Let the program of a created container run",
     args: || vec![id()],
+    ends_flags: false,
     read: |m| ask(Command::Start { id: take(m, "id") }),
 };
 
@@ -42,6 +44,7 @@ pub const KILL: Row = Row {
             signal.help("Name with or without SIG, or number (default: TERM)"),
         ]
     },
+    ends_flags: false,
     read: |m| {
         ask(Command::Kill {
             id: take(m, "id"),
@@ -64,6 +67,7 @@ pub const DELETE: Row = Row {
             id(),
         ]
     },
+    ends_flags: false,
     read: |m| {
         ask(Command::Delete {
             id: take(m, "id"),
@@ -88,6 +92,7 @@ pub const RUN: Row = Row {
         ];
         [bundle_options(), run].concat()
     },
+    ends_flags: false,
     read: |m| {
         ask(Command::Run(Run {
             create: read_create(m),
@@ -101,6 +106,7 @@ pub const RUN: Row = Row {
 pub const MOUNTS: Row = Row {
     name: "mounts",
     about: "Mount into a running container, or unmount again: all of a list, or none",
+    ends_flags: false,
     args: || {
         vec![
             Arg::new("action")
@@ -128,6 +134,59 @@ pub const MOUNTS: Row = Row {
     },
 };
 
+pub const PAUSE: Row = Row {
+    name: "pause",
+    about: "Stop all processes of a container for a while",
+    args: || vec![id()],
+    ends_flags: false,
+    read: |m| ask(Command::Pause { id: take(m, "id") }),
+};
+
+pub const RESUME: Row = Row {
+    name: "resume",
+    about: "Let a paused container go on",
+    args: || vec![id()],
+    ends_flags: false,
+    read: |m| ask(Command::Resume { id: take(m, "id") }),
+};
+
+pub fn console_socket() -> Arg {
+    path(
+        "console-socket",
+        None,
+        "SOCKET",
+        "Unix socket that gets the terminal's master side",
+    )
+}
+
+pub fn pid_file() -> Arg {
+    path(
+        "pid-file",
+        None,
+        "FILE",
+        "Where to write the pid of the new process",
+    )
+}
+
+pub fn pidfd_socket() -> Arg {
+    path(
+        "pidfd-socket",
+        None,
+        "SOCKET",
+        "Unix socket that gets a pidfd of that process",
+    )
+}
+
+pub fn preserve_fds() -> Arg {
+    option(
+        "preserve-fds",
+        None,
+        "N",
+        "How many open files from 3 on to hand to the program (default: 0)",
+    )
+    .value_parser(value_parser!(u32).range(0..=65536))
+}
+
 fn bundle_options() -> Vec<Arg> {
     vec![
         bundle(),
@@ -137,31 +196,10 @@ fn bundle_options() -> Vec<Arg> {
             "FILE",
             "Read this file in place of the bundle's config.json",
         ),
-        path(
-            "console-socket",
-            None,
-            "SOCKET",
-            "Unix socket that gets the terminal's master side",
-        ),
-        path(
-            "pid-file",
-            None,
-            "FILE",
-            "Where to write the pid of the container's first process",
-        ),
-        path(
-            "pidfd-socket",
-            None,
-            "SOCKET",
-            "Unix socket that gets a pidfd of that process",
-        ),
-        option(
-            "preserve-fds",
-            None,
-            "N",
-            "How many open files from 3 on to hand to the program (default: 0)",
-        )
-        .value_parser(value_parser!(u32).range(0..=65536)),
+        console_socket(),
+        pid_file(),
+        pidfd_socket(),
+        preserve_fds(),
         no_pivot(),
         no_new_keyring(),
     ]

@@ -1,6 +1,7 @@
 //! What there is on the command line: one row per command, from which parsing, help, man pages and completions are
 //! made.
 
+mod exec;
 mod lifecycle;
 mod look;
 mod pages;
@@ -14,6 +15,8 @@ pub struct Row {
     pub name: &'static str,
     pub about: &'static str,
     pub args: fn() -> Vec<Arg>,
+    /// Whether flags end at the first argument that is none: the rest is another program's.
+    pub ends_flags: bool,
     pub read: fn(&mut ArgMatches) -> Result<Asked>,
 }
 
@@ -26,7 +29,11 @@ pub const COMMANDS: &[&Row] = &[
     &lifecycle::DELETE,
     &lifecycle::RUN,
     &lifecycle::MOUNTS,
+    &exec::EXEC,
+    &lifecycle::PAUSE,
+    &lifecycle::RESUME,
     &look::LIST,
+    &look::PS,
     &look::SPEC,
     &look::CHECK,
     &look::PLAN,

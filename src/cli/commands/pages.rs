@@ -19,6 +19,7 @@ pub const COMPLETION: Row = Row {
                 .help("bash, zsh or fish"),
         ]
     },
+    ends_flags: false,
     read: |m| pages::completion(&take::<String>(m, "shell")).map(Asked::Text),
 };
 
@@ -32,6 +33,7 @@ pub const MAN: Row = Row {
                 .help("The command's page (default: rrunc's own)"),
         ]
     },
+    ends_flags: false,
     read: |m| pages::man(m.remove_one::<String>("command").as_deref()).map(Asked::Text),
 };
 
@@ -45,6 +47,7 @@ pub const HELP: Row = Row {
                 .help("The command to explain"),
         ]
     },
+    ends_flags: false,
     read: |m| define::help(m.remove_one::<String>("command").as_deref()),
 };
 
@@ -52,5 +55,6 @@ pub const VERSION: Row = Row {
     name: "version",
     about: "Print the version",
     args: Vec::new,
+    ends_flags: false,
     read: |_| Ok(Asked::Version),
 };

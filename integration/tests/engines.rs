@@ -1,0 +1,7 @@
+//! Real engines with rrunc as their runtime: what a user does, and what a user sees. Runs within `engines/world`,
+//! by `make engines`; `ENGINE_RUNTIME` is the runtime that the engine was told to use.
+
+#[path = "engines/podman.rs"]
+mod podman; // Podman, as root
+#[path = "engines/shell.rs"]
+mod shell; // command lines and what they print

@@ -1,0 +1,145 @@
+//! Command lines as users type them, with what they print and how they end.
+
+use std::cell::RefCell;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longer takes only what hangs.
+const LIMIT: &str = "120";
+
+/// A test's command lines so far.
+pub struct Shell {
+    transcript: RefCell<String>,
+    /// A word for the names of this test's own things.
+    pub name: String,
+}
+
+/// How a command line ended.
+pub struct Ran {
+    line: String,
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+/// Runs a test; if it fails, what was run and printed is shown.
+pub fn user<F: FnOnce(&Shell)>(test: F) {
+    let path = std::any::type_name::<F>().trim_end_matches("::{{closure}}");
+    let name = path.rsplit("::").next().unwrap_or(path).replace('_', "-");
+    assert!(
+        std::env::var_os("ENGINE_RUNTIME").is_some(),
+        "these tests run within integration/engines/world: make engines"
+    );
+    let shell = Shell {
+        transcript: RefCell::default(),
+        name,
+    };
+    let result = catch_unwind(AssertUnwindSafe(|| test(&shell)));
+    record(path, result.is_ok());
+    if let Err(payload) = result {
+        println!("{}", shell.transcript.borrow());
+        resume_unwind(payload);
+    }
+}
+
+/// As `spec-tests` do, for the table.
+fn record(name: &str, passed: bool) {
+    let Some(file) = std::env::var_os("RESULTS") else {
+        return;
+    };
+    let name = name.split_once("::").map_or(name, |(_crate, rest)| rest);
+    let line = format!("{name} engines {}\n", if passed { "passed" } else { "failed" });
+    let file = std::fs::OpenOptions::new().append(true).create(true).open(file);
+    file.and_then(|mut file| file.write_all(line.as_bytes()))
+        .expect("RESULTS names a file that can be written");
+}
+
+impl Shell {
+    /// Runs a line. `@` stands for the test's own name, that of its container.
+    pub fn run(&self, line: &str) -> Ran {
+        let line = line.replace('@', &self.name);
+        let output = Command::new("timeout")
+            .args(["--kill-after=5", LIMIT, "sh", "-c", &line])
+            .stdin(Stdio::null())
+            .output()
+            .expect("a shell");
+        let ran = Ran::new(line, &output);
+        let mut transcript = self.transcript.borrow_mut();
+        *transcript += &format!("$ {}\n{}{}=> {}\n", ran.line, ran.out, ran.err, ran.code);
+        ran
+    }
+
+    /// Runs a line that must succeed: what it prints, without the newline at the end.
+    pub fn ok(&self, line: &str) -> String {
+        let ran = self.run(line);
+        assert_eq!(ran.code, 0, "{} failed: {}", ran.line, ran.err);
+        ran.out.trim_end().to_string()
+    }
+
+    /// Runs a line until it prints what is expected.
+    pub fn until(&self, line: &str, expected: &str) {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            let ran = self.run(line);
+            if ran.out.contains(expected) {
+                return;
+            }
+            assert!(
+                Instant::now() < end,
+                "{line}: no {expected:?} for a minute: {}",
+                ran.out
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Ran {
+    fn new(line: String, output: &Output) -> Ran {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ran {
+            line,
+            code: output.status.code().unwrap_or(-1),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
+    }
+
+    #[track_caller]
+    pub fn ends_with(self, code: i32) -> Ran {
+        assert_eq!(self.code, code, "{}: {}{}", self.line, self.out, self.err);
+        self
+    }
+
+    /// Prints this exactly, but for blanks around it.
+    #[track_caller]
+    pub fn prints(self, expected: &str) -> Ran {
+        assert_eq!(
+            self.out.replace('\r', "").trim(),
+            expected.trim(),
+            "{}: {}",
+            self.line,
+            self.err
+        );
+        self
+    }
+
+    /// Has one of these in what it complains, in any case.
+    #[track_caller]
+    pub fn complains(self, any: &[&str]) -> Ran {
+        let said = self.err.to_lowercase();
+        let found = any.iter().any(|text| said.contains(&text.to_lowercase()));
+        assert!(found, "{}: none of {any:?} in {}", self.line, self.err);
+        self
+    }
+}
+
+/// Ends the test if this machine has no such controller in cgroup v2: a limit can't be set then.
+pub fn has_controllers(names: &[&str]) -> bool {
+    let there = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    names
+        .iter()
+        .all(|name| there.split_whitespace().any(|c| c == *name))
+}
