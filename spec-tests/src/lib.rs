@@ -25,6 +25,7 @@
 //! cannot do what the test needs; `INSIDE`, the helper, if it isn't where `make inside` puts it; `RESULTS`, a file
 //! to which each test adds its name, section and outcome.
 
+mod agent;
 mod bundle;
 mod command;
 mod container;
@@ -35,6 +36,7 @@ pub mod machine;
 mod terminal;
 mod verdict;
 
+pub use agent::Agent;
 pub use bundle::{ALL_CAPS, Bundle, copy_programs};
 pub use command::{Command, Ran, Running};
 pub use container::Container;

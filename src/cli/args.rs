@@ -97,6 +97,14 @@ impl Args {
                 self.switch("--no-subreaper", run.no_subreaper);
                 self.operand(&run.create.id);
             }
+            Command::Mounts { action, id, file } => {
+                self.word("mounts");
+                self.word(action.name());
+                // All that follows, for both may look like a flag.
+                self.word("--");
+                self.word(id);
+                self.word(file);
+            }
             Command::Exec(exec) => {
                 self.word("exec");
                 self.exec(exec);

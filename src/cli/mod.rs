@@ -62,6 +62,11 @@ pub enum Command {
         force: bool,
     },
     Run(Run),
+    Mounts {
+        action: MountsAction,
+        id: String,
+        file: PathBuf,
+    },
     Exec(Box<Exec>),
     Pause {
         id: String,
@@ -204,6 +209,33 @@ impl FromStr for Rootless {
             (_, Some(true)) => Ok(Rootless::Yes),
             (_, Some(false)) => Ok(Rootless::No),
             _ => Err("true, false or auto"),
+        }
+    }
+}
+
+/// What `mounts` does with the mounts of its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountsAction {
+    Add,
+    Remove,
+}
+
+impl MountsAction {
+    pub fn name(self) -> &'static str {
+        match self {
+            MountsAction::Add => "add",
+            MountsAction::Remove => "remove",
+        }
+    }
+}
+
+impl FromStr for MountsAction {
+    type Err = &'static str;
+    fn from_str(text: &str) -> std::result::Result<MountsAction, Self::Err> {
+        match text {
+            "add" => Ok(MountsAction::Add),
+            "remove" => Ok(MountsAction::Remove),
+            _ => Err("add or remove"),
         }
     }
 }

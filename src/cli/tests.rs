@@ -61,6 +61,15 @@ fn create(id: &str) -> Create {
 fn commands() {
     check("create a", Command::Create(create("a")));
     check("start a", Command::Start { id: "a".into() });
+    let mounts = |action, id: &str| Command::Mounts {
+        action,
+        id: id.into(),
+        file: "m.json".into(),
+    };
+    check("mounts add a m.json", mounts(MountsAction::Add, "a"));
+    check("mounts remove -- -a m.json", mounts(MountsAction::Remove, "-a"));
+    refused("mounts change a m.json", "change");
+    refused("mounts add a", "FILE");
     check("state a", Command::State { id: "a".into() });
     check(
         "kill a",

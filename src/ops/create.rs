@@ -10,13 +10,16 @@ use super::explain;
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::cli::{Create, Global};
 use crate::error::{Doing, Error, Kind, Result};
+use crate::hooks::Place;
+use crate::netdev::Loan;
 use crate::plan::{self, Options, Plan};
 use crate::prepare::{self, Given, Prepared};
 use crate::spawn::{self, Halt, Init};
+use crate::spec::annotations::{self, PIDFD_RECEIVER};
 use crate::state::{Container, ContainerId, Record, Status, Store};
 use crate::sys::Pid;
 use crate::sys::ids;
-use crate::{console, hooks, host, log, pidfile, seccomp_cache};
+use crate::{console, hooks, host, idmap, log, netdev, pidfile};
 
 /// What `create` leaves to a caller that stays.
 pub struct Created {
@@ -70,25 +73,10 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     let listen_fds = host::listen_fds();
     let preserve_fds = args.preserve_fds.saturating_add(listen_fds);
     host::check_preserved(preserve_fds)?;
-    let pidfd_socket = match &args.pidfd_socket {
-        Some(path) => Some(console::connect("--pidfd-socket", path)?),
-        None => None,
-    };
+    let pidfd_socket = pidfd_socket(args, oci)?;
     let facts = host::facts(oci)?;
-    let filter = match oci.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()) {
-        Some(profile) => {
-            let compiled = seccomp_cache::load_or_compile(&global.root.join(".cache/seccomp"), profile)?;
-            compiled.warnings.iter().for_each(|warning| log::warning(warning));
-            if !compiled.skipped.is_empty() {
-                let skipped = compiled.skipped.join(" ");
-                log::debug(|| {
-                    format!("linux.seccomp: skipped, since libseccomp doesn't know them: {skipped}")
-                });
-            }
-            Some(compiled.filter)
-        }
-        None => None,
-    };
+    let filter = super::filter::of(oci, &global.root)?;
+    let seccomp_listener = super::filter::listener(oci)?;
 
     let store = Store::open(&global.root)?;
     let mut reservation = store.reserve(&id)?;
@@ -96,6 +84,7 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     let place = cgroup_place(oci, &args.id)?;
     let mut record = Record {
         no_new_keyring: args.no_new_keyring,
+        seccomp_listener,
         ..record(bundle, &id, &root, &place)
     };
     // Recorded as ours only once it is: a delete after our death would else kill whoever has it.
@@ -133,11 +122,13 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     let init = spawn::spawn(&prepared, Some(cgroup.fd()));
     let mut init = init.map_err(|error| cgroup.explain_clone(error))?;
     record.set_init(init.pid)?;
-    if let Err(error) = converse(&init, &prepared, &record, bundle, &cgroup) {
+    let mut loan = None;
+    if let Err(error) = converse(&init, &prepared, &record, bundle, &cgroup, &mut loan) {
+        drop(loan); // before the death of init takes the devices' network namespace along
         drop(init);
         // runtime.md, Lifecycle: a container that fails to be created is destroyed, with its poststop hooks.
         let state = record.hook_state(Status::Stopped);
-        let failed = hooks::run_all("poststop", &record.poststop, &state, &bundle.path);
+        let failed = hooks::run_all("poststop", &record.poststop, &state, &Place::of(&record));
         failed.iter().for_each(|error| log::warning(&error.to_string()));
         return Err(error);
     }
@@ -151,8 +142,22 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     }
     let container = reservation.commit(&record)?;
     cgroup.commit();
+    if let Some(loan) = loan {
+        loan.commit();
+    }
     init.release();
     Ok(Created { container, init })
+}
+
+/// Who gets the init's pidfd.
+fn pidfd_socket(args: &Create, oci: &oci_spec::runtime::Spec) -> Result<Option<OwnedFd>> {
+    if let Some(path) = &args.pidfd_socket {
+        return console::connect("--pidfd-socket", path).map(Some);
+    }
+    let receiver = annotations::get(oci, PIDFD_RECEIVER);
+    receiver
+        .map(|path| console::connect(&format!("annotations[{PIDFD_RECEIVER}]"), path.as_ref()))
+        .transpose()
 }
 
 /// Where the container's cgroup goes, relative to the cgroup2 mount.
@@ -206,16 +211,24 @@ fn record(bundle: &Bundle, id: &ContainerId, root: &std::path::Path, cgroup: &st
 }
 
 /// Does the host's part at each halt of the container's process, until it is ready.
-fn converse(
+fn converse<'p>(
     init: &Init,
-    prepared: &Prepared,
+    prepared: &Prepared<'p>,
     record: &Record,
     bundle: &Bundle,
     cgroup: &Cgroup,
+    loan: &mut Option<Loan<'p>>,
 ) -> Result<()> {
     loop {
         match init.next()? {
-            Ok(Halt::IdMaps) => write_id_maps(init.pid, prepared.plan)?,
+            Ok(Halt::IdMaps) => {
+                write_id_maps(init.pid, prepared.plan)?;
+                idmap::map_by_container(prepared.plan, init.pid, |bind| prepared.fd(bind.slot))?;
+            }
+            Ok(Halt::NetDevices) => {
+                let devices = &prepared.plan.host.net_devices;
+                *loan = Some(netdev::lend(devices, init.pid, init.pidfd())?);
+            }
             Ok(Halt::HostHooks) => {
                 let state = record.hook_state(Status::Creating);
                 if let Some(slot) = prepared.plan.hook_state {
@@ -225,17 +238,18 @@ fn converse(
                     #[allow(deprecated)] // prestart is deprecated by the spec since 1.0, and still to be run
                     let prestart = lists.prestart().as_deref().unwrap_or_default();
                     // runtime.md, State: created is "after step 2", and prestart is step 3.
-                    hooks::run(
-                        "prestart",
-                        prestart,
-                        &record.hook_state(Status::Created),
-                        &bundle.path,
-                    )?;
+                    let place = Place::of(record);
+                    hooks::run("prestart", prestart, &record.hook_state(Status::Created), &place)?;
                     let create_runtime = lists.create_runtime().as_deref().unwrap_or_default();
-                    hooks::run("createRuntime", create_runtime, &state, &bundle.path)?;
+                    hooks::run("createRuntime", create_runtime, &state, &place)?;
                 }
             }
             Ok(Halt::Ready) => return Ok(()),
+            Ok(Halt::SeccompListener(_)) => {
+                // Its filter goes in after the start, and `start` is who takes the listener.
+                let text = "the container's process has a seccomp filter too early";
+                return Err(Error::new(Kind::Kernel, text));
+            }
             Err(ended) => return Err(explain::ended(ended, prepared.plan, Some(cgroup))),
         }
         init.go()?;

@@ -58,7 +58,7 @@ pub fn destroy(mut container: Container) -> Result<()> {
     if let Some(record) = &record {
         end(&container, record)?;
         let state = record.hook_state(Status::Stopped);
-        let failed = hooks::run_all("poststop", &record.poststop, &state, Path::new(&record.bundle));
+        let failed = hooks::run_all("poststop", &record.poststop, &state, &hooks::Place::of(record));
         failed.iter().for_each(|error| log::warning(&error.to_string())); // runtime.md, "Lifecycle", "poststop"
     }
     if record.is_none() {

@@ -6,7 +6,7 @@ use crate::error::{Error, Kind};
 use crate::plan::{Plan, Step};
 use crate::spawn::Ended;
 use crate::sys::process::Exit;
-use crate::sys::{Errno, Fail, Text};
+use crate::sys::{Call, Errno, Fail, Text};
 
 /// What went wrong in the container's process, in words.
 pub fn ended(ended: Ended, plan: &Plan, cgroup: Option<&Cgroup>) -> Error {
@@ -88,7 +88,16 @@ fn hinted(step: Option<&Step>, error: Error, errno: Errno) -> Error {
             error.hint("the kernel has no such file system: see /proc/filesystems")
         }
         (Some(Step::Mount(_)), Errno::EINVAL) => error.hint("the file system refuses one of the options"),
-        (Some(Step::Bind(_)), Errno::ENOTDIR) => {
+        (Some(Step::MakeFs(_)), Errno::ENODEV) => {
+            error.hint("the kernel has no such file system: see /proc/filesystems")
+        }
+        (Some(Step::MakeFs(_)), Errno::EINVAL) => error.hint("the file system refuses one of the options"),
+        (Some(Step::FindMount { .. } | Step::Unmount { .. }), Errno::EINVAL) => {
+            error.hint("nothing is mounted there")
+        }
+        (Some(Step::Bind(_)), Errno::ENOTDIR | Errno::EINVAL)
+            if error.fail.is_some_and(|fail| fail.call == Call::MoveMount) =>
+        {
             error.hint("a file can't be mounted on a directory, nor a directory on a file")
         }
         (Some(Step::Mount(_) | Step::Bind(_) | Step::Device { .. }), Errno::EROFS) => {

@@ -7,9 +7,11 @@ pub mod delete;
 pub mod exec;
 mod explain;
 pub mod features;
+mod filter;
 pub mod info;
 pub mod kill;
 pub mod list;
+pub mod mounts;
 pub mod pause;
 pub mod plan;
 pub mod ps;
@@ -63,6 +65,10 @@ pub fn run(request: &Request) -> Result<i32> {
         Command::Delete { id, force } => (
             format!("delete {id}"),
             delete::delete(root, id, *force).map(|()| 0),
+        ),
+        Command::Mounts { action, id, file } => (
+            format!("mounts {} {id}", action.name()),
+            mounts::mounts(root, *action, id, file).map(|()| 0),
         ),
         Command::List { format, quiet } => (
             "list".into(),

@@ -5,10 +5,12 @@
 
 use std::fmt;
 
-use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, LinuxNetDevice, Spec};
 
 use super::step::Step;
-use super::{Draft, Options, Slot, Want};
+use super::{Draft, NetDevice, Options, Slot, Want};
+use crate::spec::annotations::{self, KEEP_ORIGINAL_GROUPS};
+use crate::spec::net_device_inside;
 
 /// A namespace type: its name in config.json and its CLONE_NEW* flag.
 const KINDS: [(LinuxNamespaceType, &str, u64); 8] = [
@@ -161,8 +163,8 @@ pub fn compile(oci: &Spec, draft: &mut Draft) -> Namespaces {
     }
     if found.has(USER) {
         found.id_maps = Some(IdMaps {
-            uid: lines(linux.uid_mappings()),
-            gid: lines(linux.gid_mappings()),
+            uid: lines(linux.uid_mappings().as_deref().unwrap_or_default()),
+            gid: lines(linux.gid_mappings().as_deref().unwrap_or_default()),
         });
     }
     if found.has(TIME) {
@@ -249,9 +251,10 @@ pub fn enter_container(target: Joined, options: &Options, draft: &mut Draft) {
     }
 }
 
-fn lines(mappings: &Option<Vec<LinuxIdMapping>>) -> String {
+/// Of uid_map or gid_map (user_namespaces(7)).
+pub fn lines(mappings: &[LinuxIdMapping]) -> String {
     let line = |m: &LinuxIdMapping| format!("{} {} {}\n", m.container_id(), m.host_id(), m.size());
-    mappings.iter().flatten().map(line).collect()
+    mappings.iter().map(line).collect()
 }
 
 /// The first steps of the container's process: into its namespaces, and who it is there.
@@ -275,12 +278,13 @@ pub fn enter(namespaces: &Namespaces, draft: &mut Draft) {
 }
 
 /// Once all mounts of the host that we need are at hand: from nobody to the user namespace's root.
-pub fn become_root(namespaces: &Namespaces, options: &Options, draft: &mut Draft) {
+pub fn become_root(oci: &Spec, namespaces: &Namespaces, options: &Options, draft: &mut Draft) {
     if namespaces.foreign_user() {
         // A map of one id was written with setgroups denied; there is nothing to drop then.
         let mapped_by_root = namespaces.id_maps.is_some();
+        let keep = annotations::is_set(oci, KEEP_ORIGINAL_GROUPS);
         draft.step(Step::BecomeRoot {
-            drop_groups: mapped_by_root,
+            drop_groups: mapped_by_root && !keep,
         });
     }
     if !options.no_new_keyring {
@@ -290,6 +294,24 @@ pub fn become_root(namespaces: &Namespaces, options: &Options, draft: &mut Draft
     if namespaces.has(CGROUP) {
         draft.step(Step::NewCgroupNamespace);
     }
+}
+
+/// config-linux.md, Network Devices: there before the container's sysctls and hooks, which may be about them.
+pub fn net_devices(oci: &Spec, draft: &mut Draft) -> Vec<NetDevice> {
+    let given = oci
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.net_devices().as_ref());
+    let device = |(name, device): (&String, &LinuxNetDevice)| NetDevice {
+        name: name.clone(),
+        inside: net_device_inside(name, device).into(),
+    };
+    let mut devices: Vec<NetDevice> = given.into_iter().flatten().map(device).collect();
+    devices.sort_by(|a, b| a.name.cmp(&b.name));
+    if !devices.is_empty() {
+        draft.step(Step::AwaitNetDevices);
+    }
+    devices
 }
 
 /// Host name, domain name and sysctls: all that belongs to namespaces other than mount.

@@ -12,6 +12,7 @@ use super::scheduling;
 use super::seccomp::Filter;
 use super::step::{HookState, Limit, Step};
 use super::{Draft, Facts, HostPart, Options, Slot, Want, hook_steps, in_root};
+use crate::spec::annotations::{self, KEEP_ORIGINAL_GROUPS};
 use crate::sys::exec::CArray;
 use crate::sys::ids::CapSets;
 use crate::sys::{Gid, Uid};
@@ -115,18 +116,12 @@ pub fn compile(
         }
     }
     draft.step(Step::KeepBoundingSet(capabilities.bounding));
-    let groups = process
-        .user()
-        .additional_gids()
-        .iter()
-        .flatten()
-        .copied()
-        .map(Gid)
-        .collect();
+    let groups = process.user().additional_gids().iter().flatten().copied();
+    let groups = (!annotations::is_set(oci, KEEP_ORIGINAL_GROUPS)).then(|| groups.map(Gid).collect());
     draft.step(Step::SetIds {
         uid,
         gid: Gid(process.user().gid()),
-        groups: Some(groups),
+        groups,
     });
     draft.step(Step::Umask(process.user().umask().unwrap_or(0o022)));
     let keep = Step::SetCapabilities {
@@ -160,7 +155,7 @@ pub fn compile(
             .as_ref()
             .and_then(|hooks| hooks.start_container().as_ref())
         {
-            hook_steps(list, "startContainer", HookState::FromStart, draft);
+            hook_steps(oci, list, "startContainer", HookState::FromStart, draft);
         }
         draft.step(Step::CountAsRunning);
     };

@@ -4,8 +4,11 @@
 //! Reading is oci-spec's job. [`schema`] and [`shape`] see to what serde and Go read differently and to good
 //! messages, [`validate`] to the rules between and within fields.
 
+pub mod annotations;
 pub mod default;
+pub mod idmap;
 pub mod mount_options;
+pub mod running;
 mod schema;
 mod shape;
 mod syntax;
@@ -86,6 +89,28 @@ pub fn words(path: &str) -> Vec<&'static str> {
 pub fn is_before_1_3(version: &str) -> bool {
     let mut parts = version.split('.').map_while(|part| part.parse::<u32>().ok());
     (parts.next(), parts.next()) < (Some(1), Some(3))
+}
+
+/// Whom the seccomp filter notifies: linux.seccomp.listenerPath, or the annotation in its place. `None` if it notifies
+/// nobody.
+pub fn seccomp_listener(oci: &runtime::Spec) -> Option<&std::path::Path> {
+    use std::path::Path;
+    let seccomp = oci.linux().as_ref()?.seccomp().as_ref()?;
+    let notify = runtime::LinuxSeccompAction::ScmpActNotify;
+    seccomp
+        .syscalls()
+        .iter()
+        .flatten()
+        .find(|entry| entry.action() == notify)?;
+    let path = seccomp.listener_path().as_deref();
+    path.filter(|path| !path.as_os_str().is_empty())
+        .or_else(|| annotations::get(oci, annotations::SECCOMP_RECEIVER).map(Path::new))
+}
+
+/// The name of a network device in the container: that on the host, unless it has another.
+pub fn net_device_inside<'a>(name: &'a str, device: &'a runtime::LinuxNetDevice) -> &'a str {
+    let inside = device.name().as_deref();
+    inside.filter(|inside| !inside.is_empty()).unwrap_or(name)
 }
 
 /// What an older version of the spec meant by a value that 1.3 reads otherwise: until then a pids.limit of 0 was

@@ -30,7 +30,7 @@ use crate::sys::{Errno, Fail, unix};
 
 pub use crate::time::now;
 pub use id::ContainerId;
-pub use record::{Record, Report, Status, VERSION};
+pub use record::{Record, Report, SeccompListener, Status, VERSION};
 
 const RECORD: &str = "state.json";
 const CGROUP: &str = "cgroup";

@@ -28,6 +28,7 @@ pub const COMMANDS: &[&Row] = &[
     &lifecycle::KILL,
     &lifecycle::DELETE,
     &lifecycle::RUN,
+    &lifecycle::MOUNTS,
     &exec::EXEC,
     &lifecycle::PAUSE,
     &lifecycle::RESUME,
