@@ -24,6 +24,7 @@ mod seccomp; // actions, operators, architectures, flags, errnos
 mod seccomp_notify; // SCMP_ACT_NOTIFY, and the agent that is notified
 mod sysctl; // settings of the container's namespaces, and of nothing else
 mod terminal; // the console socket, and a terminal in the foreground
+mod update; // update and events
 
 use spec_tests::Expected;
 

@@ -117,6 +117,23 @@ impl Args {
                 self.word("resume");
                 self.operand(id);
             }
+            Command::Events { id, interval, stats } => {
+                self.word("events");
+                self.option("--interval", Some(format!("{}ms", interval.as_millis())));
+                self.switch("--stats", *stats);
+                self.operand(id);
+            }
+            Command::Update(update) => {
+                self.word("update");
+                self.option("--resources", update.resources.as_ref());
+                for (flag, value) in super::commands::update::flags(&update.limits) {
+                    self.option(&format!("--{flag}"), Some(value));
+                }
+                for name in &update.ignored {
+                    self.option(&format!("--{name}"), Some("0"));
+                }
+                self.operand(&update.id);
+            }
             Command::Ps { id, format, options } => {
                 self.word("ps");
                 self.option("--format", (*format == ListFormat::Json).then_some("json"));

@@ -17,6 +17,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
 use crate::log::{Format, Level};
@@ -74,6 +75,13 @@ pub enum Command {
     Resume {
         id: String,
     },
+    Events {
+        id: String,
+        interval: Duration,
+        /// Once, and no more.
+        stats: bool,
+    },
+    Update(Box<Update>),
     Ps {
         id: String,
         format: ListFormat,
@@ -155,6 +163,17 @@ pub struct Exec {
     /// A cgroup below the container's own.
     pub cgroup: Option<String>,
     pub ignore_paused: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Update {
+    pub id: String,
+    /// A file with linux.resources as JSON, `-` for standard input; then the limits below don't count.
+    pub resources: Option<PathBuf>,
+    /// What the options say, as linux.resources has it.
+    pub limits: serde_json::Map<String, serde_json::Value>,
+    /// Options that mean nothing in cgroup v2.
+    pub ignored: Vec<String>,
 }
 
 /// `UID` or `UID:GID`: numbers only, since names are the image's to define.

@@ -382,3 +382,35 @@ fn exec_and_ps_leave_flags_after_the_id_alone() {
     check("pause a", Command::Pause { id: "a".into() });
     check("resume a", Command::Resume { id: "a".into() });
 }
+
+#[test]
+fn limits_of_update_are_resources() {
+    let limits =
+        serde_json::json!({"memory": {"limit": 64 << 20, "swap": -1}, "cpu": {"cpus": "0-1", "quota": -1}});
+    check(
+        "update --memory 64m --memory-swap -1 --cpuset-cpus 0-1 --cpu-quota=-1 a",
+        Command::Update(Box::new(Update {
+            id: "a".into(),
+            limits: limits.as_object().cloned().unwrap(),
+            ..Update::default()
+        })),
+    );
+    check(
+        "update -r - a",
+        Command::Update(Box::new(Update {
+            id: "a".into(),
+            resources: Some("-".into()),
+            ..Update::default()
+        })),
+    );
+    refused("update --memory 1x a", "invalid memory: 1x");
+    refused("update --cpu-quota abc a", "invalid cpu-quota: abc");
+    check(
+        "events --stats --interval 500ms a",
+        Command::Events {
+            id: "a".into(),
+            interval: Duration::from_millis(500),
+            stats: true,
+        },
+    );
+}

@@ -4,6 +4,7 @@ mod bundle;
 pub mod check;
 pub mod create;
 pub mod delete;
+pub mod events;
 pub mod exec;
 mod explain;
 pub mod features;
@@ -19,6 +20,7 @@ pub mod run;
 pub mod spec;
 pub mod start;
 pub mod state;
+pub mod update;
 
 use std::io::stdout;
 
@@ -53,6 +55,14 @@ pub fn run(request: &Request) -> Result<i32> {
         Command::Ps { id, format, options } => (
             format!("ps {id}"),
             ps::ps(root, id, *format, options, &mut stdout()).map(|()| 0),
+        ),
+        Command::Events { id, interval, stats } => (
+            format!("events {id}"),
+            events::events(root, id, *interval, *stats, &mut stdout()).map(|()| 0),
+        ),
+        Command::Update(args) => (
+            format!("update {}", args.id),
+            update::update(root, args).map(|()| 0),
         ),
         Command::State { id } => (
             format!("state {id}"),

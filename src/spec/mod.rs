@@ -57,8 +57,7 @@ pub fn examine(bytes: &[u8]) -> Result<(Spec, Option<Error>)> {
 
 /// Reads a process alone, as `exec --process` has it. `file` is its name in faults.
 pub fn parse_process(bytes: &[u8], file: &str) -> Result<runtime::Process> {
-    let document: Value =
-        serde_json::from_slice(bytes).map_err(|error| syntax::explain(bytes, &error, file))?;
+    let document = parse_json(bytes, file)?;
     let mut found = shape::Found::default();
     let fitting = shape::fit(document, &schema::PROCESS, &mut found);
     match fitting.filter(|_| found.faults.is_empty()) {
@@ -68,6 +67,30 @@ pub fn parse_process(bytes: &[u8], file: &str) -> Result<runtime::Process> {
         }),
         None => Err(found.into_error(file)),
     }
+}
+
+/// Reads linux.resources alone, as `update` has it, as the JSON of what is known and of the right type.
+pub fn fit_resources(document: Value, file: &str) -> Result<Value> {
+    let mut found = shape::Found::default();
+    let fitting = shape::fit(document, &schema::RESOURCES, &mut found);
+    match fitting.filter(|_| found.faults.is_empty()) {
+        Some(document) => Ok(document),
+        None => Err(found.into_error(file)),
+    }
+}
+
+/// What [`fit_resources`] gave, as a type.
+pub fn resources(document: &Value) -> Result<runtime::LinuxResources> {
+    serde_path_to_error::deserialize(document).map_err(|error| {
+        let mut found = shape::Found::default();
+        found.fault(error.path().to_string(), error.inner().to_string());
+        found.into_error("linux.resources")
+    })
+}
+
+/// Any JSON; a fault has its line and column.
+pub fn parse_json(bytes: &[u8], file: &str) -> Result<Value> {
+    serde_json::from_slice(bytes).map_err(|error| syntax::explain(bytes, &error, file))
 }
 
 /// What the rules find in a configuration that was put together here, under `file` as its name.

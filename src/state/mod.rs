@@ -5,6 +5,7 @@
 //! | `state.json` | the [`Record`], written to another name and renamed |
 //! | `config.json`| as the container was made from it: the bundle's may change |
 //! | `cgroup`     | a link to the name of the cgroup that was about to be made |
+//! | `resources.json` | linux.resources as the last update has left them |
 //! | `plan`       | the plan as text |
 //! | `start.sock` | where the waiting init listens for `start` |
 //! | `waiting`    | empty; locked by the init until it executes the user's program |
@@ -35,6 +36,7 @@ pub use record::{Record, Report, SeccompListener, Status, VERSION};
 const RECORD: &str = "state.json";
 const CGROUP: &str = "cgroup";
 const CONFIG: &str = "config.json";
+const RESOURCES: &str = "resources.json";
 const PLAN: &str = "plan";
 const START: &str = "start.sock";
 const WAITING: &str = "waiting";
@@ -299,6 +301,19 @@ impl Container {
     pub fn connect_start(&self) -> Result<OwnedFd> {
         unix::connect(unix::Kind::SeqPacket, self.dir(), START)
             .doing(|| format!("knock on {START} of {}", self.id))
+    }
+
+    /// linux.resources as the last update has left them; `None` if there was none.
+    pub fn resources(&self) -> Result<Option<Vec<u8>>> {
+        let path = self.path.join(RESOURCES);
+        match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            bytes => bytes.doing(|| format!("read {path:?}")).map(Some),
+        }
+    }
+
+    pub fn write_resources(&self, json: &[u8]) -> Result<()> {
+        self.write(RESOURCES, json)
     }
 
     /// The cgroup that `create` was about to make, relative to the cgroup2 mount: whether it did isn't known.
