@@ -39,6 +39,16 @@ fn the_agent_answers_in_the_kernels_place() {
 }
 
 #[test]
+fn it_works_in_a_user_namespace() {
+    obeys(SECTION, |lab| {
+        let agent = Agent::listen(socket(lab), &MKDIR, libc::EXDEV);
+        let b = notifying(lab, &["mkdir", "mkdirat"]).user_namespace(300_000);
+        assert_eq!(b.set("/process/user/uid", 7).ask([ASK])[ASK], "EXDEV");
+        agent.told();
+    });
+}
+
+#[test]
 fn the_agent_is_told_of_the_container() {
     obeys(SECTION, |lab| {
         let agent = Agent::listen(socket(lab), &[], 0);
