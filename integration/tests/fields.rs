@@ -2,7 +2,7 @@
 
 use integration::unharmed;
 use serde_json::json;
-use spec_tests::{Agent, Bundle};
+use spec_tests::{Agent, Bundle, MKDIR};
 
 #[test]
 fn a_filter_that_lets_nothing_out_is_told_of() {
@@ -48,7 +48,7 @@ fn a_container_waits_for_its_agent() {
             .fails_saying(&["connection refused (the seccomp agent must listen there"]);
         assert_eq!(container.status(), "created");
         std::fs::remove_file(&path).unwrap();
-        let agent = Agent::listen(&path, &[libc::SYS_mkdir, libc::SYS_mkdirat], libc::EXDEV);
+        let agent = Agent::listen(&path, MKDIR, libc::EXDEV);
         container.start().ok();
         let answers = container.wait_for_answer("/tmp/out", "mkdir /tmp/new");
         assert_eq!(answers["mkdir /tmp/new"], "EXDEV");
