@@ -2,7 +2,7 @@
 
 use integration::unharmed;
 use serde_json::json;
-use spec_tests::{Agent, Bundle};
+use spec_tests::{Agent, Bundle, MKDIR};
 
 #[test]
 fn a_filter_that_lets_nothing_out_is_told_of() {
@@ -30,6 +30,29 @@ fn a_filter_that_lets_nothing_out_is_told_of() {
         check(&["write"], "write: operation not permitted");
         check(&["read"], "read: operation not permitted");
         check(&["write", "sendmsg"], "before its listener was handed over");
+    });
+}
+
+#[test]
+fn a_container_waits_for_its_agent() {
+    unharmed("SCMP_ACT_NOTIFY", |lab| {
+        let path = lab.dir().join("agent.sock");
+        let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path, "syscalls": [
+            { "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY" },
+        ]});
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let bundle = lab.bundle().set("/linux/seccomp", profile);
+        let container = bundle.phrases(["to /tmp/out", "mkdir /tmp/new"]).create();
+        container
+            .start()
+            .fails_saying(&["connection refused (the seccomp agent must listen there"]);
+        assert_eq!(container.status(), "created");
+        std::fs::remove_file(&path).unwrap();
+        let agent = Agent::listen(&path, MKDIR, libc::EXDEV);
+        container.start().ok();
+        let answers = container.wait_for_answer("/tmp/out", "mkdir /tmp/new");
+        assert_eq!(answers["mkdir /tmp/new"], "EXDEV");
+        agent.told();
     });
 }
 

@@ -13,6 +13,13 @@ use crate::terminal::FdSocket;
 /// SECCOMP_USER_NOTIF_FLAG_CONTINUE of linux/seccomp.h.
 const CONTINUE: u32 = 1;
 
+/// The numbers of the calls by which a directory is made.
+pub const MKDIR: &[i64] = &[
+    libc::SYS_mkdirat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_mkdir,
+];
+
 pub struct Agent(JoinHandle<(Value, usize)>);
 
 impl Agent {

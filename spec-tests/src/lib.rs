@@ -36,7 +36,7 @@ pub mod machine;
 mod terminal;
 mod verdict;
 
-pub use agent::Agent;
+pub use agent::{Agent, MKDIR};
 pub use bundle::{ALL_CAPS, Bundle, copy_programs};
 pub use command::{Command, Ran, Running};
 pub use container::Container;

@@ -1,6 +1,7 @@
 //! The command `mounts`, which crun has too: into a container that runs, and out again.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -142,12 +143,15 @@ fn it_works_in_a_user_namespace() {
         let list = json!([
             bind(&host, "/new", &["bind"]),
             { "destination": "/tmp", "type": "tmpfs", "source": "tmpfs" },
+            bind(&host, "/mapped", &["bind", "idmap"]),
         ]);
         mounts(&container, "add", &list).ok();
         assert_eq!(
             fs::read_to_string(inside(&container, "/new/file")).unwrap(),
             "of the host"
         );
+        let owner = |path: &str| fs::metadata(inside(&container, path)).unwrap().uid();
+        assert_eq!((owner("/new/file"), owner("/mapped/file")), (0, 300_000));
         mounts(&container, "remove", &list).ok();
         assert_eq!(
             (options(&container, "/new"), options(&container, "/tmp")),

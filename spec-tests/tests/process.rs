@@ -423,6 +423,27 @@ fn the_session_keyring_is_new_unless_told() {
 }
 
 #[test]
+fn the_session_keyring_is_named_and_can_be_searched() {
+    obeys("runtime.md#create", |lab| {
+        let container = lab.bundle().phrases(["read /proc/keys"]).container();
+        let ran = container.run(&[]).ok();
+        let name = format!("_ses.{}:", container.id);
+        // id, flags, usage, expiry, permissions, uid, gid, type, description
+        let keys = Inside::parse(&ran.stdout())["read /proc/keys"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let key: Vec<&str> = keys
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .find(|key| key.get(8) == Some(&name.as_str()))
+            .unwrap_or_else(|| panic!("no {name} in {keys}"));
+        // All to who has it; view, read, search and link to its user.
+        assert_eq!((key[4], key[7]), ("3f1b0000", "keyring"));
+    });
+}
+
+#[test]
 fn a_scheduling_policy_is_set() {
     obeys("config.md#linux-process", |lab| {
         let (policy, nice) = ("syscall sched_getscheduler 0", "syscall getpriority 0 0");

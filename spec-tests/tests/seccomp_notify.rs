@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use spec_tests::*;
 
-const MKDIR: [i64; 2] = [libc::SYS_mkdirat, libc::SYS_mkdir];
 const SECTION: &str = "config-linux.md#the-container-process-state";
 
 fn socket(lab: &Lab) -> PathBuf {
@@ -29,12 +28,22 @@ const ASK: &str = "mkdir /tmp/new";
 fn the_agent_answers_in_the_kernels_place() {
     obeys(SECTION, |lab| {
         for no_new_privileges in [false, true] {
-            let agent = Agent::listen(socket(lab), &MKDIR, libc::EXDEV);
+            let agent = Agent::listen(socket(lab), MKDIR, libc::EXDEV);
             let b = notifying(lab, &["mkdir", "mkdirat"]).set("/process/noNewPrivileges", no_new_privileges);
             assert_eq!(b.ask([ASK])[ASK], "EXDEV", "noNewPrivileges: {no_new_privileges}");
             assert_eq!(agent.told().1, 1);
             std::fs::remove_file(socket(lab)).unwrap();
         }
+    });
+}
+
+#[test]
+fn it_works_in_a_user_namespace() {
+    obeys(SECTION, |lab| {
+        let agent = Agent::listen(socket(lab), MKDIR, libc::EXDEV);
+        let b = notifying(lab, &["mkdir", "mkdirat"]).user_namespace(300_000);
+        assert_eq!(b.set("/process/user/uid", 7).ask([ASK])[ASK], "EXDEV");
+        agent.told();
     });
 }
 
@@ -77,7 +86,7 @@ fn the_agent_is_told_of_the_container() {
 #[test]
 fn what_the_runtime_itself_calls_may_notify() {
     obeys(SECTION, |lab| {
-        let agent = Agent::listen(socket(lab), &MKDIR, libc::EXDEV);
+        let agent = Agent::listen(socket(lab), MKDIR, libc::EXDEV);
         let names = [
             "mkdir",
             "mkdirat",
@@ -118,7 +127,7 @@ fn tsync_goes_with_a_listener() {
 }
 
 fn check_flags(lab: &Lab, flags: &[&str]) {
-    let agent = Agent::listen(socket(lab), &MKDIR, libc::EXDEV);
+    let agent = Agent::listen(socket(lab), MKDIR, libc::EXDEV);
     let b = notifying(lab, &["mkdir", "mkdirat"]).set("/linux/seccomp/flags", flags);
     assert_eq!(b.ask([ASK])[ASK], "EXDEV", "{flags:?}");
     agent.told();
@@ -140,7 +149,7 @@ fn the_listener_needs_no_call_but_read_and_write() {
         ];
         let rule = json!({ "names": forbidden, "action": "SCMP_ACT_ERRNO" });
         let b = || notifying(lab, &["mkdir", "mkdirat"]).set("/process/noNewPrivileges", true);
-        let agent = Agent::listen(socket(lab), &MKDIR, libc::EXDEV);
+        let agent = Agent::listen(socket(lab), MKDIR, libc::EXDEV);
         assert_eq!(
             b().set("/linux/seccomp/syscalls/-", rule).ask([ASK])[ASK],
             "EXDEV"
@@ -201,7 +210,7 @@ fn a_process_of_exec_has_a_listener_of_its_own() {
         let first = Agent::listen(socket(lab), &[], 0);
         let container = notifying(lab, &["mkdir", "mkdirat"]).phrases(["sleep"]).start();
         std::fs::remove_file(socket(lab)).unwrap();
-        let second = Agent::listen(socket(lab), &MKDIR, libc::EXDEV);
+        let second = Agent::listen(socket(lab), MKDIR, libc::EXDEV);
         let ran = lab.run(["exec", &container.id, "/bin/inside", "pid", ASK]).ok();
         assert_eq!(Inside::parse(&ran.stdout())[ASK], "EXDEV");
         let (told, count) = second.told();

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use super::message::{Message, Received, attributes, messages, u32_at};
+use super::message::{Message, Received, attributes, messages, u16_at, u32_at};
 use crate::sys::{Call, Errno, Fail, Pid, netlink};
 
 // linux/netlink.h
@@ -142,9 +142,7 @@ impl Network {
     /// Sends a message and shows each answer to `each`, until all have come. A refusal is the kernel's errno.
     fn ask(&self, call: Call, message: Message, mut each: impl FnMut(&Received)) -> Result<(), Fail> {
         let message = message.into_bytes();
-        let is_dump = message
-            .get(7)
-            .is_some_and(|high| u16::from(*high) << 8 & DUMP != 0);
+        let is_dump = u16_at(&message, 6).is_some_and(|flags| flags & DUMP == DUMP);
         netlink::send(&self.socket, &message)?;
         let mut buffer = vec![0; 32 * 1024]; // as much as the kernel puts into one datagram of a list
         loop {

@@ -73,6 +73,8 @@ pub fn exec_error(name: &str, fail: Fail) -> Error {
 
 pub const RAISING_LIMITS: &str = "raising a hard limit needs CAP_SYS_RESOURCE";
 
+pub const LISTENER_CALLS: &str = "with SCMP_ACT_NOTIFY, linux.seccomp must allow write and read";
+
 /// The known traps.
 fn hinted(step: Option<&Step>, error: Error, errno: Errno) -> Error {
     match (step, errno) {
@@ -120,6 +122,17 @@ fn hinted(step: Option<&Step>, error: Error, errno: Errno) -> Error {
         (Some(Step::RaiseLimit { .. }), Errno::EPERM) => error.hint(RAISING_LIMITS),
         (Some(Step::Bind(_)), Errno::ESTALE) => {
             error.hint("the source was replaced while the container was being created")
+        }
+        (Some(Step::Seccomp(filter)), _)
+            if filter.listens()
+                && error
+                    .fail
+                    .is_some_and(|fail| matches!(fail.call, Call::Read | Call::Write)) =>
+        {
+            error.hint(LISTENER_CALLS)
+        }
+        (Some(Step::Seccomp(_)), Errno::EINVAL) => {
+            error.hint("this kernel may not know one of linux.seccomp.flags: see rrunc features")
         }
         (Some(Step::ChangeDirectory { .. }), Errno::ELOOP) => {
             error.hint("process.cwd leads through a magic link")

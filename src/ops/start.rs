@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use super::explain;
 use crate::channel::{ParentEnd, ToChild, ToParent};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::plan::step::NOTIFIES;
@@ -77,7 +78,7 @@ pub fn start_locked(container: &mut Container) -> Result<()> {
             None if agent.is_some() => {
                 let text =
                     "the seccomp filter ended the container's process before its listener was handed over";
-                return Err(Error::new(Kind::Step, text).hint(LISTENER_CALLS));
+                return Err(Error::new(Kind::Step, text).hint(explain::LISTENER_CALLS));
             }
             None => break,
         }
@@ -97,8 +98,6 @@ fn poststart(record: &Record) -> Result<()> {
     hooks::run("poststart", &record.poststart, &state, &place).inspect_err(|_| stop(record.pid))
 }
 
-const LISTENER_CALLS: &str = "with SCMP_ACT_NOTIFY, linux.seccomp must allow write and read";
-
 /// The failing step by its text in the saved plan, even if this binary would number them otherwise.
 fn failed(container: &Container, step: u16, fail: Fail) -> Error {
     let number = usize::from(step) + 1;
@@ -114,11 +113,11 @@ fn failed(container: &Container, step: u16, fail: Fail) -> Error {
         .map_or("", |(_, text)| text);
     let context = format!("{text} (step {number} of {total})");
     let error = match text.strip_prefix("execute ") {
-        Some(name) => super::explain::exec_error(name, fail).context(context),
+        Some(name) => explain::exec_error(name, fail).context(context),
         None if matches!(fail.call, Call::Read | Call::Write) && text.contains(NOTIFIES) => {
             Error::new(Kind::Step, context)
                 .with_fail(fail)
-                .hint(LISTENER_CALLS)
+                .hint(explain::LISTENER_CALLS)
         }
         None => Error::new(Kind::Step, context).with_fail(fail),
     };

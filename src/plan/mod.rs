@@ -143,7 +143,7 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Fil
 
     namespaces::enter(&namespaces, &mut draft);
     rootfs::take_root(&namespaces, options, &mounts, &mut draft);
-    namespaces::become_root(oci, &namespaces, options, &mut draft);
+    namespaces::become_root(oci, &namespaces, options, facts, &mut draft);
     let net_devices = namespaces::net_devices(oci, &mut draft);
     namespaces::name(oci, &mut draft);
     process::sysctls(oci, &mut draft);
@@ -185,7 +185,7 @@ pub fn compile_exec(
     let user_first = facts.permitted & CAP_SYS_ADMIN == 0;
     let namespaces = namespaces::of_container(oci, pidfd, user_first, own_user);
     if let Some(target) = namespaces.target {
-        namespaces::enter_container(target, options, &mut draft);
+        namespaces::enter_container(oci, target, options, facts, &mut draft);
         rootfs::enter_container(oci, target, options, &mut draft);
     }
     process::terminal(oci, false, &mut draft);

@@ -8,7 +8,7 @@ use std::fmt;
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, LinuxNetDevice, Spec};
 
 use super::step::Step;
-use super::{Draft, NetDevice, Options, Slot, Want};
+use super::{Draft, Facts, NetDevice, Options, Slot, Want};
 use crate::spec::annotations::{self, KEEP_ORIGINAL_GROUPS};
 use crate::spec::net_device_inside;
 
@@ -228,7 +228,7 @@ pub fn is_new(oci: &Spec, kind: u64) -> bool {
 }
 
 /// Into the namespaces of the container, and who we are there. The process namespace is entered by being born.
-pub fn enter_container(target: Joined, options: &Options, draft: &mut Draft) {
+pub fn enter_container(oci: &Spec, target: Joined, options: &Options, facts: &Facts, draft: &mut Draft) {
     let mut join = |kinds: u64| {
         if kinds != 0 {
             draft.step(Step::JoinProcess {
@@ -243,12 +243,11 @@ pub fn enter_container(target: Joined, options: &Options, draft: &mut Draft) {
     }
     draft.step(Step::NewSession);
     if target.kinds & USER != 0 {
-        draft.step(Step::BecomeRoot { drop_groups: true });
+        draft.step(Step::BecomeRoot {
+            drop_groups: !annotations::is_set(oci, KEEP_ORIGINAL_GROUPS),
+        });
     }
-    if !options.no_new_keyring {
-        let name = draft.cstring("the container's id", &format!("_ses.{}", options.id));
-        draft.step(Step::SessionKeyring(name));
-    }
+    session_keyring(oci, options, facts, draft);
 }
 
 /// Of uid_map or gid_map (user_namespaces(7)).
@@ -278,7 +277,7 @@ pub fn enter(namespaces: &Namespaces, draft: &mut Draft) {
 }
 
 /// Once all mounts of the host that we need are at hand: from nobody to the user namespace's root.
-pub fn become_root(oci: &Spec, namespaces: &Namespaces, options: &Options, draft: &mut Draft) {
+pub fn become_root(oci: &Spec, namespaces: &Namespaces, options: &Options, facts: &Facts, draft: &mut Draft) {
     if namespaces.foreign_user() {
         // A map of one id was written with setgroups denied; there is nothing to drop then.
         let mapped_by_root = namespaces.id_maps.is_some();
@@ -287,13 +286,30 @@ pub fn become_root(oci: &Spec, namespaces: &Namespaces, options: &Options, draft
             drop_groups: mapped_by_root && !keep,
         });
     }
-    if !options.no_new_keyring {
-        let name = draft.cstring("the container's id", &format!("_ses.{}", options.id));
-        draft.step(Step::SessionKeyring(name));
-    }
+    session_keyring(oci, options, facts, draft);
     if namespaces.has(CGROUP) {
         draft.step(Step::NewCgroupNamespace);
     }
+}
+
+/// A session keyring of the container's own (session-keyring(7)), which processes of `exec` join by its name.
+fn session_keyring(oci: &Spec, options: &Options, facts: &Facts, draft: &mut Draft) {
+    if options.no_new_keyring {
+        return;
+    }
+    let process = oci.process().as_ref();
+    let label = process.and_then(|process| process.selinux_label().as_deref());
+    if let Some(label) = label.filter(|label| !label.is_empty() && facts.selinux) {
+        let value = draft.cstring("process.selinuxLabel", label);
+        // Until the program is executed, which takes it away.
+        draft.step(Step::Label {
+            files: vec![c"self/attr/keycreate".into()],
+            value,
+            what: "new keys: SELinux label",
+        });
+    }
+    let name = draft.cstring("the container's id", &format!("_ses.{}", options.id));
+    draft.step(Step::SessionKeyring(name));
 }
 
 /// config-linux.md, Network Devices: there before the container's sysctls and hooks, which may be about them.

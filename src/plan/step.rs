@@ -130,6 +130,8 @@ pub struct Bind {
 }
 
 /// An id-mapped mount: MOUNT_ATTR_IDMAP of mount_setattr(2), which only who has power over the file system may set.
+/// Since it is the host's copy that is attached, the kernel does not lock its flags in a user namespace: with
+/// CAP_SYS_ADMIN there a container can take `ro` away again, as it can where `ro` comes from config.json.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Idmap {
     pub by: MappedBy,
