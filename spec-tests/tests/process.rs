@@ -470,3 +470,34 @@ fn an_io_priority_is_set() {
         );
     });
 }
+
+#[test]
+fn memory_comes_from_the_nodes_that_are_asked_for() {
+    obeys("config-linux.md#memory-policy", |lab| {
+        for (policy, expected) in [
+            (json!({"mode": "MPOL_BIND", "nodes": "0"}), "bind:0"),
+            (
+                json!({"mode": "MPOL_PREFERRED", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]}),
+                "prefer=static:0",
+            ),
+            (json!({"mode": "MPOL_INTERLEAVE", "nodes": "0-0"}), "interleave:0"),
+            (json!({"mode": "MPOL_LOCAL"}), "local"),
+        ] {
+            let b = lab
+                .bundle()
+                .set("/ociVersion", "1.3.0")
+                .set("/linux/memoryPolicy", policy.clone());
+            let seen = b.ask(["read /proc/self/numa_maps"]);
+            let maps = seen["read /proc/self/numa_maps"]
+                .as_str()
+                .expect("text")
+                .to_owned();
+            assert!(maps.contains(&format!(" {expected} ")), "{policy}: {maps}");
+        }
+        let b = lab.bundle().set(
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_BIND", "nodes": "1000"}),
+        );
+        b.run().fails();
+    });
+}

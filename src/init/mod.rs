@@ -163,6 +163,9 @@ impl<'a> Container<'a> {
             Step::Affinity => ids::reset_affinity(),
             Step::RunOn(cpus) => crate::sys::sched::set_affinity(cpus),
             Step::Scheduler(attr) => crate::sys::sched::set_scheduler(attr),
+            Step::MemoryPolicy { mode, nodes } => {
+                crate::sys::sched::set_memory_policy(*mode, nodes.as_deref())
+            }
             Step::IoPriority(value) => crate::sys::sched::set_io_priority(*value),
             Step::RaiseLimit { limit, .. } => process::raise_limit(limit),
             Step::SetLimit { limit, .. } => ids::setrlimit(limit.resource, limit.soft, limit.hard),

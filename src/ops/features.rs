@@ -38,6 +38,10 @@ fn document() -> Value {
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
             "intelRdt": { "enabled": false },
+            "memoryPolicy": {
+                "modes": spec::words("linux.memoryPolicy.mode"),
+                "flags": spec::words("linux.memoryPolicy.flags"),
+            },
             "mountExtensions": { "idmap": { "enabled": true } },
             "netDevices": { "enabled": true },
         },

@@ -28,7 +28,7 @@ use crate::error::Result;
 use crate::spec::Spec;
 use crate::spec::annotations::{self, HOOKS_STDERR, HOOKS_STDOUT};
 use crate::sys::Uid;
-use crate::sys::sched::CpuMask;
+use crate::sys::sched::NumberList;
 use namespaces::MOUNT;
 use seccomp::Filter;
 use step::{EnterRoot, HookState, InRoot, Limit, Program};
@@ -110,7 +110,7 @@ pub struct HostPart {
     /// Network devices that the host moves into the container, in the order of their names.
     pub net_devices: Vec<NetDevice>,
     /// The CPUs to be on when the process is made (process.execCPUAffinity.initial).
-    pub affinity: Option<CpuMask>,
+    pub affinity: Option<NumberList>,
     /// Whose the cgroup becomes: the container's root, if it may write there (config-linux.md, Cgroup ownership).
     pub cgroup_owner: Option<Uid>,
 }

@@ -97,6 +97,7 @@ pub fn compile(
     labels(process, facts, draft);
     scheduling::affinity(process, start.is_some(), draft);
     scheduling::compile(process, draft);
+    scheduling::memory_policy(oci, draft);
     personality(oci, draft);
     let program = program(process, options, draft);
     if program.envp.has_hole() {

@@ -137,6 +137,12 @@ impl fmt::Display for Step {
                 "schedule by policy {}, nice {}, priority {}",
                 attr.policy, attr.nice, attr.priority
             ),
+            Step::MemoryPolicy { mode, nodes } => {
+                write!(f, "set memory policy {mode:#x}")?;
+                nodes
+                    .as_ref()
+                    .map_or(Ok(()), |nodes| write!(f, " on nodes {nodes}"))
+            }
             Step::IoPriority(value) => {
                 write!(f, "set I/O class {}, priority {}", value >> 13, value & 0x1fff)
             }

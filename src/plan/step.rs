@@ -9,7 +9,7 @@ use super::seccomp::Filter;
 use crate::sys::exec::CArray;
 use crate::sys::ids::CapSets;
 use crate::sys::mount::MountAttr;
-use crate::sys::sched::{CpuMask, SchedAttr};
+use crate::sys::sched::{NumberList, SchedAttr};
 use crate::sys::{Gid, Uid};
 
 /// The number of an fd that `prepare` opens on the host for the child.
@@ -328,8 +328,13 @@ pub enum Step {
     },
     Affinity,
     /// process.execCPUAffinity.final: a mask of CPUs.
-    RunOn(Box<CpuMask>),
+    RunOn(Box<NumberList>),
     Scheduler(SchedAttr),
+    /// linux.memoryPolicy: MPOL_* with its flags, and the nodes.
+    MemoryPolicy {
+        mode: i32,
+        nodes: Option<Box<NumberList>>,
+    },
     IoPriority(i32),
     /// A hard limit above our own, while we have the right to it (process.rlimits).
     RaiseLimit {

@@ -73,6 +73,7 @@ calls! {
     EpollCtl = "epoll_ctl",
     EpollWait = "epoll_wait",
     Exec = "execve",
+    SetMempolicy = "set_mempolicy",
     Fchdir = "fchdir",
     Fcntl = "fcntl",
     Flock = "flock",

@@ -4,6 +4,7 @@
 mod annotations;
 mod hooks;
 mod linux;
+mod memory;
 mod mounts;
 mod namespaces;
 mod net_devices;
@@ -40,7 +41,7 @@ fn ask(list: &[fn(&mut Rules)], oci: &Spec, found: &mut Found) {
     }
 }
 
-const RULES: [fn(&mut Rules); 31] = [
+const RULES: [fn(&mut Rules); 32] = [
     version,
     root,
     process::program,
@@ -66,6 +67,7 @@ const RULES: [fn(&mut Rules); 31] = [
     linux::propagation,
     linux::mount_label,
     linux::personality,
+    memory::policy,
     linux::cgroups_path,
     sysctls::sysctls,
     resources::device_rules,

@@ -7,10 +7,7 @@ const YET: &str = "is not supported yet";
 
 pub fn unsupported(rules: &mut Rules) {
     let Some(linux) = rules.oci.linux() else { return };
-    for (path, given) in [
-        ("linux.memoryPolicy", linux.memory_policy().is_some()),
-        ("linux.intelRdt", linux.intel_rdt().is_some()),
-    ] {
+    for (path, given) in [("linux.intelRdt", linux.intel_rdt().is_some())] {
         if given {
             rules.fault(path, YET);
         }
@@ -27,12 +24,6 @@ mod tests {
     fn not_supported_yet() {
         let yet = "not supported yet";
         good("/process/execCPUAffinity", json!({"initial": "0", "final": "1"})); // for exec
-        bad(
-            "/linux/memoryPolicy",
-            json!({"mode": "MPOL_LOCAL"}),
-            "linux.memoryPolicy",
-            yet,
-        );
         bad("/linux/intelRdt", json!({}), "linux.intelRdt", yet);
     }
 }
