@@ -6,7 +6,8 @@ use oci_spec::runtime::{self, LinuxNamespaceType};
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::plan::Facts;
-use crate::sys::{fs, ids};
+use crate::spec::{annotations, landlock};
+use crate::sys::{fs, ids, landlock as sys_landlock};
 
 /// The facts that a plan for `oci` depends on.
 pub fn facts(oci: &runtime::Spec) -> Result<Facts> {
@@ -23,6 +24,7 @@ pub fn facts(oci: &runtime::Spec) -> Result<Facts> {
         kcore: Path::new("/proc/kcore").exists(),
         apparmor: apparmor && has_apparmor(),
         selinux: selinux && has_selinux(),
+        landlock_abi: annotations::get(oci, landlock::KEY).map_or(0, |_| sys_landlock::abi()),
     })
 }
 

@@ -12,7 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("channel", &["sys"]),
     ("spec", &["error", "sys"]),
     ("plan", &["error", "spec", "sys"]),
-    ("host", &["error", "plan", "sys"]),
+    ("host", &["error", "plan", "spec", "sys"]),
     ("idmap", &["error", "plan", "sys"]),
     ("netdev", &["error", "log", "plan", "sys"]),
     ("prepare", &["error", "channel", "idmap", "plan", "sys"]),

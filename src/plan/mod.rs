@@ -6,6 +6,7 @@
 mod binds;
 mod devices;
 mod draft;
+mod landlock;
 pub mod namespaces;
 mod process;
 mod rootfs;
@@ -60,6 +61,8 @@ pub struct Facts {
     pub kcore: bool,
     pub apparmor: bool,
     pub selinux: bool,
+    /// 0 without Landlock.
+    pub landlock_abi: i32,
 }
 
 /// Something of the host that the child will need as an fd; `prepare` opens it.
