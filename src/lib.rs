@@ -31,5 +31,6 @@ pub mod spec;
 pub mod state;
 #[allow(unsafe_code)] // the system calls; each block says why it is sound
 pub mod sys;
+pub mod systemd;
 pub mod time;
 pub mod version;

@@ -18,7 +18,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("prepare", &["error", "channel", "idmap", "plan", "sys"]),
     ("init", &["channel", "plan", "prepare", "sys"]),
     ("spawn", &["error", "channel", "init", "plan", "prepare", "sys"]),
-    ("cgroup", &["error", "log", "spec", "sys"]),
+    ("cgroup", &["error", "log", "spec", "sys", "systemd"]),
+    ("systemd", &["error", "sys"]),
     ("seccomp_cache", &["error", "plan", "sys"]),
     ("state", &["cgroup", "error", "sys", "time"]),
     ("hooks", &["error", "spec", "state", "sys"]),
@@ -95,6 +96,11 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
         "cgroup/resources",
         &["std::fs", "nix::", "sys::"],
         "which file gets which value is decided without looking",
+    ),
+    (
+        "cgroup/properties",
+        &["std::fs", "nix::", "sys::"],
+        "which property gets which value is decided without looking",
     ),
     (
         "cli",

@@ -8,8 +8,11 @@ pub mod devices;
 mod files;
 mod hierarchy;
 mod members;
+mod properties;
 pub mod resources;
 pub mod stats;
+pub mod systemd;
+mod unit;
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,12 +22,16 @@ use oci_spec::runtime::LinuxResources;
 
 pub use hierarchy::{Hierarchy, v1_hierarchy};
 pub use resources::needs_nothing;
+pub use unit::Unit;
 
 use crate::error::{Doing, Error, Fault, Kind, Result};
 use crate::log;
 use crate::sys::fs as sys;
 use crate::sys::{Call, Errno, Fail, Pid, Uid, bpf, ids};
+use crate::systemd::Holder;
 use resources::Write;
+
+const PIDS: &str = "pids.max";
 
 /// A cgroup's directory. A new one is removed when this is dropped, with all that is in it, unless it was
 /// [committed](Cgroup::commit).
@@ -36,6 +43,10 @@ pub struct Cgroup {
     path: PathBuf,
     dir: OwnedFd,
     made: Made,
+    /// systemd's scope that it is, or is in.
+    unit: Option<Unit>,
+    /// What is in it while the container's process isn't yet.
+    holder: Option<Holder>,
 }
 
 /// Where the container's cgroup goes, relative to the root of the hierarchy: linux.cgroupsPath if it is
@@ -101,6 +112,8 @@ impl Cgroup {
             path,
             dir,
             made,
+            unit: None,
+            holder: None,
         };
         if !cgroup.is_new() {
             let pids = cgroup.pids()?;
@@ -129,6 +142,8 @@ impl Cgroup {
                 path,
                 dir,
                 made: Made::nothing(hierarchy),
+                unit: None,
+                holder: None,
             })),
             Err(Fail {
                 errno: Errno::ENOENT, ..
@@ -157,6 +172,11 @@ impl Cgroup {
     /// The directory as a path of the host.
     pub fn host_path(&self) -> &Path {
         &self.path
+    }
+
+    /// Relative to the root of the hierarchy.
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
     /// The container is there to stay, and its cgroup with it.
@@ -193,6 +213,9 @@ impl Cgroup {
     pub fn limit(&self, resources: &LinuxResources) -> Result<()> {
         let writes = resources::writes(resources)?;
         self.check_usage(resources)?;
+        if let (Some(unit), false) = (&self.unit, self.is_new()) {
+            unit.limit(resources)?;
+        }
         let mut missing = Vec::new();
         for write in &writes {
             let Err(fail) = self.write(write) else { continue };
@@ -210,7 +233,11 @@ impl Cgroup {
     }
 
     fn write(&self, write: &Write) -> Result<(), Fail> {
-        match (files::write(self.fd(), &write.file, &write.value), &write.or) {
+        let value = match &self.holder {
+            Some(_) if write.file == PIDS => "max", // the holder counts, and the container's process must be born
+            _ => &write.value,
+        };
+        match (files::write(self.fd(), &write.file, value), &write.or) {
             (
                 Err(Fail {
                     call: Call::Open,
@@ -267,6 +294,9 @@ impl Cgroup {
         let given = resources.and_then(|resources| resources.devices().as_deref());
         let rules = devices::rules(given.unwrap_or_default())
             .map_err(|fault| Error::invalid("config.json", vec![fault]))?;
+        if let (Some(unit), false) = (&self.unit, self.is_new()) {
+            unit.limit_devices(&rules)?;
+        }
         let done = match (devices::allow_all(&rules), self.is_new()) {
             (true, true) => Ok(()),
             (true, false) => bpf::detach_device_programs(self.fd()),
@@ -277,7 +307,7 @@ impl Cgroup {
             // Nobody can make device nodes there either: the host's own permissions stay in force.
             Err(Fail {
                 errno: Errno::EPERM, ..
-            }) if ids::euid() != Uid(0) || in_user_namespace() => {
+            }) if ids::euid() != Uid(0) || ids::in_user_namespace() => {
                 log::debug(|| "linux.resources.devices: can't be limited without CAP_BPF on the host".into());
                 Ok(())
             }
@@ -367,12 +397,6 @@ fn all_can_be_set(missing: Vec<(Fault, &'static str)>) -> Result<()> {
     cures.dedup();
     let error = Error::new(Kind::Unsupported, "this host cannot set every limit");
     Err(error.with_faults(faults).hint(cures.join("; ")))
-}
-
-/// user_namespaces(7): the first one maps every id to itself.
-fn in_user_namespace() -> bool {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    !map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 impl Drop for Cgroup {

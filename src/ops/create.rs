@@ -7,8 +7,8 @@ use oci_spec::runtime::{Hook, Hooks};
 
 use super::bundle::Bundle;
 use super::explain;
-use crate::cgroup::{Cgroup, Hierarchy};
-use crate::cli::{Create, Global};
+use crate::cgroup::{self, Cgroup, Hierarchy};
+use crate::cli::{CgroupManager, Create, Global};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::hooks::Place;
 use crate::netdev::Loan;
@@ -16,7 +16,7 @@ use crate::plan::{self, Options, Plan};
 use crate::prepare::{self, Given, Prepared};
 use crate::spawn::{self, Halt, Init};
 use crate::spec::annotations::{self, PIDFD_RECEIVER};
-use crate::state::{Container, ContainerId, Record, Status, Store};
+use crate::state::{Container, ContainerId, Record, Reservation, Status, Store};
 use crate::sys::Pid;
 use crate::sys::ids;
 use crate::{console, hooks, host, idmap, log, netdev, pidfile};
@@ -80,18 +80,17 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
 
     let store = Store::open(&global.root)?;
     let mut reservation = store.reserve(&id)?;
-    let hierarchy = Hierarchy::find()?;
-    let place = cgroup_place(oci, &args.id)?;
+    let resources = oci.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    let mut cgroup = make_cgroup(global, oci, &args.id, &reservation)?;
     let mut record = Record {
         no_new_keyring: args.no_new_keyring,
         seccomp_listener,
-        ..record(bundle, &id, &root, &place)
+        ..record(bundle, &id, &root, cgroup.as_ref())
     };
-    // Recorded as ours only once it is: a delete after our death would else kill whoever has it.
-    reservation.plan_cgroup(&place)?;
-    let cgroup = Cgroup::create(&hierarchy, &place)?;
     reservation.write_early(&record)?;
-    cgroup.apply(oci.linux().as_ref().and_then(|linux| linux.resources().as_ref()))?;
+    if let Some(cgroup) = &cgroup {
+        cgroup.apply(resources)?;
+    }
 
     let options = Options {
         id: args.id.clone(),
@@ -101,7 +100,7 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         no_new_keyring: args.no_new_keyring,
         preserve_fds,
         listen_fds,
-        cgroup: Some(cgroup.host_path().to_path_buf()),
+        cgroup: cgroup.as_ref().map(|cgroup| cgroup.host_path().to_path_buf()),
     };
     let plan = plan::compile(&bundle.spec, &options, &facts, filter)?;
     plan.warnings.iter().for_each(|warning| log::warning(warning));
@@ -109,7 +108,7 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     text.lines().for_each(|line| log::debug(|| line.to_string()));
     reservation.write_plan(&text)?;
     reservation.write_config(&bundle.config)?;
-    if let Some(uid) = plan.host.cgroup_owner {
+    if let (Some(uid), Some(cgroup)) = (plan.host.cgroup_owner, &cgroup) {
         cgroup.chown_to(uid)?;
     }
     let given = Given {
@@ -119,11 +118,17 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         waiting: Some(reservation.waiting()?),
     };
     let prepared = prepare::prepare(&plan, given)?;
-    let init = spawn::spawn(&prepared, Some(cgroup.fd()));
-    let mut init = init.map_err(|error| cgroup.explain_clone(error))?;
+    let init = spawn::spawn(&prepared, cgroup.as_ref().map(Cgroup::fd));
+    let mut init = init.map_err(|error| match &cgroup {
+        Some(cgroup) => cgroup.explain_clone(error),
+        None => error,
+    })?;
+    if let Some(cgroup) = &mut cgroup {
+        cgroup.inhabited(resources)?;
+    }
     record.set_init(init.pid)?;
     let mut loan = None;
-    if let Err(error) = converse(&init, &prepared, &record, bundle, &cgroup, &mut loan) {
+    if let Err(error) = converse(&init, &prepared, &record, bundle, cgroup.as_ref(), &mut loan) {
         drop(loan); // before the death of init takes the devices' network namespace along
         drop(init);
         // runtime.md, Lifecycle: a container that fails to be created is destroyed, with its poststop hooks.
@@ -141,7 +146,9 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         pidfile::write(path, init.pid)?;
     }
     let container = reservation.commit(&record)?;
-    cgroup.commit();
+    if let Some(cgroup) = cgroup {
+        cgroup.commit();
+    }
     if let Some(loan) = loan {
         loan.commit();
     }
@@ -160,16 +167,27 @@ fn pidfd_socket(args: &Create, oci: &oci_spec::runtime::Spec) -> Result<Option<O
         .transpose()
 }
 
-/// Where the container's cgroup goes, relative to the cgroup2 mount.
-fn cgroup_place(oci: &oci_spec::runtime::Spec, id: &str) -> Result<String> {
-    let given = oci
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.cgroups_path().as_deref());
-    crate::cgroup::place(given, id)
+/// By whom the command line says.
+fn make_cgroup(
+    global: &Global,
+    oci: &oci_spec::runtime::Spec,
+    id: &str,
+    reservation: &Reservation,
+) -> Result<Option<Cgroup>> {
+    let linux = oci.linux().as_ref();
+    let resources = linux.and_then(|linux| linux.resources().as_ref());
+    match global.cgroup_manager {
+        CgroupManager::Systemd => return cgroup::systemd::create(oci, id).map(Some),
+        CgroupManager::Disabled => return cgroup::resources::check_none(resources).map(|()| None),
+        CgroupManager::Cgroupfs => {}
+    }
+    let place = cgroup::place(linux.and_then(|linux| linux.cgroups_path().as_deref()), id)?;
+    // Recorded as ours only once it is: a delete after our death would else kill whoever has it.
+    reservation.plan_cgroup(&place)?;
+    Cgroup::create(&Hierarchy::find()?, &place).map(Some)
 }
 
-fn record(bundle: &Bundle, id: &ContainerId, root: &std::path::Path, cgroup: &str) -> Record {
+fn record(bundle: &Bundle, id: &ContainerId, root: &std::path::Path, cgroup: Option<&Cgroup>) -> Record {
     let oci = &bundle.spec.oci;
     let namespaces = oci
         .linux()
@@ -195,7 +213,8 @@ fn record(bundle: &Bundle, id: &ContainerId, root: &std::path::Path, cgroup: &st
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect(),
         owner: Some(crate::sys::Uid(nix::unistd::geteuid().as_raw())),
-        cgroup: Some(cgroup.to_string()),
+        cgroup: cgroup.map(|cgroup| cgroup.place().into()),
+        unit: cgroup.and_then(Cgroup::unit).cloned(),
         private_pid_namespace: namespaces
             .into_iter()
             .any(|ns| ns.typ() == oci_spec::runtime::LinuxNamespaceType::Pid && ns.path().is_none()),
@@ -216,7 +235,7 @@ fn converse<'p>(
     prepared: &Prepared<'p>,
     record: &Record,
     bundle: &Bundle,
-    cgroup: &Cgroup,
+    cgroup: Option<&Cgroup>,
     loan: &mut Option<Loan<'p>>,
 ) -> Result<()> {
     loop {
@@ -250,7 +269,7 @@ fn converse<'p>(
                 let text = "the container's process has a seccomp filter too early";
                 return Err(Error::new(Kind::Kernel, text));
             }
-            Err(ended) => return Err(explain::ended(ended, prepared.plan, Some(cgroup))),
+            Err(ended) => return Err(explain::ended(ended, prepared.plan, cgroup)),
         }
         init.go()?;
     }
