@@ -134,12 +134,9 @@ impl Scope {
 /// Reads the annotation; what is wrong with it, with the place in it.
 pub fn parse(text: &str) -> Result<Landlock, (String, String)> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let place = |path: String| {
-        if path == "." {
-            String::new()
-        } else {
-            format!(".{path}")
-        }
+    let place = |path: String| match path.trim_end_matches(['.', '?']) {
+        "" => String::new(), // the whole, or nobody knows
+        path => format!(".{path}"),
     };
     let read: Landlock = serde_path_to_error::deserialize(&mut deserializer)
         .map_err(|error| (place(error.path().to_string()), error.inner().to_string()))?;
