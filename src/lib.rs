@@ -14,6 +14,7 @@ pub mod error;
 pub mod foreground;
 pub mod hooks;
 pub mod host;
+mod id_maps;
 mod init;
 pub mod log;
 pub mod ops;

@@ -9,6 +9,7 @@ mod files;
 mod hierarchy;
 mod members;
 pub mod resources;
+mod without;
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,6 +19,7 @@ use oci_spec::runtime::LinuxResources;
 
 pub use hierarchy::{Hierarchy, v1_hierarchy};
 pub use resources::needs_nothing;
+pub use without::create_if_allowed;
 
 use crate::error::{Doing, Error, Fault, Kind, Result};
 use crate::log;
@@ -47,9 +49,14 @@ pub fn place(given: Option<&Path>, id: &str) -> Result<String> {
     if given.is_absolute() {
         return Ok(clean(given));
     }
+    Ok(beside(Path::new(&own_place()?), given))
+}
+
+/// The cgroup that we are in ourselves, with a `/` before it.
+fn own_place() -> Result<String> {
     let cgroups = files::own().doing(|| "read /proc/self/cgroup".into())?;
     let own = cgroups.lines().find_map(|line| line.strip_prefix("0::"));
-    Ok(beside(Path::new(own.unwrap_or("/")), given))
+    Ok(own.unwrap_or("/").to_string())
 }
 
 fn beside(own: &Path, given: &Path) -> String {
@@ -276,7 +283,7 @@ impl Cgroup {
             // Nobody can make device nodes there either: the host's own permissions stay in force.
             Err(Fail {
                 errno: Errno::EPERM, ..
-            }) if ids::euid() != Uid(0) || in_user_namespace() => {
+            }) if ids::euid() != Uid(0) || ids::in_user_namespace() => {
                 log::debug(|| "linux.resources.devices: can't be limited without CAP_BPF on the host".into());
                 Ok(())
             }
@@ -355,12 +362,6 @@ fn all_can_be_set(missing: Vec<(Fault, &'static str)>) -> Result<()> {
     cures.dedup();
     let error = Error::new(Kind::Unsupported, "this host cannot set every limit");
     Err(error.with_faults(faults).hint(cures.join("; ")))
-}
-
-/// user_namespaces(7): the first one maps every id to itself.
-fn in_user_namespace() -> bool {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    !map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 impl Drop for Cgroup {

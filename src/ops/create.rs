@@ -7,16 +7,16 @@ use oci_spec::runtime::{Hook, Hooks};
 
 use super::bundle::Bundle;
 use super::explain;
-use crate::cgroup::{Cgroup, Hierarchy};
-use crate::cli::{Create, Global};
+use crate::cgroup::{self, Cgroup, Hierarchy};
+use crate::cli::{Create, Global, Rootless};
 use crate::error::{Doing, Error, Kind, Result};
-use crate::plan::{self, Options, Plan};
+use crate::plan::{self, Facts, Options, Plan, Rights};
 use crate::prepare::{self, Given, Prepared};
 use crate::spawn::{self, Halt, Init};
 use crate::state::{Container, ContainerId, Record, Status, Store};
 use crate::sys::Pid;
 use crate::sys::ids;
-use crate::{console, hooks, host, log, pidfile, seccomp_cache};
+use crate::{console, hooks, host, id_maps, log, pidfile, seccomp_cache};
 
 /// What `create` leaves to a caller that stays.
 pub struct Created {
@@ -92,16 +92,21 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
 
     let store = Store::open(&global.root)?;
     let mut reservation = store.reserve(&id)?;
-    let hierarchy = Hierarchy::find()?;
     let place = cgroup_place(oci, &args.id)?;
+    // Recorded only once it is ours: a delete after our death would else kill whoever has it.
+    let resources = oci.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    let cgroup = match is_rootless(global.rootless, &facts) {
+        true => cgroup::create_if_allowed(&place, is_cgroup_asked(oci), resources)?,
+        false => Some(Cgroup::create(&Hierarchy::find()?, &place)?),
+    };
     let mut record = Record {
         no_new_keyring: args.no_new_keyring,
-        ..record(bundle, &id, &root, &place)
+        ..record(bundle, &id, &root, cgroup.as_ref().map(|_| place))
     };
-    // Recorded only once it is ours: a delete after our death would else kill whoever has it.
-    let cgroup = Cgroup::create(&hierarchy, &place)?;
     reservation.write_early(&record)?;
-    cgroup.apply(oci.linux().as_ref().and_then(|linux| linux.resources().as_ref()))?;
+    if let Some(cgroup) = &cgroup {
+        cgroup.apply(resources)?;
+    }
 
     let options = Options {
         id: args.id.clone(),
@@ -111,7 +116,7 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         no_new_keyring: args.no_new_keyring,
         preserve_fds,
         listen_fds,
-        cgroup: Some(cgroup.host_path().to_path_buf()),
+        cgroup: cgroup.as_ref().map(|cgroup| cgroup.host_path().to_path_buf()),
     };
     let plan = plan::compile(&bundle.spec, &options, &facts, filter)?;
     plan.warnings.iter().for_each(|warning| log::warning(warning));
@@ -119,7 +124,7 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     text.lines().for_each(|line| log::debug(|| line.to_string()));
     reservation.write_plan(&text)?;
     reservation.write_config(&bundle.config)?;
-    if let Some(uid) = plan.host.cgroup_owner {
+    if let (Some(uid), Some(cgroup)) = (plan.host.cgroup_owner, &cgroup) {
         cgroup.chown_to(uid)?;
     }
     let given = Given {
@@ -129,10 +134,13 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         waiting: Some(reservation.waiting()?),
     };
     let prepared = prepare::prepare(&plan, given)?;
-    let init = spawn::spawn(&prepared, Some(cgroup.fd()));
-    let mut init = init.map_err(|error| cgroup.explain_clone(error))?;
+    let init = spawn::spawn(&prepared, cgroup.as_ref().map(Cgroup::fd));
+    let mut init = init.map_err(|error| match &cgroup {
+        Some(cgroup) => cgroup.explain_clone(error),
+        None => error,
+    })?;
     record.set_init(init.pid)?;
-    if let Err(error) = converse(&init, &prepared, &record, bundle, &cgroup) {
+    if let Err(error) = converse(&init, &prepared, &record, bundle, cgroup.as_ref()) {
         drop(init);
         // runtime.md, Lifecycle: a container that fails to be created is destroyed, with its poststop hooks.
         let state = record.hook_state(Status::Stopped);
@@ -149,7 +157,9 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         pidfile::write(path, init.pid)?;
     }
     let container = reservation.commit(&record)?;
-    cgroup.commit();
+    if let Some(cgroup) = cgroup {
+        cgroup.commit();
+    }
     init.release();
     Ok(Created { container, init })
 }
@@ -163,7 +173,24 @@ fn cgroup_place(oci: &oci_spec::runtime::Spec, id: &str) -> Result<String> {
     crate::cgroup::place(given, id)
 }
 
-fn record(bundle: &Bundle, id: &ContainerId, root: &std::path::Path, cgroup: &str) -> Record {
+/// Whether what only the host's root may do is overlooked: `--rootless`, and what we are if that doesn't say.
+fn is_rootless(given: Rootless, facts: &Facts) -> bool {
+    match given {
+        Rootless::Yes => true,
+        Rootless::No => false,
+        Rootless::Auto => facts.rights != Rights::Host,
+    }
+}
+
+fn is_cgroup_asked(oci: &oci_spec::runtime::Spec) -> bool {
+    let path = oci
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.cgroups_path().as_ref());
+    path.is_some_and(|path| !path.as_os_str().is_empty())
+}
+
+fn record(bundle: &Bundle, id: &ContainerId, root: &std::path::Path, cgroup: Option<String>) -> Record {
     let oci = &bundle.spec.oci;
     let namespaces = oci
         .linux()
@@ -189,7 +216,7 @@ fn record(bundle: &Bundle, id: &ContainerId, root: &std::path::Path, cgroup: &st
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect(),
         owner: Some(crate::sys::Uid(nix::unistd::geteuid().as_raw())),
-        cgroup: Some(cgroup.to_string()),
+        cgroup,
         private_pid_namespace: namespaces
             .into_iter()
             .any(|ns| ns.typ() == oci_spec::runtime::LinuxNamespaceType::Pid && ns.path().is_none()),
@@ -210,11 +237,15 @@ fn converse(
     prepared: &Prepared,
     record: &Record,
     bundle: &Bundle,
-    cgroup: &Cgroup,
+    cgroup: Option<&Cgroup>,
 ) -> Result<()> {
     loop {
         match init.next()? {
-            Ok(Halt::IdMaps) => write_id_maps(init.pid, prepared.plan)?,
+            Ok(Halt::IdMaps) => {
+                if let Some(maps) = &prepared.plan.namespaces.id_maps {
+                    id_maps::write(init.pid, maps)?;
+                }
+            }
             Ok(Halt::HostHooks) => {
                 let state = record.hook_state(Status::Creating);
                 if let Some(slot) = prepared.plan.hook_state {
@@ -235,25 +266,10 @@ fn converse(
                 }
             }
             Ok(Halt::Ready) => return Ok(()),
-            Err(ended) => return Err(explain::ended(ended, prepared.plan, Some(cgroup))),
+            Err(ended) => return Err(explain::ended(ended, prepared.plan, cgroup)),
         }
         init.go()?;
     }
-}
-
-fn write_id_maps(pid: Pid, plan: &Plan) -> Result<()> {
-    let Some(maps) = &plan.namespaces.id_maps else {
-        return Ok(());
-    };
-    let write = |file: &str, content: &str, field: &str| {
-        let path = format!("/proc/{pid}/{file}");
-        std::fs::write(&path, content).doing(|| format!("{field}: write {content:?} to {path}"))
-    };
-    if !nix::unistd::geteuid().is_root() {
-        write("setgroups", "deny", "linux.gidMappings")?; // user_namespaces(7): else the map is refused
-    }
-    write("uid_map", &maps.uid, "linux.uidMappings")?;
-    write("gid_map", &maps.gid, "linux.gidMappings")
 }
 
 /// From outside, since in its user namespace the container's process has no right to it.

@@ -24,8 +24,8 @@ pub use step::{Slot, Step};
 
 use crate::error::Result;
 use crate::spec::Spec;
-use crate::sys::Uid;
 use crate::sys::sched::CpuMask;
+use crate::sys::{Gid, Uid};
 use namespaces::MOUNT;
 use seccomp::Filter;
 use step::{EnterRoot, HookState, InRoot, Limit, Program};
@@ -51,12 +51,28 @@ pub struct Options {
 /// What this host is like, as far as plans depend on it.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
+    pub rights: Rights,
     /// Capabilities that we have and so can give.
     pub permitted: u64,
     /// /proc/kcore is there, so that /dev/core has a target.
     pub kcore: bool,
     pub apparmor: bool,
     pub selinux: bool,
+    /// The user namespace that we are in forbids setgroups(2) (user_namespaces(7)).
+    pub no_setgroups: bool,
+}
+
+/// Whose rights over the host's own namespaces we have (user_namespaces(7), capabilities(7)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rights {
+    /// The host's root.
+    #[default]
+    Host,
+    /// The root of a user namespace below the host's: mounts of our own, but no device nodes, and the mount namespace
+    /// that we are in may still be another's.
+    Namespace,
+    /// No right to namespaces but by a user namespace of the container's own.
+    User { uid: Uid, gid: Gid },
 }
 
 /// Something of the host that the child will need as an fd; `prepare` opens it.
@@ -77,6 +93,8 @@ pub enum Want {
         field: String,
         mode: u32,
         device: u64,
+        /// Copied on the host; else the container's process does that.
+        copy: bool,
     },
     /// The root directory as it is, when it can't be a mount of its own.
     Directory { path: PathBuf, field: String },
@@ -120,11 +138,11 @@ pub struct Plan {
 pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Filter>) -> Result<Plan> {
     let oci = &spec.oci;
     let mut draft = Draft::default();
-    let namespaces = namespaces::compile(oci, &mut draft);
-    let mounts = rootfs::mounts(oci, &namespaces, options, facts, &mut draft);
+    let namespaces = namespaces::compile(oci, facts, &mut draft);
+    let mut mounts = rootfs::mounts(oci, &namespaces, options, facts, &mut draft);
 
     namespaces::enter(&namespaces, &mut draft);
-    rootfs::take_root(&namespaces, options, &mounts, &mut draft);
+    rootfs::take_root(&namespaces, options, facts, &mut mounts, &mut draft);
     namespaces::become_root(&namespaces, options, &mut draft);
     namespaces::name(oci, &mut draft);
     process::sysctls(oci, &mut draft);
@@ -144,7 +162,7 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Fil
     rootfs::propagation(oci, &namespaces, &mut draft);
     let start = draft.want(Want::StartSocket);
     let mut host = process::compile(oci, &namespaces, options, facts, filter, Some(start), &mut draft);
-    host.cgroup_owner = rootfs::cgroup_owner(oci, &namespaces);
+    host.cgroup_owner = rootfs::cgroup_owner(oci, &namespaces, facts);
 
     draft.finish(namespaces, host, hook_state)
 }

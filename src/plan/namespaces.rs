@@ -5,10 +5,10 @@
 
 use std::fmt;
 
-use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{LinuxIdMapping, LinuxNamespace, LinuxNamespaceType, Spec};
 
 use super::step::Step;
-use super::{Draft, Options, Slot, Want};
+use super::{Draft, Facts, Options, Rights, Slot, Want};
 
 /// A namespace type: its name in config.json and its CLONE_NEW* flag.
 const KINDS: [(LinuxNamespaceType, &str, u64); 8] = [
@@ -33,6 +33,31 @@ pub const PID: u64 = libc::CLONE_NEWPID as u64;
 pub struct IdMaps {
     pub uid: String,
     pub gid: String,
+    pub uid_by: Writer,
+    pub gid_by: Writer,
+}
+
+/// Who may write a map (user_namespaces(7), "Defining user and group ID mappings").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Writer {
+    /// We, with CAP_SETUID and CAP_SETGID.
+    #[default]
+    Root,
+    /// We, since it holds our own id alone; for groups setgroups(2) must be denied before.
+    Owner,
+    /// newuidmap(1) or newgidmap(1), as far as /etc/subuid and /etc/subgid allow it.
+    Helper,
+}
+
+impl Writer {
+    /// `own`: our id on the host, if we are an ordinary user.
+    fn of(mappings: &Option<Vec<LinuxIdMapping>>, own: Option<u32>) -> Writer {
+        match (own, mappings.as_deref().unwrap_or_default()) {
+            (None, _) => Writer::Root,
+            (Some(own), [only]) if only.size() == 1 && only.host_id() == own => Writer::Owner,
+            _ => Writer::Helper,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,6 +110,12 @@ impl Namespaces {
             || self.target.is_some_and(|target| target.kinds & USER != 0)
     }
 
+    /// The id maps are not written with root's rights.
+    pub fn maps_by_user(&self) -> bool {
+        let by_user = |maps: &IdMaps| [maps.uid_by, maps.gid_by].iter().any(|by| *by != Writer::Root);
+        self.id_maps.as_ref().is_some_and(by_user)
+    }
+
     /// The container sees its own part of the cgroup tree.
     pub fn cgroup_view(&self) -> bool {
         self.has(CGROUP) || self.join_cgroup.is_some()
@@ -131,8 +162,19 @@ impl fmt::Display for Namespaces {
 }
 
 /// config-linux.md, Namespaces, User namespace mappings, Offset for Time Namespace.
-pub fn compile(oci: &Spec, draft: &mut Draft) -> Namespaces {
+pub fn compile(oci: &Spec, facts: &Facts, draft: &mut Draft) -> Namespaces {
     let mut found = Namespaces::default();
+    let namespaces = oci
+        .linux()
+        .iter()
+        .flat_map(|linux| linux.namespaces().iter().flatten());
+    if let (Rights::User { uid, .. }, false) = (facts.rights, namespaces.into_iter().any(is_user)) {
+        let text = format!(
+            "rootless container requires user namespaces: add one of type \"user\", with mappings, for uid {uid} has no \
+             right to the others without it (rrunc spec --rootless writes such a configuration)"
+        );
+        draft.fault("linux.namespaces", text);
+    }
     let Some(linux) = oci.linux() else { return found };
     for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
         let Some((_, name, flag)) = KINDS.into_iter().find(|(typ, _, _)| *typ == namespace.typ()) else {
@@ -159,10 +201,16 @@ pub fn compile(oci: &Spec, draft: &mut Draft) -> Namespaces {
             _ => found.join.push((slot, flag, name)),
         }
     }
+    let (own_uid, own_gid) = match facts.rights {
+        Rights::User { uid, gid } => (Some(uid.0), Some(gid.0)),
+        _ => (None, None),
+    };
     if found.has(USER) {
         found.id_maps = Some(IdMaps {
             uid: lines(linux.uid_mappings()),
             gid: lines(linux.gid_mappings()),
+            uid_by: Writer::of(linux.uid_mappings(), own_uid),
+            gid_by: Writer::of(linux.gid_mappings(), own_gid),
         });
     }
     if found.has(TIME) {
@@ -247,6 +295,10 @@ pub fn enter_container(target: Joined, options: &Options, draft: &mut Draft) {
         let name = draft.cstring("the container's id", &format!("_ses.{}", options.id));
         draft.step(Step::SessionKeyring(name));
     }
+}
+
+fn is_user(namespace: &LinuxNamespace) -> bool {
+    namespace.typ() == LinuxNamespaceType::User
 }
 
 fn lines(mappings: &Option<Vec<LinuxIdMapping>>) -> String {

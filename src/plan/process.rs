@@ -89,7 +89,7 @@ pub fn compile(
     };
     let uid = Uid(process.user().uid());
     let no_new_privileges = process.no_new_privileges().unwrap_or(false);
-    let capabilities = capabilities(process, facts, draft);
+    let capabilities = capabilities(process, namespaces, facts, draft);
     let cwd = draft.cstring("process.cwd", &process.cwd().to_string_lossy());
 
     draft.step(Step::Stdio { uid });
@@ -207,16 +207,21 @@ struct Wanted {
 }
 
 /// config.md, process.capabilities: what can't be granted is warned about, not an error.
-fn capabilities(process: &Process, facts: &Facts, draft: &mut Draft) -> Wanted {
+fn capabilities(process: &Process, namespaces: &Namespaces, facts: &Facts, draft: &mut Draft) -> Wanted {
     let mut missing = 0;
+    // user_namespaces(7): whoever is born in one, or joins it, has all of them there.
+    let permitted = match namespaces.foreign_user() {
+        true => caps::all().iter().fold(0, |mask, cap| mask | 1 << cap.index()),
+        false => facts.permitted,
+    };
     let mut mask = |set: &Option<Capabilities>| {
         let asked = set
             .iter()
             .flatten()
             .filter_map(|cap| caps::Capability::from_str(&format!("CAP_{cap}")).ok());
         let asked = asked.fold(0u64, |mask, cap| mask | 1 << cap.index());
-        missing |= asked & !facts.permitted;
-        asked & facts.permitted
+        missing |= asked & !permitted;
+        asked & permitted
     };
     let mut wanted = Wanted {
         bounding: 0,

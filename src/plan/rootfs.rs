@@ -6,7 +6,7 @@ use oci_spec::runtime::{Mount, Spec};
 
 use super::namespaces::{self, CGROUP, Joined, MOUNT, Namespaces, USER};
 use super::step::{After, Bind, CopyInside, InRoot, NewFs, Step, Target};
-use super::{Draft, Facts, Options, Want, from_bundle, in_root};
+use super::{Draft, Facts, Options, Rights, Want, from_bundle, in_root};
 use crate::spec::mount_options::{self, MountOptions, Reach};
 use crate::sys::Uid;
 use crate::sys::mount::MountAttr;
@@ -66,7 +66,7 @@ pub fn mounts(
         draft.warn("linux.mountLabel: this kernel runs without SELinux, mounts have no labels");
     }
     let label = label.filter(|_| facts.selinux);
-    let copy = copy(oci, namespaces);
+    let copy = copy(oci, namespaces, facts);
     for (index, mount) in oci.mounts().iter().flatten().enumerate() {
         let field = |what: &str| format!("mounts[{index}]{what}");
         let empty = vec![];
@@ -89,10 +89,7 @@ pub fn mounts(
         if is_cgroup && !parsed.is_bind() && !namespaces.cgroup_view() {
             // Without a view of its own the container gets its own directory, and no say in it unless asked.
             let Some(directory) = options.cgroup.clone() else {
-                draft.fault(
-                    &field(".type"),
-                    "a cgroup mount needs a cgroup, and this container has none",
-                );
+                found.steps.push(nothing(&field(""), target));
                 continue;
             };
             let mut parsed = parsed;
@@ -128,6 +125,10 @@ pub fn mounts(
                 format!("{fstype:?} on /proc: only a procfs may be mounted there"),
             );
         } else {
+            let mut parsed = parsed;
+            if is_cgroup && options.cgroup.is_none() {
+                parsed.flags |= libc::MS_RDONLY; // what it sees is the runtime's own cgroup
+            }
             let late = fstype == "tmpfs" && parsed.flags & libc::MS_RDONLY != 0 && !remount;
             if late {
                 found
@@ -151,12 +152,14 @@ pub fn mounts(
 
 /// config-linux.md, Cgroup ownership: the host's id of the container's root, if the container has a user and a
 /// cgroup namespace of its own and its cgroup mounted writable.
-pub fn cgroup_owner(oci: &Spec, namespaces: &Namespaces) -> Option<Uid> {
+pub fn cgroup_owner(oci: &Spec, namespaces: &Namespaces, facts: &Facts) -> Option<Uid> {
     let is_writable = |mount: &Mount| {
         let options = mount_options::parse(mount.options().as_deref().unwrap_or_default());
         matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2")) && options.flags & libc::MS_RDONLY == 0
     };
     let own = namespaces.has(USER) && namespaces.has(CGROUP);
+    // An ordinary user can't give files away; those of a delegated cgroup are the user's own already.
+    let own = own && !matches!(facts.rights, Rights::User { .. });
     if !own || !oci.mounts().iter().flatten().any(is_writable) {
         return None;
     }
@@ -289,15 +292,33 @@ enum CopyBy {
     Host(u64),
 }
 
-fn copy(oci: &Spec, namespaces: &Namespaces) -> CopyBy {
-    let private = match root_propagation(oci) {
-        Some((libc::MS_SHARED, _)) => return CopyBy::Host(0),
-        propagation => matches!(propagation, Some((libc::MS_PRIVATE | libc::MS_UNBINDABLE, _))),
-    };
-    match namespaces.has(MOUNT) && !namespaces.foreign_user() {
-        true => CopyBy::Container { private },
-        false => CopyBy::Host(if private { libc::MS_PRIVATE } else { libc::MS_SLAVE }),
+fn copy(oci: &Spec, namespaces: &Namespaces, facts: &Facts) -> CopyBy {
+    let propagation = root_propagation(oci).map(|(flag, _)| flag);
+    let private = matches!(propagation, Some(libc::MS_PRIVATE | libc::MS_UNBINDABLE));
+    match (namespaces.has(MOUNT), namespaces.foreign_user(), facts.rights) {
+        (true, false, Rights::Host) if propagation == Some(libc::MS_SHARED) => CopyBy::Host(0),
+        (true, false, _) | (true, true, Rights::Namespace | Rights::User { .. }) => {
+            CopyBy::Container { private }
+        }
+        _ if propagation == Some(libc::MS_SHARED) => CopyBy::Host(0),
+        _ => CopyBy::Host(if private { libc::MS_PRIVATE } else { libc::MS_SLAVE }),
     }
+}
+
+/// In the place of a cgroup that the container doesn't have: an empty directory, for what is mounted below might show
+/// those of the host, writable (CVE-2023-25809).
+fn nothing(field: &str, target: Target) -> Step {
+    Step::Mount(Box::new(NewFs {
+        field: field.into(),
+        target,
+        fstype: c"tmpfs".into(),
+        source: c"tmpfs".into(),
+        flags: libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC,
+        data: c"size=0,nr_inodes=2,mode=755".into(),
+        copy_up: false,
+        inherit_mode: false,
+        after: After::default(),
+    }))
 }
 
 /// A bind of `path`, which the user calls `source`. Mounts are made in their order, the copies too: the kernel
@@ -352,7 +373,13 @@ fn bind(
 }
 
 /// config.md, Root: a copy of the mount at the root's directory, in place of itself.
-pub fn take_root(namespaces: &Namespaces, options: &Options, mounts: &Mounts, draft: &mut Draft) {
+pub fn take_root(
+    namespaces: &Namespaces,
+    options: &Options,
+    facts: &Facts,
+    mounts: &mut Mounts,
+    draft: &mut Draft,
+) {
     let path = options.root.clone();
     let field = "root.path".to_string();
     if !namespaces.has(MOUNT) {
@@ -363,31 +390,51 @@ pub fn take_root(namespaces: &Namespaces, options: &Options, mounts: &Mounts, dr
         return draft.step(Step::UseRoot { slot, joined });
     }
     let c_path = draft.cstring(&field, &path.to_string_lossy());
-    let slot = draft.want(Want::Tree {
-        path,
-        field,
-        recursive: true,
-        propagation: libc::MS_PRIVATE,
+    let required = facts.rights != Rights::Host;
+    let slot = draft.want(match required {
+        true => Want::Directory { path, field },
+        false => Want::Tree {
+            path,
+            field,
+            recursive: true,
+            propagation: libc::MS_PRIVATE,
+        },
     });
-    if namespaces.foreign_user() {
-        draft.step(Step::CloneTree {
-            slot,
+    if required || namespaces.foreign_user() {
+        let copy = CopyInside {
             path: c_path.clone(),
             recursive: true,
-        });
-        for step in &mounts.steps {
-            if let Step::Bind(bind) = step {
-                if let Some(Want::Tree { path, recursive, .. }) = draft.wanted(bind.slot) {
-                    let (path, recursive) = (path.to_string_lossy().into_owned(), *recursive);
-                    let path = draft.cstring("mounts", &path);
-                    draft.step(Step::CloneTree {
-                        slot: bind.slot,
+            private: required,
+        };
+        draft.step(Step::CloneTree { slot, copy, required });
+    }
+    let binds = mounts.steps.iter_mut().filter_map(|step| match step {
+        Step::Bind(bind) if namespaces.foreign_user() => Some(bind),
+        _ => None,
+    });
+    for bind in binds {
+        // Now, since the container's root may not be let through to it.
+        let copy = match (bind.inside.take(), draft.wanted(bind.slot)) {
+            (Some(inside), _) => (inside, true),
+            (None, Some(Want::Tree { path, recursive, .. })) => {
+                let (path, recursive) = (path.to_string_lossy().into_owned(), *recursive);
+                let path = draft.cstring("mounts", &path);
+                (
+                    CopyInside {
                         path,
                         recursive,
-                    });
-                }
+                        private: false,
+                    },
+                    false,
+                )
             }
-        }
+            _ => continue,
+        };
+        draft.step(Step::CloneTree {
+            slot: bind.slot,
+            copy: copy.0,
+            required: copy.1,
+        });
     }
     draft.step(Step::AttachRoot { slot, path: c_path });
 }

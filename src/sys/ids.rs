@@ -70,6 +70,14 @@ pub fn set_name(name: &std::ffi::CStr) -> Result<(), Fail> {
     .map(drop)
 }
 
+/// Whether the user namespace that we are in isn't the host's own: that has always the same number since Linux 3.8
+/// (USER_NS_INIT_INO of linux/nsfs.h). Without a procfs nobody can tell, and it counts as the host's.
+pub fn in_user_namespace() -> bool {
+    let mut buffer = [0; 32];
+    let link = super::fs::readlink(super::fs::cwd(), c"/proc/self/ns/user", &mut buffer);
+    link.is_ok_and(|link| link != b"user:[4026531837]")
+}
+
 /// Capability sets as bit masks, bit n for capability n (capabilities(7)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CapSets {
