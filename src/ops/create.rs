@@ -1,6 +1,7 @@
 //! `create`: load, reserve, cgroup, compile, prepare, spawn, converse, commit. Whatever fails on the way, the
 //! guards undo in reverse order what was done.
 
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 
 use oci_spec::runtime::{Hook, Hooks};
@@ -242,7 +243,11 @@ fn converse(
     loop {
         match init.next()? {
             Ok(Halt::IdMaps) => {
-                if let Some(maps) = &prepared.plan.namespaces.id_maps {
+                let plan = prepared.plan;
+                if plan.namespaces.maps_by_user() {
+                    set_oom_score(plan, init.pid)?; // an ordinary user can do it only now: see init's be_born
+                }
+                if let Some(maps) = &plan.namespaces.id_maps {
                     id_maps::write(init.pid, maps)?;
                 }
             }
@@ -283,12 +288,27 @@ pub fn set_limits(plan: &Plan, pid: Pid) -> Result<()> {
                 .map_err(|error| error.hint(explain::RAISING_LIMITS))?;
         }
     }
-    if let Some(adj) = plan.host.oom_score_adj {
-        let path = format!("/proc/{pid}/oom_score_adj");
-        let written = std::fs::write(&path, adj.to_string());
-        written
-            .doing(|| format!("process.oomScoreAdj: write {adj} to {path}"))
-            .map_err(|error| error.hint("lowering it needs CAP_SYS_RESOURCE"))?;
+    match plan.namespaces.maps_by_user() {
+        true => Ok(()), // done already
+        false => set_oom_score(plan, pid),
     }
-    Ok(())
+}
+
+/// Lowering it is a right of the host's root, and without that a wish (as with runc): the score stays as it is.
+fn set_oom_score(plan: &Plan, pid: Pid) -> Result<()> {
+    let Some(adj) = plan.host.oom_score_adj else {
+        return Ok(());
+    };
+    let path = format!("/proc/{pid}/oom_score_adj");
+    match std::fs::write(&path, adj.to_string()) {
+        Err(error) if plan.host.oom_score_optional && error.kind() == ErrorKind::PermissionDenied => {
+            log::warning(&format!(
+                "process.oomScoreAdj: {adj} can't be set: lowering it needs CAP_SYS_RESOURCE"
+            ));
+            Ok(())
+        }
+        written => written
+            .doing(|| format!("process.oomScoreAdj: write {adj} to {path}"))
+            .map_err(|error| error.hint("lowering it needs CAP_SYS_RESOURCE")),
+    }
 }

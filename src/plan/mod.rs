@@ -7,6 +7,7 @@ mod devices;
 mod draft;
 pub mod namespaces;
 mod process;
+mod root;
 mod rootfs;
 mod scheduling;
 pub mod seccomp;
@@ -75,6 +76,23 @@ pub enum Rights {
     User { uid: Uid, gid: Gid },
 }
 
+impl Rights {
+    /// The only id that an ordinary user may map without help.
+    fn uid(self) -> Option<u32> {
+        match self {
+            Rights::User { uid, .. } => Some(uid.0),
+            _ => None,
+        }
+    }
+
+    fn gid(self) -> Option<u32> {
+        match self {
+            Rights::User { gid, .. } => Some(gid.0),
+            _ => None,
+        }
+    }
+}
+
 /// Something of the host that the child will need as an fd; `prepare` opens it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Want {
@@ -116,6 +134,8 @@ pub struct HostPart {
     /// Hard limits that the container's process may not raise itself, in its user namespace.
     pub raise_limits: Vec<Limit>,
     pub oom_score_adj: Option<i32>,
+    /// We aren't the host's root, and may have no right to that.
+    pub oom_score_optional: bool,
     /// The CPUs to be on when the process is made (process.execCPUAffinity.initial).
     pub affinity: Option<CpuMask>,
     /// Whose the cgroup becomes: the container's root, if it may write there (config-linux.md, Cgroup ownership).
@@ -142,7 +162,7 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Fil
     let mut mounts = rootfs::mounts(oci, &namespaces, options, facts, &mut draft);
 
     namespaces::enter(&namespaces, &mut draft);
-    rootfs::take_root(&namespaces, options, facts, &mut mounts, &mut draft);
+    root::take(&namespaces, options, facts, &mut mounts, &mut draft);
     namespaces::become_root(&namespaces, options, &mut draft);
     namespaces::name(oci, &mut draft);
     process::sysctls(oci, &mut draft);
@@ -153,13 +173,13 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Fil
     rootfs::restrict(oci, &mut draft);
     process::working_directory(oci, &mut draft);
     draft.steps(mounts.late_read_only);
-    rootfs::read_only_root(oci, &mut draft);
+    root::read_only(oci, &mut draft);
     draft.step(Step::EnterRoot(match (namespaces.has(MOUNT), options.no_pivot) {
         (true, false) => EnterRoot::Pivot,
         (true, true) => EnterRoot::MoveOver,
         (false, _) => EnterRoot::Chroot,
     }));
-    rootfs::propagation(oci, &namespaces, &mut draft);
+    root::propagation(oci, &namespaces, &mut draft);
     let start = draft.want(Want::StartSocket);
     let mut host = process::compile(oci, &namespaces, options, facts, filter, Some(start), &mut draft);
     host.cgroup_owner = rootfs::cgroup_owner(oci, &namespaces, facts);
@@ -184,7 +204,7 @@ pub fn compile_exec(
     let namespaces = namespaces::of_container(oci, pidfd, user_first, own_user);
     if let Some(target) = namespaces.target {
         namespaces::enter_container(target, options, &mut draft);
-        rootfs::enter_container(oci, target, options, &mut draft);
+        root::enter_container(oci, target, options, &mut draft);
     }
     process::terminal(oci, false, &mut draft);
     let before_limits = draft.position();

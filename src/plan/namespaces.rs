@@ -201,16 +201,13 @@ pub fn compile(oci: &Spec, facts: &Facts, draft: &mut Draft) -> Namespaces {
             _ => found.join.push((slot, flag, name)),
         }
     }
-    let (own_uid, own_gid) = match facts.rights {
-        Rights::User { uid, gid } => (Some(uid.0), Some(gid.0)),
-        _ => (None, None),
-    };
     if found.has(USER) {
         found.id_maps = Some(IdMaps {
             uid: lines(linux.uid_mappings()),
             gid: lines(linux.gid_mappings()),
-            uid_by: Writer::of(linux.uid_mappings(), own_uid),
-            gid_by: Writer::of(linux.gid_mappings(), own_gid),
+
+            uid_by: Writer::of(linux.uid_mappings(), facts.rights.uid()),
+            gid_by: Writer::of(linux.gid_mappings(), facts.rights.gid()),
         });
     }
     if found.has(TIME) {
@@ -295,6 +292,14 @@ pub fn enter_container(target: Joined, options: &Options, draft: &mut Draft) {
         let name = draft.cstring("the container's id", &format!("_ses.{}", options.id));
         draft.step(Step::SessionKeyring(name));
     }
+}
+
+/// user_namespaces(7): where an ordinary user has written the map of groups, setgroups(2) is denied for ever, also in all
+/// namespaces below.
+pub fn is_setgroups_denied(oci: &Spec, facts: &Facts) -> bool {
+    let mappings = oci.linux().as_ref().map(|linux| linux.gid_mappings());
+    let by_owner = mappings.is_some_and(|mappings| Writer::of(mappings, facts.rights.gid()) == Writer::Owner);
+    facts.no_setgroups || by_owner
 }
 
 fn is_user(namespace: &LinuxNamespace) -> bool {

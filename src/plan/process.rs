@@ -7,11 +7,11 @@ use std::str::FromStr;
 
 use oci_spec::runtime::{Capabilities, LinuxPersonalityDomain, PosixRlimitType, Process, Spec};
 
-use super::namespaces::Namespaces;
+use super::namespaces::{self, Namespaces};
 use super::scheduling;
 use super::seccomp::Filter;
 use super::step::{HookState, Limit, Step};
-use super::{Draft, Facts, HostPart, Options, Slot, Want, hook_steps, in_root};
+use super::{Draft, Facts, HostPart, Options, Rights, Slot, Want, hook_steps, in_root};
 use crate::sys::exec::CArray;
 use crate::sys::ids::CapSets;
 use crate::sys::{Gid, Uid};
@@ -114,19 +114,12 @@ pub fn compile(
             draft.step(Step::RaiseLimit { index, limit });
         }
     }
+    let groups = groups(oci, process, facts, draft);
     draft.step(Step::KeepBoundingSet(capabilities.bounding));
-    let groups = process
-        .user()
-        .additional_gids()
-        .iter()
-        .flatten()
-        .copied()
-        .map(Gid)
-        .collect();
     draft.step(Step::SetIds {
         uid,
         gid: Gid(process.user().gid()),
-        groups: Some(groups),
+        groups,
     });
     draft.step(Step::Umask(process.user().umask().unwrap_or(0o022)));
     let keep = Step::SetCapabilities {
@@ -196,8 +189,30 @@ pub fn compile(
     HostPart {
         raise_limits: if namespaces.foreign_user() { limits } else { vec![] },
         oom_score_adj: process.oom_score_adj(),
+        oom_score_optional: facts.rights != Rights::Host,
         ..HostPart::default()
     }
+}
+
+/// config.md, User: process.user.additionalGids, or `None` where the user namespace forbids to set groups. One with a
+/// single mapped gid has no others to set, but the one that we are in may know more.
+fn groups(oci: &Spec, process: &Process, facts: &Facts, draft: &mut Draft) -> Option<Vec<Gid>> {
+    let asked: Vec<_> = process
+        .user()
+        .additional_gids()
+        .iter()
+        .flatten()
+        .copied()
+        .map(Gid)
+        .collect();
+    if !namespaces::is_setgroups_denied(oci, facts) {
+        return Some(asked);
+    }
+    if facts.no_setgroups && !asked.is_empty() {
+        draft
+            .warn("process.user.additionalGids: can't be set: the user namespace of this runtime forbids it");
+    }
+    None
 }
 
 struct Wanted {

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Mount, Spec};
 
-use super::namespaces::{self, CGROUP, Joined, MOUNT, Namespaces, USER};
+use super::namespaces::{CGROUP, MOUNT, Namespaces, USER};
 use super::step::{After, Bind, CopyInside, InRoot, NewFs, Step, Target};
-use super::{Draft, Facts, Options, Rights, Want, from_bundle, in_root};
+use super::{Draft, Facts, Options, Rights, Want, from_bundle, in_root, root};
 use crate::spec::mount_options::{self, MountOptions, Reach};
 use crate::sys::Uid;
 use crate::sys::mount::MountAttr;
@@ -265,22 +265,6 @@ fn after(parsed: &MountOptions) -> After {
     }
 }
 
-/// The MS_* flag of linux.rootfsPropagation and whether it is recursive.
-fn root_propagation(oci: &Spec) -> Option<(u64, bool)> {
-    let name = oci.linux().as_ref()?.rootfs_propagation().as_deref()?;
-    Some(match name {
-        "shared" => (libc::MS_SHARED, false),
-        "rshared" => (libc::MS_SHARED, true),
-        "slave" => (libc::MS_SLAVE, false),
-        "rslave" => (libc::MS_SLAVE, true),
-        "private" => (libc::MS_PRIVATE, false),
-        "rprivate" => (libc::MS_PRIVATE, true),
-        "unbindable" => (libc::MS_UNBINDABLE, false),
-        "runbindable" => (libc::MS_UNBINDABLE, true),
-        _ => return None, // a fault that spec/validate has reported
-    })
-}
-
 /// Who copies a mount of the host for a bind, and how the copy relates to its original.
 #[derive(Clone, Copy, PartialEq)]
 enum CopyBy {
@@ -293,7 +277,7 @@ enum CopyBy {
 }
 
 fn copy(oci: &Spec, namespaces: &Namespaces, facts: &Facts) -> CopyBy {
-    let propagation = root_propagation(oci).map(|(flag, _)| flag);
+    let propagation = root::asked_propagation(oci).map(|(flag, _)| flag);
     let private = matches!(propagation, Some(libc::MS_PRIVATE | libc::MS_UNBINDABLE));
     match (namespaces.has(MOUNT), namespaces.foreign_user(), facts.rights) {
         (true, false, Rights::Host) if propagation == Some(libc::MS_SHARED) => CopyBy::Host(0),
@@ -372,89 +356,6 @@ fn bind(
     }))
 }
 
-/// config.md, Root: a copy of the mount at the root's directory, in place of itself.
-pub fn take_root(
-    namespaces: &Namespaces,
-    options: &Options,
-    facts: &Facts,
-    mounts: &mut Mounts,
-    draft: &mut Draft,
-) {
-    let path = options.root.clone();
-    let field = "root.path".to_string();
-    if !namespaces.has(MOUNT) {
-        let slot = draft.want(Want::Directory { path, field });
-        let joined = namespaces
-            .join_mount
-            .map(|_| draft.cstring("root.path", &options.root.to_string_lossy()));
-        return draft.step(Step::UseRoot { slot, joined });
-    }
-    let c_path = draft.cstring(&field, &path.to_string_lossy());
-    let required = facts.rights != Rights::Host;
-    let slot = draft.want(match required {
-        true => Want::Directory { path, field },
-        false => Want::Tree {
-            path,
-            field,
-            recursive: true,
-            propagation: libc::MS_PRIVATE,
-        },
-    });
-    if required || namespaces.foreign_user() {
-        let copy = CopyInside {
-            path: c_path.clone(),
-            recursive: true,
-            private: required,
-        };
-        draft.step(Step::CloneTree { slot, copy, required });
-    }
-    let binds = mounts.steps.iter_mut().filter_map(|step| match step {
-        Step::Bind(bind) if namespaces.foreign_user() => Some(bind),
-        _ => None,
-    });
-    for bind in binds {
-        // Now, since the container's root may not be let through to it.
-        let copy = match (bind.inside.take(), draft.wanted(bind.slot)) {
-            (Some(inside), _) => (inside, true),
-            (None, Some(Want::Tree { path, recursive, .. })) => {
-                let (path, recursive) = (path.to_string_lossy().into_owned(), *recursive);
-                let path = draft.cstring("mounts", &path);
-                (
-                    CopyInside {
-                        path,
-                        recursive,
-                        private: false,
-                    },
-                    false,
-                )
-            }
-            _ => continue,
-        };
-        draft.step(Step::CloneTree {
-            slot: bind.slot,
-            copy: copy.0,
-            required: copy.1,
-        });
-    }
-    draft.step(Step::AttachRoot { slot, path: c_path });
-}
-
-/// The root of a container that is there: that of its mount namespace, unless it was entered by chroot.
-pub fn enter_container(oci: &Spec, target: Joined, options: &Options, draft: &mut Draft) {
-    let pivoted = target.kinds & MOUNT != 0 && namespaces::is_new(oci, MOUNT);
-    let path = if pivoted { Path::new("/") } else { &options.root };
-    let slot = draft.want(Want::Directory {
-        path: path.into(),
-        field: "root.path".into(),
-    });
-    let joined = target.kinds & MOUNT != 0;
-    let joined = joined.then(|| draft.cstring("root.path", &path.to_string_lossy()));
-    draft.step(Step::UseRoot { slot, joined });
-    if !pivoted {
-        draft.step(Step::EnterRoot(super::EnterRoot::Chroot));
-    }
-}
-
 /// config-linux.md, Masked Paths and Readonly Paths.
 pub fn restrict(oci: &Spec, draft: &mut Draft) {
     let Some(linux) = oci.linux() else { return };
@@ -468,23 +369,6 @@ pub fn restrict(oci: &Spec, draft: &mut Draft) {
         .collect();
     if !masked.is_empty() {
         draft.step(Step::Mask(masked));
-    }
-}
-
-pub fn read_only_root(oci: &Spec, draft: &mut Draft) {
-    if oci
-        .root()
-        .as_ref()
-        .is_some_and(|root| root.readonly().unwrap_or(false))
-    {
-        draft.step(Step::ReadOnlyRoot);
-    }
-}
-
-/// config-linux.md, Rootfs Mount Propagation: for the entered root.
-pub fn propagation(oci: &Spec, namespaces: &Namespaces, draft: &mut Draft) {
-    if let (Some((flag, recursive)), true) = (root_propagation(oci), namespaces.has(MOUNT)) {
-        draft.step(Step::RootPropagation(flag, recursive));
     }
 }
 

@@ -36,6 +36,8 @@ const CONFIG: &str = "config.json";
 const PLAN: &str = "plan";
 const START: &str = "start.sock";
 const WAITING: &str = "waiting";
+const ELSEWHERE: &str = "an ordinary user's containers are remembered in $XDG_RUNTIME_DIR/rrunc: set that, as a login \
+                         does, to a directory of your own such as /run/user/UID; or name another with --root";
 
 /// All containers below one root directory.
 pub struct Store {
@@ -58,11 +60,15 @@ impl Store {
     /// Takes the id. What is reserved is undone unless it is committed.
     pub fn reserve(&self, id: &ContainerId) -> Result<Reservation> {
         let mut maker = DirBuilder::new();
-        maker
-            .mode(0o700)
-            .recursive(true)
-            .create(&self.root)
-            .doing(|| format!("make {:?}", self.root))?;
+        // Sticky, or what stays unused in XDG_RUNTIME_DIR might be pruned (XDG Base Directory Specification).
+        let made = maker.mode(0o1700).recursive(true).create(&self.root);
+        made.doing(|| format!("make {:?}", self.root)).map_err(|error| {
+            match error.fail.map(|fail| fail.errno) {
+                Some(Errno::EACCES) => error.hint(ELSEWHERE),
+                _ => error,
+            }
+        })?;
+        maker.mode(0o700);
         let path = self.root.join(id.as_str());
         // Between mkdir and lock a `delete --force` may take it for a leftover and remove it: begin again.
         for _ in 0..16 {
