@@ -33,6 +33,7 @@ mod inside;
 mod lab;
 pub mod machine;
 mod terminal;
+pub mod user;
 mod verdict;
 
 pub use bundle::{ALL_CAPS, Bundle, copy_programs};

@@ -15,6 +15,8 @@ mod mounts; // file systems, and every option of a mount
 mod namespaces; // new, inherited, joined by path; id mappings, time offsets, host and domain name
 mod process; // arguments, environment, directory, ids, limits
 mod rootfs; // readonly, propagation, masked and readonly paths
+
+mod rootless; // for an ordinary user, and for the root of a user namespace
 mod seccomp; // actions, operators, architectures, flags, errnos
 mod sysctl; // settings of the container's namespaces, and of nothing else
 mod terminal; // the console socket, and a terminal in the foreground

@@ -134,7 +134,17 @@ pub fn new_fs(root: BorrowedFd, new: &NewFs) -> Done {
     let was_there = open_existing(root, &new.target.path, resolve::IN_ROOT)?.is_some();
     let below = mount_point(root, &new.target, Point::Directory)?;
     fs::fchdir(below.as_fd())?;
-    sys::mount_here(&new.source, &new.fstype, new.flags, &new.data)?;
+    match sys::mount_here(&new.source, &new.fstype, new.flags, &new.data) {
+        // mount(2) refuses a file system on itself, as where the host's /sys was bound with its cgroups, even if it is
+        // seen from another root in a cgroup namespace. Attributes of a mount have the numbers of its first flags.
+        Err(Fail {
+            errno: Errno::EBUSY, ..
+        }) if new.fstype.as_c_str() == c"cgroup2" => {
+            let detached = sys::new_fs(c"cgroup2", &[], new.flags & 0xf)?;
+            sys::attach(detached.as_fd(), below.as_fd())?;
+        }
+        done => done?,
+    }
     if !(new.copy_up || new.inherit_mode && was_there || has_after(&new.after)) {
         return Ok(());
     }

@@ -1,7 +1,6 @@
 //! `create`: load, reserve, cgroup, compile, prepare, spawn, converse, commit. Whatever fails on the way, the
 //! guards undo in reverse order what was done.
 
-use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 
 use oci_spec::runtime::{Hook, Hooks};
@@ -294,21 +293,13 @@ pub fn set_limits(plan: &Plan, pid: Pid) -> Result<()> {
     }
 }
 
-/// Lowering it is a right of the host's root, and without that a wish (as with runc): the score stays as it is.
 fn set_oom_score(plan: &Plan, pid: Pid) -> Result<()> {
     let Some(adj) = plan.host.oom_score_adj else {
         return Ok(());
     };
     let path = format!("/proc/{pid}/oom_score_adj");
-    match std::fs::write(&path, adj.to_string()) {
-        Err(error) if plan.host.oom_score_optional && error.kind() == ErrorKind::PermissionDenied => {
-            log::warning(&format!(
-                "process.oomScoreAdj: {adj} can't be set: lowering it needs CAP_SYS_RESOURCE"
-            ));
-            Ok(())
-        }
-        written => written
-            .doing(|| format!("process.oomScoreAdj: write {adj} to {path}"))
-            .map_err(|error| error.hint("lowering it needs CAP_SYS_RESOURCE")),
-    }
+    let written = std::fs::write(&path, adj.to_string());
+    written
+        .doing(|| format!("process.oomScoreAdj: write {adj} to {path}"))
+        .map_err(|error| error.hint("lowering it needs CAP_SYS_RESOURCE"))
 }

@@ -134,8 +134,6 @@ pub struct HostPart {
     /// Hard limits that the container's process may not raise itself, in its user namespace.
     pub raise_limits: Vec<Limit>,
     pub oom_score_adj: Option<i32>,
-    /// We aren't the host's root, and may have no right to that.
-    pub oom_score_optional: bool,
     /// The CPUs to be on when the process is made (process.execCPUAffinity.initial).
     pub affinity: Option<CpuMask>,
     /// Whose the cgroup becomes: the container's root, if it may write there (config-linux.md, Cgroup ownership).
@@ -201,7 +199,8 @@ pub fn compile_exec(
     let mut draft = Draft::default();
     let pidfd = draft.want(Want::Container);
     let user_first = facts.permitted & CAP_SYS_ADMIN == 0;
-    let namespaces = namespaces::of_container(oci, pidfd, user_first, own_user);
+    let mut namespaces = namespaces::of_container(oci, pidfd, user_first, own_user);
+    namespaces.apart = facts.rights != Rights::Host;
     if let Some(target) = namespaces.target {
         namespaces::enter_container(target, options, &mut draft);
         root::enter_container(oci, target, options, &mut draft);

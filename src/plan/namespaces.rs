@@ -68,6 +68,9 @@ pub struct Namespaces {
     pub join: Vec<(Slot, u64, &'static str)>,
     /// A user namespace to join, which a process between us and the container's must do.
     pub join_user: Option<Slot>,
+    /// Only the host's root can enter a namespace and come back. For others a process in between enters those that the
+    /// container's process is to be born in, first of all the user namespace, which gives the right to the rest.
+    pub apart: bool,
     /// A mount namespace to join, which the container's process does itself.
     pub join_mount: Option<Slot>,
     /// A cgroup namespace to join, which it does itself too: from inside of one nobody can be born into a cgroup
@@ -201,6 +204,7 @@ pub fn compile(oci: &Spec, facts: &Facts, draft: &mut Draft) -> Namespaces {
             _ => found.join.push((slot, flag, name)),
         }
     }
+    found.apart = facts.rights != Rights::Host;
     if found.has(USER) {
         found.id_maps = Some(IdMaps {
             uid: lines(linux.uid_mappings()),

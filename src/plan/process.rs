@@ -11,7 +11,7 @@ use super::namespaces::{self, Namespaces};
 use super::scheduling;
 use super::seccomp::Filter;
 use super::step::{HookState, Limit, Step};
-use super::{Draft, Facts, HostPart, Options, Rights, Slot, Want, hook_steps, in_root};
+use super::{Draft, Facts, HostPart, Options, Slot, Want, hook_steps, in_root};
 use crate::sys::exec::CArray;
 use crate::sys::ids::CapSets;
 use crate::sys::{Gid, Uid};
@@ -189,7 +189,6 @@ pub fn compile(
     HostPart {
         raise_limits: if namespaces.foreign_user() { limits } else { vec![] },
         oom_score_adj: process.oom_score_adj(),
-        oom_score_optional: facts.rights != Rights::Host,
         ..HostPart::default()
     }
 }

@@ -62,19 +62,15 @@ impl Store {
         let mut maker = DirBuilder::new();
         // Sticky, or what stays unused in XDG_RUNTIME_DIR might be pruned (XDG Base Directory Specification).
         let made = maker.mode(0o1700).recursive(true).create(&self.root);
-        made.doing(|| format!("make {:?}", self.root)).map_err(|error| {
-            match error.fail.map(|fail| fail.errno) {
-                Some(Errno::EACCES) => error.hint(ELSEWHERE),
-                _ => error,
-            }
-        })?;
+        made.doing(|| format!("make {:?}", self.root))
+            .map_err(elsewhere)?;
         maker.mode(0o700);
         let path = self.root.join(id.as_str());
         // Between mkdir and lock a `delete --force` may take it for a leftover and remove it: begin again.
         for _ in 0..16 {
             match maker.recursive(false).create(&path) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(self.exists(id)),
-                made => made.doing(|| format!("make {path:?}"))?,
+                made => made.doing(|| format!("make {path:?}")).map_err(elsewhere)?,
             }
             let mut container = match self.load(id) {
                 Err(error) if error.kind == Kind::NotFound => continue,
@@ -120,7 +116,7 @@ impl Store {
         let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
         let dir = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(not_found(id)),
-            dir => dir.doing(|| format!("open {path:?}"))?,
+            dir => dir.doing(|| format!("open {path:?}")).map_err(elsewhere)?,
         };
         let mut container = Container {
             id: id.clone(),
@@ -345,6 +341,14 @@ impl Container {
         self.write(RECORD, &json)?;
         self.record = Loaded::Record(Box::new(record));
         Ok(())
+    }
+}
+
+/// Root's containers aren't this user's.
+fn elsewhere(error: Error) -> Error {
+    match error.fail.map(|fail| fail.errno) {
+        Some(Errno::EACCES) => error.hint(ELSEWHERE),
+        _ => error,
     }
 }
 
