@@ -45,7 +45,7 @@ bundle: build ## that bundle, build/bundle: busybox, `rrunc spec`, integration/b
 	@sed -i -e 's|"terminal": true|"terminal": false|' -e 's|^\(\s*\)"sh"$$|\1"look.sh"|' build/bundle/config.json
 
 # In the order of what they take: the first to fail says most.
-SUITES ?= lint unit spec-runc spec-crun spec spec-debug validation integration
+SUITES ?= lint unit spec-runc spec-crun spec spec-debug validation integration engines
 
 .PHONY: test
 test: ## all tests, each suite even if one before it failed
@@ -78,7 +78,7 @@ unit: ## the tests beside the code; as root those with real cgroups too
 
 .PHONY: inside
 inside: # the static helper that spec-tests run in containers, and the root file systems around it
-	$(NEED) $(BUILD_NEEDS) busybox-static mmdebstrap uidmap
+	$(NEED) $(BUILD_NEEDS) busybox-static iproute2 mmdebstrap uidmap
 	@$(STATIC) cargo build $(LOCKED) --quiet --release --target $(TARGET) --package spec-tests --bin inside
 	@spec-tests/debian-root >/dev/null
 
@@ -110,6 +110,14 @@ matrix: build inside ## which tests of the specification rrunc, runc, crun and y
 .PHONY: integration
 integration: bundle inside ## errors, crashes, leaks, hostile roots, and the shape of the source
 	RRUNC=$(CURDIR)/build/rrunc RUNTIME=$(CURDIR)/build/rrunc cargo test $(LOCKED) --package integration --tests
+
+.PHONY: engines
+engines: build ## Podman, Docker and Swarm, containerd, Buildah on rrunc, and on runc or crun as the control; SUITE=forky
+	$(NEED) $(BUILD_NEEDS) mmdebstrap iproute2
+	@for run in "podman crun" "podman rrunc" "docker runc" "docker rrunc" "containerd runc" "containerd rrunc" \
+		"buildah crun" "buildah rrunc"; do \
+		echo "--- $$run"; integration/engines/run $$run $(or $(SUITE),trixie) || failed=1; \
+	done; [ -z "$$failed" ]
 
 .PHONY: bench
 bench: build ## how long it takes beside crun, runc and what the kernel must do; ROUNDS=60

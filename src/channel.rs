@@ -5,11 +5,15 @@
 //!  runtime                              container's process
 //!     |   <- NeedIdMaps                      | new user namespace only
 //!     |   writes maps        Go ->           |
+//!     |   <- NeedNetDevices                   | with netDevices only
+//!     |   moves them         Go ->           |
 //!     |   <- AtHostHooks                     | with hooks only
 //!     |   runs hooks         Go ->           |
 //!     |   <- Ready                           | waits on the start socket
 //!  start                                     |
 //!     |   connects        Start ->           |
+//!     |   <- SeccompListener, with its fd    | a filter with SCMP_ACT_NOTIFY only
+//!     |   gives it to the agent   Go ->      |
 //!     |   <- closed by exec, or Failed       | executes the program
 //! ```
 //!
@@ -29,8 +33,11 @@ pub struct Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToParent {
     NeedIdMaps,
+    NeedNetDevices,
     AtHostHooks,
     Ready,
+    /// The seccomp filter is in force; the fd that comes with this receives its notifications.
+    SeccompListener,
     Failed(Report),
 }
 
@@ -58,6 +65,8 @@ impl Record for ToParent {
             ToParent::NeedIdMaps => tagged(1),
             ToParent::AtHostHooks => tagged(2),
             ToParent::Ready => tagged(3),
+            ToParent::SeccompListener => tagged(5),
+            ToParent::NeedNetDevices => tagged(6),
             ToParent::Failed(Report { step, fail }) => {
                 let [s0, s1] = step.to_ne_bytes();
                 let [c0, c1] = (fail.call as u16).to_ne_bytes();
@@ -72,6 +81,8 @@ impl Record for ToParent {
             [1, ..] => Some(ToParent::NeedIdMaps),
             [2, ..] => Some(ToParent::AtHostHooks),
             [3, ..] => Some(ToParent::Ready),
+            [5, ..] => Some(ToParent::SeccompListener),
+            [6, ..] => Some(ToParent::NeedNetDevices),
             [4, s0, s1, c0, c1, e0, e1, e2, e3] => {
                 let call = Call::from_number(u16::from_ne_bytes([c0, c1]))?;
                 let errno = Errno::from_raw(i32::from_ne_bytes([e0, e1, e2, e3]));
@@ -173,8 +184,10 @@ mod tests {
         };
         for record in [
             ToParent::NeedIdMaps,
+            ToParent::NeedNetDevices,
             ToParent::AtHostHooks,
             ToParent::Ready,
+            ToParent::SeccompListener,
             ToParent::Failed(report),
         ] {
             child.send(record).expect("send");

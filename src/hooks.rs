@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant};
 use oci_spec::runtime::Hook;
 
 use crate::error::{Doing, Error, Kind, Result};
+use crate::spec::annotations::{HOOKS_STDERR, HOOKS_STDOUT};
+use crate::state::Record;
 use crate::sys::process::{self, Signal, Watch};
 use crate::sys::{Call, Errno, Fail, Pid, fs, signals};
 
@@ -23,23 +26,48 @@ const KEPT: usize = 2048;
 /// A pipe's default capacity (pipe(7)): what a hook that has ended can have left unread.
 const PIPE: usize = 65_536;
 
+/// Where hooks run, and where what they print goes.
+pub struct Place<'a> {
+    pub bundle: &'a Path,
+    /// Files of the annotations run.oci.hooks.stdout and .stderr.
+    pub stdout: Option<&'a Path>,
+    pub stderr: Option<&'a Path>,
+}
+
+impl<'a> Place<'a> {
+    pub fn of(record: &'a Record) -> Place<'a> {
+        let file = |key| {
+            record
+                .annotations
+                .get(key)
+                .filter(|path| !path.is_empty())
+                .map(Path::new)
+        };
+        Place {
+            bundle: Path::new(&record.bundle),
+            stdout: file(HOOKS_STDOUT),
+            stderr: file(HOOKS_STDERR),
+        }
+    }
+}
+
 /// Runs `hooks` one after the other until one fails. `point` is their name in config.json, `state` the JSON
 /// for their standard input (see [`Record::hook_state`](crate::state::Record::hook_state)).
-pub fn run(point: &str, hooks: &[Hook], state: &str, bundle: &Path) -> Result<()> {
+pub fn run(point: &str, hooks: &[Hook], state: &str, place: &Place) -> Result<()> {
     let mut hooks = hooks.iter().enumerate();
-    hooks.try_for_each(|(index, hook)| run_one(point, index, hook, state, bundle))
+    hooks.try_for_each(|(index, hook)| run_one(point, index, hook, state, place))
 }
 
 /// Runs all of `hooks` whatever happens, and gives the errors of those that failed: what the spec wants of
 /// poststop.
-pub fn run_all(point: &str, hooks: &[Hook], state: &str, bundle: &Path) -> Vec<Error> {
+pub fn run_all(point: &str, hooks: &[Hook], state: &str, place: &Place) -> Vec<Error> {
     let hooks = hooks.iter().enumerate();
     hooks
-        .filter_map(|(index, hook)| run_one(point, index, hook, state, bundle).err())
+        .filter_map(|(index, hook)| run_one(point, index, hook, state, place).err())
         .collect()
 }
 
-fn run_one(point: &str, index: usize, hook: &Hook, state: &str, bundle: &Path) -> Result<()> {
+fn run_one(point: &str, index: usize, hook: &Hook, state: &str, place: &Place) -> Result<()> {
     let failed = |what: String| {
         let text = format!("error running {point} hook #{index}: {what}");
         Error::new(Kind::Hook, text).context(format!("hooks.{point}[{index}]: {}", hook.path().display()))
@@ -54,8 +82,11 @@ fn run_one(point: &str, index: usize, hook: &Hook, state: &str, bundle: &Path) -
         .doing(|| "write the state for a hook".into())?;
     fs::rewind(stdin.as_fd()).doing(|| "rewind the state for a hook".into())?;
 
-    let mut command = command(hook, bundle);
-    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = command(hook, place.bundle);
+    command
+        .stdin(stdin)
+        .stdout(output_to(place.stdout, HOOKS_STDOUT)?)
+        .stderr(output_to(place.stderr, HOOKS_STDERR)?);
     let mut child = command.spawn().map_err(|error| {
         let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
         failed(format!("start {}", hook.path().display())).with_fail(Fail::new(Call::Exec, errno))
@@ -84,6 +115,16 @@ fn run_one(point: &str, index: usize, hook: &Hook, state: &str, bundle: &Path) -
         true if status.success() => Ok(()),
         true => Err(failed(format!("{}, {output}", describe(status)))),
     }
+}
+
+/// A file that an annotation names, made if it is missing; else a pipe to us.
+fn output_to(file: Option<&Path>, annotation: &str) -> Result<Stdio> {
+    let Some(path) = file else {
+        return Ok(Stdio::piped());
+    };
+    let file = File::options().append(true).create(true).mode(0o600).open(path);
+    file.map(Stdio::from)
+        .doing(|| format!("annotations[{annotation}]: open {}", path.display()))
 }
 
 fn command(hook: &Hook, bundle: &Path) -> Command {
@@ -214,8 +255,16 @@ mod tests {
         serde_json::from_value(json).unwrap()
     }
 
+    fn place(bundle: &str) -> Place<'_> {
+        Place {
+            bundle: Path::new(bundle),
+            stdout: None,
+            stderr: None,
+        }
+    }
+
     fn run_in_tmp(hooks: &[Hook], state: &str) -> Result<()> {
-        run("createRuntime", hooks, state, Path::new("/tmp"))
+        run("createRuntime", hooks, state, &place("/tmp"))
     }
 
     /// What one hook prints, taken from its failure.
@@ -289,13 +338,7 @@ mod tests {
 
     #[test]
     fn gone_bundle() {
-        run(
-            "poststop",
-            &[shell("test $(pwd) = /")],
-            "{}",
-            Path::new("/nowhere"),
-        )
-        .unwrap();
+        run("poststop", &[shell("test $(pwd) = /")], "{}", &place("/nowhere")).unwrap();
     }
 
     #[test]
@@ -354,7 +397,7 @@ mod tests {
             "poststop",
             &[shell("exit 1"), shell("exit 0"), shell("exit 2")],
             "{}",
-            Path::new("/"),
+            &place("/"),
         );
         let text: Vec<_> = errors.iter().map(|error| error.to_string()).collect();
         assert_eq!(text.len(), 2);

@@ -7,6 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::error::{Doing, Error, Kind, Result};
+use crate::idmap;
+use crate::plan::step::MappedBy;
 use crate::plan::{Plan, Slot, Want};
 use crate::sys::mount::{self, MountAttr};
 use crate::sys::{Call, Errno, Fail, fs, net};
@@ -79,15 +81,24 @@ pub fn prepare<'p>(plan: &'p Plan, mut given: Given) -> Result<Prepared<'p>> {
                 .take()
                 .ok_or_else(|| missing("process of a container"))?,
             (Want::StartSocket, _) => given.start_socket.take().ok_or_else(|| missing("start socket"))?,
-            _ => fs::memfd(c"rrunc-state").doing(|| "make a file for the hooks' state".into())?,
+            (Want::UserNamespace { maps, field }, _) => idmap::user_namespace(maps, field)?,
+            (Want::Output { path, field }, _) => output(path, field)?,
+            _ => fs::memfd(c"rrunc-state").doing(|| "make a file in memory".into())?,
         });
     }
-    Ok(Prepared {
+    let prepared = Prepared {
         plan,
         fds,
         proc,
         waiting: given.waiting,
-    })
+    };
+    for (bind, idmap) in idmap::mapped(plan) {
+        if let MappedBy::Slot(user) = idmap.by {
+            let fd = |slot| prepared.fd(slot).doing(|| format!("{}: map its ids", bind.field));
+            idmap::map(fd(bind.slot)?, bind, idmap, fd(user)?)?;
+        }
+    }
+    Ok(prepared)
 }
 
 /// Opens what is there on the host; `None` for what a `create` makes.
@@ -111,7 +122,13 @@ pub fn open(want: &Want) -> Option<Result<OwnedFd>> {
             copy,
         } => Some(host_device(path, field, (*mode, *device), *copy)),
         Want::Namespace { path, field, kind } => Some(namespace(path, field, *kind)),
-        Want::Container | Want::ConsoleSocket | Want::StartSocket | Want::HookState => None,
+        Want::Container
+        | Want::ConsoleSocket
+        | Want::StartSocket
+        | Want::HookState
+        | Want::Reserved
+        | Want::Output { .. }
+        | Want::UserNamespace { .. } => None,
     }
 }
 
@@ -139,6 +156,14 @@ pub fn c_path(path: &Path) -> Result<CString> {
 fn open_path(path: &Path, flags: i32) -> Result<OwnedFd, Fail> {
     let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Fail::new(Call::Open, Errno::EINVAL))?;
     fs::open(fs::cwd(), &path, libc::O_PATH | flags, 0, fs::resolve::HOST)
+}
+
+/// A file to append to, made for us alone if it is missing.
+pub fn output(path: &Path, field: &str) -> Result<OwnedFd> {
+    let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT;
+    let c_path = c_path(path)?;
+    fs::open(fs::cwd(), &c_path, flags, 0o600, fs::resolve::HOST)
+        .doing(|| format!("{field}: open {}", path.display()))
 }
 
 fn refused(path: &Path, field: &str, fail: Fail) -> Error {

@@ -25,11 +25,14 @@ pub struct Init {
 }
 
 /// What a child comes to a halt for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Halt {
     IdMaps,
+    NetDevices,
     HostHooks,
     Ready,
+    /// The seccomp filter is in force; its notifications are received by this fd.
+    SeccompListener(OwnedFd),
 }
 
 /// How a child ended before it was ready.
@@ -251,11 +254,17 @@ impl Init {
             .channel
             .receive()
             .doing(|| "listen to the container's process".into())?;
-        Ok(Some(match received.map(|(record, _)| record) {
-            Some(ToParent::NeedIdMaps) => Ok(Halt::IdMaps),
-            Some(ToParent::AtHostHooks) => Ok(Halt::HostHooks),
-            Some(ToParent::Ready) => Ok(Halt::Ready),
-            Some(ToParent::Failed(report)) => Err(Ended::Reported(report)),
+        Ok(Some(match received {
+            Some((ToParent::NeedIdMaps, _)) => Ok(Halt::IdMaps),
+            Some((ToParent::NeedNetDevices, _)) => Ok(Halt::NetDevices),
+            Some((ToParent::AtHostHooks, _)) => Ok(Halt::HostHooks),
+            Some((ToParent::Ready, _)) => Ok(Halt::Ready),
+            Some((ToParent::SeccompListener, Some(fd))) => Ok(Halt::SeccompListener(fd)),
+            Some((ToParent::SeccompListener, None)) => {
+                let fail = Fail::new(Call::Recvmsg, Errno::EPROTO);
+                return Err(fail).doing(|| "take the seccomp listener".into());
+            }
+            Some((ToParent::Failed(report), _)) => Err(Ended::Reported(report)),
             None if end_is_no_end() => return Ok(None),
             None => {
                 let exit = process::reap(self.pidfd()).doing(|| "wait for the container's process".into())?;

@@ -1,6 +1,12 @@
 //! Real engines with rrunc as their runtime: what a user does, and what a user sees. Runs within `engines/world`,
 //! by `make engines`; `ENGINE_RUNTIME` is the runtime that the engine was told to use.
 
+#[path = "engines/buildah.rs"]
+mod buildah; // Buildah
+#[path = "engines/containerd.rs"]
+mod containerd; // containerd, by ctr
+#[path = "engines/docker.rs"]
+mod docker; // Docker, and Swarm on it
 #[path = "engines/podman.rs"]
 mod podman; // Podman, as root
 #[path = "engines/shell.rs"]

@@ -68,6 +68,12 @@ impl<'a> Command<'a> {
         self
     }
 
+    /// The runtime is executed by this program with these arguments, such as `setpriv --groups 5`.
+    pub fn through(mut self, program: &str) -> Self {
+        self.shell = Some(format!("exec {program} \"$0\" \"$@\""));
+        self
+    }
+
     /// The runtime is executed by a shell with these redirections, such as `3</dev/null`, and with the LISTEN_PID
     /// that sd_listen_fds(3) asks for, in case the test sets LISTEN_FDS.
     pub fn redirect(mut self, redirections: &str) -> Self {

@@ -25,6 +25,7 @@
 //! cannot do what the test needs; `INSIDE`, the helper, if it isn't where `make inside` puts it; `RESULTS`, a file
 //! to which each test adds its name, section and outcome.
 
+mod agent;
 mod bundle;
 mod command;
 mod container;
@@ -36,6 +37,7 @@ mod terminal;
 pub mod user;
 mod verdict;
 
+pub use agent::{Agent, MKDIR};
 pub use bundle::{ALL_CAPS, Bundle, copy_programs};
 pub use command::{Command, Ran, Running};
 pub use container::Container;

@@ -22,8 +22,27 @@ fn sections_of_other_platforms_are_ignored() {
     obeys("config.md#platform-specific-configuration", |lab| {
         let b = lab
             .bundle()
-            .set("/windows", json!({ "layerFolders": ["x"] }))
-            .set("/solaris", json!({}));
+            .set(
+                "/windows",
+                json!({ "layerFolders": ["x"], "network": { "allowUnqualifiedDNSQuery": true } }),
+            )
+            .set(
+                "/solaris",
+                json!({ "milestone": "svc:/milestone/container:default", "anet": [{}] }),
+            )
+            .set(
+                "/freebsd",
+                json!({ "devices": [{ "path": "pty", "mode": 438 }], "jail": { "parent": "p" } }),
+            )
+            .set("/zos", json!({ "namespaces": [{ "type": "pid" }] }))
+            .set(
+                "/vm",
+                json!({
+                    "hypervisor": { "path": "/no/such", "parameters": ["x"] },
+                    "kernel": { "path": "/no/such" },
+                    "hwConfig": { "vcpus": 2, "memory": 512 },
+                }),
+            );
         b.args(["true"]).run().ok();
     });
 }

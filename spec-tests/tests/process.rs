@@ -423,6 +423,27 @@ fn the_session_keyring_is_new_unless_told() {
 }
 
 #[test]
+fn the_session_keyring_is_named_and_can_be_searched() {
+    obeys("runtime.md#create", |lab| {
+        let container = lab.bundle().phrases(["read /proc/keys"]).container();
+        let ran = container.run(&[]).ok();
+        let name = format!("_ses.{}:", container.id);
+        // id, flags, usage, expiry, permissions, uid, gid, type, description
+        let keys = Inside::parse(&ran.stdout())["read /proc/keys"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let key: Vec<&str> = keys
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .find(|key| key.get(8) == Some(&name.as_str()))
+            .unwrap_or_else(|| panic!("no {name} in {keys}"));
+        // All to who has it; view, read, search and link to its user.
+        assert_eq!((key[4], key[7]), ("3f1b0000", "keyring"));
+    });
+}
+
+#[test]
 fn a_scheduling_policy_is_set() {
     obeys("config.md#linux-process", |lab| {
         let (policy, nice) = ("syscall sched_getscheduler 0", "syscall getpriority 0 0");
@@ -447,5 +468,36 @@ fn an_io_priority_is_set() {
             lab.bundle().set("/process/ioPriority", priority).ask([ask])[ask],
             2 << 13 | 6
         );
+    });
+}
+
+#[test]
+fn memory_comes_from_the_nodes_that_are_asked_for() {
+    obeys("config-linux.md#memory-policy", |lab| {
+        for (policy, expected) in [
+            (json!({"mode": "MPOL_BIND", "nodes": "0"}), "bind:0"),
+            (
+                json!({"mode": "MPOL_PREFERRED", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]}),
+                "prefer=static:0",
+            ),
+            (json!({"mode": "MPOL_INTERLEAVE", "nodes": "0-0"}), "interleave:0"),
+            (json!({"mode": "MPOL_LOCAL"}), "local"),
+        ] {
+            let b = lab
+                .bundle()
+                .set("/ociVersion", "1.3.0")
+                .set("/linux/memoryPolicy", policy.clone());
+            let seen = b.ask(["read /proc/self/numa_maps"]);
+            let maps = seen["read /proc/self/numa_maps"]
+                .as_str()
+                .expect("text")
+                .to_owned();
+            assert!(maps.contains(&format!(" {expected} ")), "{policy}: {maps}");
+        }
+        let b = lab.bundle().set(
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_BIND", "nodes": "1000"}),
+        );
+        b.run().fails();
     });
 }

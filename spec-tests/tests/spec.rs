@@ -1,5 +1,6 @@
 //! The one test binary: a chapter of the specification per module.
 
+mod annotations; // what engines ask for beside the fields
 mod binds; // the host's files and directories, recursive options, propagation
 mod capabilities; // the five sets, as the program has them after execve
 mod cgroup; // where the container is, what limits it, and what it sees of that
@@ -10,16 +11,22 @@ mod distribution; // a whole Debian, and what runs in it
 mod engines; // whole configurations as Docker and Podman write them
 mod exec; // another process in a container, and how it differs from the first
 mod hooks; // when each of the six runs, where, with which state, and what its failure does
+mod idmap; // id-mapped mounts
 mod lifecycle; // create, start, state, kill, delete: what they do, and what they refuse
 mod mounts; // file systems, and every option of a mount
+mod mounts_command; // into a container that runs, and out again
 mod namespaces; // new, inherited, joined by path; id mappings, time offsets, host and domain name
+mod net_devices; // what is moved into the network namespace
+mod pause; // pause, resume, ps
 mod process; // arguments, environment, directory, ids, limits
 mod rootfs; // readonly, propagation, masked and readonly paths
 
 mod rootless; // for an ordinary user, and for the root of a user namespace
 mod seccomp; // actions, operators, architectures, flags, errnos
+mod seccomp_notify; // SCMP_ACT_NOTIFY, and the agent that is notified
 mod sysctl; // settings of the container's namespaces, and of nothing else
 mod terminal; // the console socket, and a terminal in the foreground
+mod update; // update and events
 
 use spec_tests::Expected;
 

@@ -9,6 +9,7 @@ mod files;
 mod hierarchy;
 mod members;
 pub mod resources;
+pub mod stats;
 mod without;
 
 use std::fs;
@@ -320,6 +321,17 @@ impl Cgroup {
     pub fn oom_kills(&self) -> u64 {
         let events = files::value(self.fd(), "memory.events").unwrap_or_default();
         files::keyed(&events, "oom_kill ").unwrap_or(0)
+    }
+
+    /// memory.events, to be polled; `None` without the memory controller.
+    pub fn oom_events(&self) -> Option<OwnedFd> {
+        files::open(self.fd(), "memory.events", libc::O_RDONLY).ok()
+    }
+
+    /// As [`Cgroup::oom_kills`], by the fd of [`Cgroup::oom_events`].
+    pub fn oom_kills_in(&self, events: BorrowedFd) -> u64 {
+        let text = sys::rewind(events).and_then(|()| files::value_of(events));
+        files::keyed(&text.unwrap_or_default(), "oom_kill ").unwrap_or(0)
     }
 
     /// config-linux.md, Cgroup ownership: what the kernel lists for delegation goes to the container's root.

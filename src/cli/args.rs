@@ -97,9 +97,48 @@ impl Args {
                 self.switch("--no-subreaper", run.no_subreaper);
                 self.operand(&run.create.id);
             }
+            Command::Mounts { action, id, file } => {
+                self.word("mounts");
+                self.word(action.name());
+                // All that follows, for both may look like a flag.
+                self.word("--");
+                self.word(id);
+                self.word(file);
+            }
             Command::Exec(exec) => {
                 self.word("exec");
                 self.exec(exec);
+            }
+            Command::Pause { id } => {
+                self.word("pause");
+                self.operand(id);
+            }
+            Command::Resume { id } => {
+                self.word("resume");
+                self.operand(id);
+            }
+            Command::Events { id, interval, stats } => {
+                self.word("events");
+                self.option("--interval", Some(format!("{}ms", interval.as_millis())));
+                self.switch("--stats", *stats);
+                self.operand(id);
+            }
+            Command::Update(update) => {
+                self.word("update");
+                self.option("--resources", update.resources.as_ref());
+                for (flag, value) in super::commands::update::flags(&update.limits) {
+                    self.option(&format!("--{flag}"), Some(value));
+                }
+                for name in &update.ignored {
+                    self.option(&format!("--{name}"), Some("0"));
+                }
+                self.operand(&update.id);
+            }
+            Command::Ps { id, format, options } => {
+                self.word("ps");
+                self.option("--format", (*format == ListFormat::Json).then_some("json"));
+                self.operand(id);
+                options.iter().for_each(|option| self.word(option));
             }
             Command::List { format, quiet } => {
                 self.word("list");

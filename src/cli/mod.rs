@@ -17,6 +17,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
 use crate::log::{Format, Level};
@@ -46,18 +47,64 @@ pub struct Global {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     Create(Create),
-    Start { id: String },
-    State { id: String },
-    Kill { id: String, signal: Signal, all: bool },
-    Delete { id: String, force: bool },
+    Start {
+        id: String,
+    },
+    State {
+        id: String,
+    },
+    Kill {
+        id: String,
+        signal: Signal,
+        all: bool,
+    },
+    Delete {
+        id: String,
+        force: bool,
+    },
     Run(Run),
+    Mounts {
+        action: MountsAction,
+        id: String,
+        file: PathBuf,
+    },
     Exec(Box<Exec>),
-    List { format: ListFormat, quiet: bool },
-    Spec { bundle: Option<PathBuf>, rootless: bool },
-    Check { bundle: Option<PathBuf>, format: Format },
+    Pause {
+        id: String,
+    },
+    Resume {
+        id: String,
+    },
+    Events {
+        id: String,
+        interval: Duration,
+        /// Once, and no more.
+        stats: bool,
+    },
+    Update(Box<Update>),
+    Ps {
+        id: String,
+        format: ListFormat,
+        /// Of ps(1).
+        options: Vec<String>,
+    },
+    List {
+        format: ListFormat,
+        quiet: bool,
+    },
+    Spec {
+        bundle: Option<PathBuf>,
+        rootless: bool,
+    },
+    Check {
+        bundle: Option<PathBuf>,
+        format: Format,
+    },
     Plan(Plan),
     Features,
-    Info { format: Format },
+    Info {
+        format: Format,
+    },
 }
 
 /// What of `create` decides what is done.
@@ -118,6 +165,17 @@ pub struct Exec {
     pub ignore_paused: bool,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Update {
+    pub id: String,
+    /// A file with linux.resources as JSON, `-` for standard input; then the limits below don't count.
+    pub resources: Option<PathBuf>,
+    /// What the options say, as linux.resources has it.
+    pub limits: serde_json::Map<String, serde_json::Value>,
+    /// Options that mean nothing in cgroup v2.
+    pub ignored: Vec<String>,
+}
+
 /// `UID` or `UID:GID`: numbers only, since names are the image's to define.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct User {
@@ -170,6 +228,33 @@ impl FromStr for Rootless {
             (_, Some(true)) => Ok(Rootless::Yes),
             (_, Some(false)) => Ok(Rootless::No),
             _ => Err("true, false or auto"),
+        }
+    }
+}
+
+/// What `mounts` does with the mounts of its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountsAction {
+    Add,
+    Remove,
+}
+
+impl MountsAction {
+    pub fn name(self) -> &'static str {
+        match self {
+            MountsAction::Add => "add",
+            MountsAction::Remove => "remove",
+        }
+    }
+}
+
+impl FromStr for MountsAction {
+    type Err = &'static str;
+    fn from_str(text: &str) -> std::result::Result<MountsAction, Self::Err> {
+        match text {
+            "add" => Ok(MountsAction::Add),
+            "remove" => Ok(MountsAction::Remove),
+            _ => Err("add or remove"),
         }
     }
 }

@@ -61,6 +61,15 @@ fn create(id: &str) -> Create {
 fn commands() {
     check("create a", Command::Create(create("a")));
     check("start a", Command::Start { id: "a".into() });
+    let mounts = |action, id: &str| Command::Mounts {
+        action,
+        id: id.into(),
+        file: "m.json".into(),
+    };
+    check("mounts add a m.json", mounts(MountsAction::Add, "a"));
+    check("mounts remove -- -a m.json", mounts(MountsAction::Remove, "-a"));
+    refused("mounts change a m.json", "change");
+    refused("mounts add a", "FILE");
     check("state a", Command::State { id: "a".into() });
     check(
         "kill a",
@@ -344,4 +353,64 @@ fn texts() {
 #[test]
 fn definitions_are_sound() {
     define::whole().debug_assert();
+}
+
+#[test]
+fn exec_and_ps_leave_flags_after_the_id_alone() {
+    check(
+        "exec -t --user 1:2 -e A=1 -e B=2 -g 3 --cap CAP_KILL a sh -c x --tty",
+        Command::Exec(Box::new(Exec {
+            id: "a".into(),
+            args: ["sh", "-c", "x", "--tty"].map(String::from).into(),
+            tty: true,
+            user: Some(User { uid: 1, gid: Some(2) }),
+            env: ["A=1", "B=2"].map(String::from).into(),
+            additional_gids: vec![3],
+            caps: vec!["CAP_KILL".into()],
+            ..Exec::default()
+        })),
+    );
+    check(
+        "ps -f json a -o pid",
+        Command::Ps {
+            id: "a".into(),
+            format: ListFormat::Json,
+            options: ["-o", "pid"].map(String::from).into(),
+        },
+    );
+    refused("exec --user 1x a b", "invalid user: 1x");
+    check("pause a", Command::Pause { id: "a".into() });
+    check("resume a", Command::Resume { id: "a".into() });
+}
+
+#[test]
+fn limits_of_update_are_resources() {
+    let limits =
+        serde_json::json!({"memory": {"limit": 64 << 20, "swap": -1}, "cpu": {"cpus": "0-1", "quota": -1}});
+    check(
+        "update --memory 64m --memory-swap -1 --cpuset-cpus 0-1 --cpu-quota=-1 a",
+        Command::Update(Box::new(Update {
+            id: "a".into(),
+            limits: limits.as_object().cloned().unwrap(),
+            ..Update::default()
+        })),
+    );
+    check(
+        "update -r - a",
+        Command::Update(Box::new(Update {
+            id: "a".into(),
+            resources: Some("-".into()),
+            ..Update::default()
+        })),
+    );
+    refused("update --memory 1x a", "invalid memory: 1x");
+    refused("update --cpu-quota abc a", "invalid cpu-quota: abc");
+    check(
+        "events --stats --interval 500ms a",
+        Command::Events {
+            id: "a".into(),
+            interval: Duration::from_millis(500),
+            stats: true,
+        },
+    );
 }

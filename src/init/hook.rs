@@ -10,15 +10,26 @@ use crate::sys::clone::{self, Who};
 use crate::sys::process::{self, Exit};
 use crate::sys::{Call, Errno, Fail, exec, fs};
 
+/// Standard output and error are ours, where there is nothing else for them.
+fn redirect(outputs: [Option<BorrowedFd>; 2]) -> Done {
+    for (number, output) in [1, 2].into_iter().zip(outputs) {
+        if let Some(output) = output {
+            fs::dup_onto(output, number, true)?;
+        }
+    }
+    Ok(())
+}
+
 /// Runs one hook to its end. Its failure as an errno: a hook that says no is ECANCELED,
 /// one that is out of time ETIME, one that can't be executed what execve said.
-pub fn run(program: &Program, state: BorrowedFd) -> Done {
+pub fn run(program: &Program, state: BorrowedFd, outputs: [Option<BorrowedFd>; 2]) -> Done {
     let (refusal, ours) = crate::sys::net::seqpacket_pair()?;
     match clone::fork(0, None)? {
         Who::Child => {
             // Also what the container's program is to inherit is none of a hook's business.
             let ready = fs::rewind(state)
                 .and_then(|()| fs::dup_onto(state, 0, true))
+                .and_then(|()| redirect(outputs))
                 .and_then(|()| fs::cloexec_from(3));
             let fail = match ready {
                 Ok(()) => exec::exec(&program.path, &program.argv, &program.envp),

@@ -13,11 +13,12 @@ mod copy;
 mod hook;
 mod mount;
 mod process;
+mod seccomp;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::channel::{ChildEnd, Report, ToChild, ToParent};
-use crate::plan::step::{HookState, Step};
+use crate::plan::step::{HookState, Slot, Step};
 use crate::prepare::Prepared;
 use crate::sys::shared::Progress;
 use crate::sys::{Call, Errno, Fail, clone, fs, ids};
@@ -62,6 +63,7 @@ pub fn run(prepared: &Prepared, parent: &ChildEnd, progress: &Progress) -> ! {
         number += u16::from(outcome.is_ok());
     }
     if let Err(fail) = outcome {
+        container.take_back(number);
         let report = ToParent::Failed(Report { step: number, fail });
         let listener = container.start.as_ref().map_or(parent, |(start, _)| start);
         let _ = listener.send(report); // nobody else to tell
@@ -84,6 +86,7 @@ impl<'a> Container<'a> {
     fn carry_out(&mut self, step: &'a Step) -> Done {
         match step {
             Step::JoinNamespace { slot, kind, .. } => clone::setns(self.prepared.fd(*slot)?, *kind),
+            Step::AwaitNetDevices => self.halt(ToParent::NeedNetDevices),
             Step::JoinProcess { pidfd, kinds } => clone::setns(self.prepared.fd(*pidfd)?, *kinds),
             Step::AwaitIdMaps => {
                 self.halt(ToParent::NeedIdMaps)?;
@@ -113,6 +116,13 @@ impl<'a> Container<'a> {
                     .map_or(Ok(()), |path| mount::reopen_directory(root, path))
             }
             Step::Mount(new) => mount::new_fs(self.root()?, new),
+            Step::MakeFs(make) => mount::make_fs(make, self.prepared.fd(make.slot)?),
+            Step::FindMount { path, .. } => mount::find(self.root()?, path).map(drop),
+            Step::Unmount { path, .. } => mount::unmount(self.root()?, self.proc(), path),
+            Step::Done => {
+                self.parent.send(ToParent::Ready)?;
+                clone::exit(0)
+            }
             Step::Bind(bind) => mount::bind(self.root()?, self.prepared.fd(bind.slot)?, bind),
             Step::Device {
                 directory,
@@ -138,7 +148,12 @@ impl<'a> Container<'a> {
                 as_console,
             } => console::open(self.root()?, self.prepared.fd(*socket)?, *size, *uid, *as_console),
             Step::AwaitHostHooks => self.halt(ToParent::AtHostHooks),
-            Step::Hook { program, state, .. } => hook::run(program, self.hook_state(*state)?),
+            Step::Hook {
+                program,
+                state,
+                outputs,
+                ..
+            } => hook::run(program, self.hook_state(*state)?, self.outputs(*outputs)?),
             Step::Mask(paths) => mount::mask(self.root()?, paths),
             Step::ReadOnlyPath(path) => mount::read_only_path(self.root()?, path),
             Step::ReadOnlyMount(path) => mount::read_only_mount(self.root()?, path),
@@ -151,6 +166,9 @@ impl<'a> Container<'a> {
             Step::Affinity => ids::reset_affinity(),
             Step::RunOn(cpus) => crate::sys::sched::set_affinity(cpus),
             Step::Scheduler(attr) => crate::sys::sched::set_scheduler(attr),
+            Step::MemoryPolicy { mode, nodes } => {
+                crate::sys::sched::set_memory_policy(*mode, nodes.as_deref())
+            }
             Step::IoPriority(value) => crate::sys::sched::set_io_priority(*value),
             Step::RaiseLimit { limit, .. } => process::raise_limit(limit),
             Step::SetLimit { limit, .. } => ids::setrlimit(limit.resource, limit.soft, limit.hard),
@@ -183,10 +201,30 @@ impl<'a> Container<'a> {
                 }
                 None => Ok(()),
             },
-            Step::Seccomp(filter) => crate::sys::security::seccomp_set_filter(filter.flags, &filter.program),
+            Step::Seccomp(filter) => {
+                let host = self.start.as_ref().map_or(self.parent, |(start, _)| start);
+                seccomp::install(filter, host.as_fd())
+            }
             Step::Exec { argv, envp, .. } => {
                 let path = process::candidate(&self.prepared.plan.steps, self.program)?;
                 Err(crate::sys::exec::exec(path, argv, envp))
+            }
+        }
+    }
+
+    /// Detaches what the steps up to the failed one have attached to a container that goes on without us.
+    fn take_back(&self, failed: u16) {
+        let steps = &self.prepared.plan.steps;
+        if !matches!(steps.last(), Some(Step::Done)) {
+            return;
+        }
+        for step in steps.iter().take(usize::from(failed) + 1).rev() {
+            if let Step::Bind(bind) = step {
+                // One that isn't attached is refused, which is as good.
+                let _ = self
+                    .prepared
+                    .fd(bind.slot)
+                    .and_then(|tree| crate::sys::mount::detach_fd(self.proc(), tree));
             }
         }
     }
@@ -221,7 +259,14 @@ impl<'a> Container<'a> {
     fn await_start(&mut self, listener: BorrowedFd) -> Done {
         let waiting = self.prepared.waiting.as_ref().map(AsRawFd::as_raw_fd);
         let kept = [listener, self.parent.as_fd(), self.proc()].map(|fd| fd.as_raw_fd());
-        fs::close_others(self.first_own_fd(), kept.into_iter().chain(waiting))?;
+        let outputs = self.prepared.plan.steps.iter().flat_map(|step| match step {
+            Step::Hook { outputs, .. } => *outputs,
+            _ => [None; 2],
+        });
+        let outputs = outputs.flatten().flat_map(|slot| self.prepared.fd(slot));
+        let kept = kept.into_iter().chain(waiting);
+        let kept = kept.chain(outputs.map(|fd| fd.as_raw_fd()));
+        fs::close_others(self.first_own_fd(), kept)?;
         ids::prctl(libc::PR_SET_PDEATHSIG, 0, 0)?;
         self.parent.send(ToParent::Ready)?;
         loop {
@@ -240,6 +285,11 @@ impl<'a> Container<'a> {
             (HookState::FromStart, Some((_, Some(fd)))) => Ok(fd.as_fd()),
             (HookState::FromStart, _) => Err(Fail::new(Call::Recvmsg, Errno::EBADF)),
         }
+    }
+
+    fn outputs(&self, slots: [Option<Slot>; 2]) -> Result<[Option<BorrowedFd<'a>>; 2], Fail> {
+        let [stdout, stderr] = slots.map(|slot| slot.map(|slot| self.prepared.fd(slot)).transpose());
+        Ok([stdout?, stderr?])
     }
 
     /// Tried first with the runtime's rights, for a directory that only root may enter, and then with the

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::Done;
-use crate::plan::step::{After, Bind, CopyInside, EnterRoot, InRoot, NewFs, Target};
+use crate::plan::step::{After, Bind, CopyInside, EnterRoot, InRoot, MakeFs, NewFs, Target};
 use crate::sys::fs::{self, resolve};
 use crate::sys::mount::{self as sys, MountAttr};
 use crate::sys::{Call, Errno, Fail, Gid, Uid};
@@ -140,7 +140,7 @@ pub fn new_fs(root: BorrowedFd, new: &NewFs) -> Done {
         Err(Fail {
             errno: Errno::EBUSY, ..
         }) if new.fstype.as_c_str() == c"cgroup2" => {
-            let detached = sys::new_fs(c"cgroup2", &[], new.flags & 0xf)?;
+            let detached = sys::new_fs(c"cgroup2", std::iter::empty(), new.flags & 0xf)?;
             sys::attach(detached.as_fd(), below.as_fd())?;
         }
         done => done?,
@@ -188,6 +188,29 @@ pub fn bind(root: BorrowedFd, slot: BorrowedFd, bind: &Bind) -> Done {
     let target = mount_point(root, &bind.target, point)?;
     sys::attach(tree, target.as_fd())?;
     finish(tree, &bind.after)
+}
+
+/// A new file system that nobody sees takes the reserved place `slot`.
+pub fn make_fs(make: &MakeFs, slot: BorrowedFd) -> Done {
+    use std::os::fd::AsRawFd;
+    let options = make.options.iter();
+    let options = options.map(|(key, value)| (key.as_c_str(), value.as_deref()));
+    let attr = if make.read_only { READ_ONLY.set } else { 0 };
+    let made = sys::new_fs(&make.fstype, options, attr)?;
+    fs::dup_onto(made.as_fd(), slot.as_raw_fd(), false)
+}
+
+/// What is mounted at a path of the container; EINVAL if nothing is.
+pub fn find(root: BorrowedFd, path: &InRoot) -> Result<OwnedFd, Fail> {
+    let found = open_existing(root, path, resolve::IN_ROOT)?.ok_or(Fail::new(Call::Open, Errno::ENOENT))?;
+    match fs::is_mount_root(found.as_fd())? {
+        true => Ok(found),
+        false => Err(Fail::new(Call::Umount, Errno::EINVAL)),
+    }
+}
+
+pub fn unmount(root: BorrowedFd, proc: BorrowedFd, path: &InRoot) -> Done {
+    sys::detach_fd(proc, find(root, path)?.as_fd())
 }
 
 /// The mount at a path of the host, if that still is what `source` was opened as.
@@ -337,7 +360,7 @@ fn empty_directory() -> Result<OwnedFd, Fail> {
         (c"nr_inodes", Some(c"2")),
         (c"mode", Some(c"755")),
     ];
-    sys::new_fs(c"tmpfs", &options, READ_ONLY.set | 0x2 | 0x4 | 0x8) // nosuid, nodev, noexec
+    sys::new_fs(c"tmpfs", options.into_iter(), READ_ONLY.set | 0x2 | 0x4 | 0x8) // nosuid, nodev, noexec
 }
 
 /// A clone of the mount of the host's /dev/null, if that is what it says (CVE-2025-31133).

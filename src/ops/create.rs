@@ -10,13 +10,16 @@ use super::explain;
 use crate::cgroup::{self, Cgroup, Hierarchy};
 use crate::cli::{Create, Global, Rootless};
 use crate::error::{Doing, Error, Kind, Result};
+use crate::hooks::Place;
+use crate::netdev::Loan;
 use crate::plan::{self, Facts, Options, Plan, Rights};
 use crate::prepare::{self, Given, Prepared};
 use crate::spawn::{self, Halt, Init};
+use crate::spec::annotations::{self, PIDFD_RECEIVER};
 use crate::state::{Container, ContainerId, Record, Status, Store};
 use crate::sys::Pid;
 use crate::sys::ids;
-use crate::{console, hooks, host, id_maps, log, pidfile, seccomp_cache};
+use crate::{console, hooks, host, idmap, log, netdev, pidfile, user_namespace};
 
 /// What `create` leaves to a caller that stays.
 pub struct Created {
@@ -70,37 +73,24 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     let listen_fds = host::listen_fds();
     let preserve_fds = args.preserve_fds.saturating_add(listen_fds);
     host::check_preserved(preserve_fds)?;
-    let pidfd_socket = match &args.pidfd_socket {
-        Some(path) => Some(console::connect("--pidfd-socket", path)?),
-        None => None,
-    };
+    let pidfd_socket = pidfd_socket(args, oci)?;
     let facts = host::facts(oci)?;
-    let filter = match oci.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()) {
-        Some(profile) => {
-            let compiled = seccomp_cache::load_or_compile(&global.root.join(".cache/seccomp"), profile)?;
-            compiled.warnings.iter().for_each(|warning| log::warning(warning));
-            if !compiled.skipped.is_empty() {
-                let skipped = compiled.skipped.join(" ");
-                log::debug(|| {
-                    format!("linux.seccomp: skipped, since libseccomp doesn't know them: {skipped}")
-                });
-            }
-            Some(compiled.filter)
-        }
-        None => None,
-    };
+    let filter = super::filter::of(oci, &global.root)?;
+    let seccomp_listener = super::filter::listener(oci)?;
 
     let store = Store::open(&global.root)?;
     let mut reservation = store.reserve(&id)?;
     let place = cgroup_place(oci, &args.id)?;
-    // Recorded only once it is ours: a delete after our death would else kill whoever has it.
     let resources = oci.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    // Recorded as ours only once it is: a delete after our death would else kill whoever has it.
+    reservation.plan_cgroup(&place)?;
     let cgroup = match is_rootless(global.rootless, &facts) {
         true => cgroup::create_if_allowed(&place, is_cgroup_asked(oci), resources)?,
         false => Some(Cgroup::create(&Hierarchy::find()?, &place)?),
     };
     let mut record = Record {
         no_new_keyring: args.no_new_keyring,
+        seccomp_listener,
         ..record(bundle, &id, &root, cgroup.as_ref().map(|_| place))
     };
     reservation.write_early(&record)?;
@@ -140,11 +130,13 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         None => error,
     })?;
     record.set_init(init.pid)?;
-    if let Err(error) = converse(&init, &prepared, &record, bundle, cgroup.as_ref()) {
+    let mut loan = None;
+    if let Err(error) = converse(&init, &prepared, &record, bundle, cgroup.as_ref(), &mut loan) {
+        drop(loan); // before the death of init takes the devices' network namespace along
         drop(init);
         // runtime.md, Lifecycle: a container that fails to be created is destroyed, with its poststop hooks.
         let state = record.hook_state(Status::Stopped);
-        let failed = hooks::run_all("poststop", &record.poststop, &state, &bundle.path);
+        let failed = hooks::run_all("poststop", &record.poststop, &state, &Place::of(&record));
         failed.iter().for_each(|error| log::warning(&error.to_string()));
         return Err(error);
     }
@@ -160,8 +152,22 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     if let Some(cgroup) = cgroup {
         cgroup.commit();
     }
+    if let Some(loan) = loan {
+        loan.commit();
+    }
     init.release();
     Ok(Created { container, init })
+}
+
+/// Who gets the init's pidfd.
+fn pidfd_socket(args: &Create, oci: &oci_spec::runtime::Spec) -> Result<Option<OwnedFd>> {
+    if let Some(path) = &args.pidfd_socket {
+        return console::connect("--pidfd-socket", path).map(Some);
+    }
+    let receiver = annotations::get(oci, PIDFD_RECEIVER);
+    receiver
+        .map(|path| console::connect(&format!("annotations[{PIDFD_RECEIVER}]"), path.as_ref()))
+        .transpose()
 }
 
 /// Where the container's cgroup goes, relative to the cgroup2 mount.
@@ -232,12 +238,13 @@ fn record(bundle: &Bundle, id: &ContainerId, root: &std::path::Path, cgroup: Opt
 }
 
 /// Does the host's part at each halt of the container's process, until it is ready.
-fn converse(
+fn converse<'p>(
     init: &Init,
-    prepared: &Prepared,
+    prepared: &Prepared<'p>,
     record: &Record,
     bundle: &Bundle,
     cgroup: Option<&Cgroup>,
+    loan: &mut Option<Loan<'p>>,
 ) -> Result<()> {
     loop {
         match init.next()? {
@@ -247,8 +254,13 @@ fn converse(
                     set_oom_score(plan, init.pid)?; // an ordinary user can do it only now: see init's be_born
                 }
                 if let Some(maps) = &plan.namespaces.id_maps {
-                    id_maps::write(init.pid, maps)?;
+                    user_namespace::write(init.pid, maps)?;
                 }
+                idmap::map_by_container(prepared.plan, init.pid, |bind| prepared.fd(bind.slot))?;
+            }
+            Ok(Halt::NetDevices) => {
+                let devices = &prepared.plan.host.net_devices;
+                *loan = Some(netdev::lend(devices, init.pid, init.pidfd())?);
             }
             Ok(Halt::HostHooks) => {
                 let state = record.hook_state(Status::Creating);
@@ -259,17 +271,18 @@ fn converse(
                     #[allow(deprecated)] // prestart is deprecated by the spec since 1.0, and still to be run
                     let prestart = lists.prestart().as_deref().unwrap_or_default();
                     // runtime.md, State: created is "after step 2", and prestart is step 3.
-                    hooks::run(
-                        "prestart",
-                        prestart,
-                        &record.hook_state(Status::Created),
-                        &bundle.path,
-                    )?;
+                    let place = Place::of(record);
+                    hooks::run("prestart", prestart, &record.hook_state(Status::Created), &place)?;
                     let create_runtime = lists.create_runtime().as_deref().unwrap_or_default();
-                    hooks::run("createRuntime", create_runtime, &state, &bundle.path)?;
+                    hooks::run("createRuntime", create_runtime, &state, &place)?;
                 }
             }
             Ok(Halt::Ready) => return Ok(()),
+            Ok(Halt::SeccompListener(_)) => {
+                // Its filter goes in after the start, and `start` is who takes the listener.
+                let text = "the container's process has a seccomp filter too early";
+                return Err(Error::new(Kind::Kernel, text));
+            }
             Err(ended) => return Err(explain::ended(ended, prepared.plan, cgroup)),
         }
         init.go()?;

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::cgroup::{Cgroup, Hierarchy};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::state::{Container, ContainerId, Record, Status, Store};
 use crate::sys::process::{ended, pidfd_send_signal};
@@ -46,10 +47,10 @@ pub fn destroy(mut container: Container) -> Result<()> {
     }
     let record = match container.record() {
         Ok(record) => Some(record.clone()),
-        Err(error) if error.kind == Kind::NotFound => None, // create was killed before it made anything
+        Err(error) if error.kind == Kind::NotFound => None, // create was killed before it made a process
         Err(error) => {
             log::warning(&format!(
-                "{error}: its processes and cgroup are unknown, only its directory is removed"
+                "{error}: its processes are unknown, only its directory and a cgroup without any are removed"
             ));
             None
         }
@@ -57,10 +58,24 @@ pub fn destroy(mut container: Container) -> Result<()> {
     if let Some(record) = &record {
         end(&container, record)?;
         let state = record.hook_state(Status::Stopped);
-        let failed = hooks::run_all("poststop", &record.poststop, &state, Path::new(&record.bundle));
+        let failed = hooks::run_all("poststop", &record.poststop, &state, &hooks::Place::of(record));
         failed.iter().for_each(|error| log::warning(&error.to_string())); // runtime.md, "Lifecycle", "poststop"
     }
+    if record.is_none() {
+        remove_planned(&container)?;
+    }
     container.remove()
+}
+
+/// The cgroup of which nobody knows whether it became the container's: gone if nobody is in it.
+fn remove_planned(container: &Container) -> Result<()> {
+    let Some(place) = container.planned_cgroup() else {
+        return Ok(());
+    };
+    match Cgroup::open(&Hierarchy::find()?, &place)? {
+        Some(cgroup) if cgroup.pids()?.is_empty() => cgroup.remove(),
+        _ => Ok(()),
+    }
 }
 
 /// Kills all processes of the container, frozen ones too, and removes its cgroup.

@@ -9,19 +9,19 @@ use std::str::FromStr;
 
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
 
-use super::{create, explain};
+use super::{create, explain, filter};
 use crate::cgroup::{self, Hierarchy};
 use crate::cli::{Exec, Global};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::foreground::{self, Reap, Relay, Signals, Stdio};
-use crate::plan::seccomp::Filter;
 use crate::plan::{self, Options, Plan};
 use crate::prepare::{self, Given, Prepared};
-use crate::spawn::{self, Init};
+use crate::seccomp_agent::Agent;
+use crate::spawn::{self, Halt, Init};
 use crate::spec::{self, Spec};
 use crate::state::{Container, ContainerId, Record, Status, Store};
 use crate::sys::Errno;
-use crate::{console, host, log, pidfile, seccomp_cache};
+use crate::{console, host, log, pidfile};
 
 /// A process as JSON that is larger is none.
 const MAX_SIZE: u64 = 16 << 20;
@@ -120,9 +120,13 @@ fn start(
         container: Some(pidfd),
         ..Given::default()
     };
+    let mut agent = match &record.seccomp_listener {
+        Some(listener) => Some(Agent::connect(listener)?),
+        None => None,
+    };
     let prepared = prepare::prepare(&plan, given)?;
     let init = make(args, container, &prepared)?;
-    converse(&init, &plan, container)?;
+    converse(&init, &plan, container, &mut agent)?;
     if let Some(socket) = pidfd_socket {
         console::send_pidfd(socket.as_fd(), init.pidfd(), "standard")?;
     }
@@ -149,22 +153,12 @@ fn compile(
         ..Options::default()
     };
     let facts = host::facts(&spec.oci)?;
-    let plan = plan::compile_exec(spec, &options, &facts, filter(global, spec)?, own_user)?;
+    // From the cache, where `create` has left it.
+    let filter = filter::of(&spec.oci, &global.root)?;
+    let plan = plan::compile_exec(spec, &options, &facts, filter, own_user)?;
     plan.warnings.iter().for_each(|warning| log::warning(warning));
     log::debug(|| plan.to_string());
     Ok(plan)
-}
-
-/// The container's seccomp filter, which `create` has left in the cache.
-fn filter(global: &Global, spec: &Spec) -> Result<Option<Filter>> {
-    let linux = spec.oci.linux().as_ref();
-    match linux.and_then(|linux| linux.seccomp().as_ref()) {
-        Some(profile) => {
-            let cache = global.root.join(".cache/seccomp");
-            Ok(Some(seccomp_cache::load_or_compile(&cache, profile)?.filter))
-        }
-        None => Ok(None),
-    }
 }
 
 /// Into the container's cgroup, or where that can't hold processes any more, since the container has made cgroups below
@@ -189,10 +183,15 @@ fn make(args: &Exec, container: &Container, prepared: &Prepared) -> Result<Init>
 }
 
 /// Until the program runs.
-fn converse(init: &Init, plan: &Plan, container: &Container) -> Result<()> {
+fn converse(init: &Init, plan: &Plan, container: &Container, agent: &mut Option<Agent>) -> Result<()> {
     loop {
         match init.next_or_program(plan)? {
             Ok(None) => return Ok(()),
+            Ok(Some(Halt::SeccompListener(listener))) => {
+                if let Some(agent) = agent.take() {
+                    agent.give(listener.as_fd(), container.record()?, init.pid, Status::Running)?;
+                }
+            }
             Ok(Some(_)) => create::set_limits(plan, init.pid)?,
             Err(ended) => return Err(explain::ended(ended, plan, container.cgroup()?.as_ref())),
         }

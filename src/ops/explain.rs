@@ -6,7 +6,7 @@ use crate::error::{Error, Kind};
 use crate::plan::{Plan, Step};
 use crate::spawn::Ended;
 use crate::sys::process::Exit;
-use crate::sys::{Errno, Fail, Text};
+use crate::sys::{Call, Errno, Fail, Text};
 
 /// What went wrong in the container's process, in words.
 pub fn ended(ended: Ended, plan: &Plan, cgroup: Option<&Cgroup>) -> Error {
@@ -73,6 +73,8 @@ pub fn exec_error(name: &str, fail: Fail) -> Error {
 
 pub const RAISING_LIMITS: &str = "raising a hard limit needs CAP_SYS_RESOURCE";
 
+pub const LISTENER_CALLS: &str = "with SCMP_ACT_NOTIFY, linux.seccomp must allow write and read";
+
 /// Whether options of a file system have a user's or group's id.
 fn names_an_id(options: &[u8]) -> bool {
     let mut options = options.split(|byte| *byte == b',');
@@ -114,14 +116,24 @@ fn hinted(step: Option<&Step>, error: Error, errno: Errno) -> Error {
             "in a user namespace a mount keeps the options that it has on the host (mount_namespaces(7)): ro, nosuid, \
              nodev, noexec and the times of access can't be taken away",
         ),
-        (Some(Step::CloneTree { .. } | Step::Bind(_)), Errno::EINVAL) => error.hint(
+        (Some(Step::CloneTree { .. } | Step::Bind(_)), Errno::EINVAL)
+            if error.fail.is_some_and(|fail| fail.call == Call::OpenTree) => error.hint(
             "an unbindable mount; or, in a user namespace, one with others on it that a bind would uncover: then use rbind",
         ),
         (Some(Step::CloneTree { .. }), Errno::ESTALE) => {
             error.hint("the source was replaced while the container was being created")
         }
         (Some(Step::CloneTree { .. }), Errno::EACCES) => error.hint("this user may not go there"),
-        (Some(Step::Bind(_)), Errno::ENOTDIR) => {
+        (Some(Step::MakeFs(_)), Errno::ENODEV) => {
+            error.hint("the kernel has no such file system: see /proc/filesystems")
+        }
+        (Some(Step::MakeFs(_)), Errno::EINVAL) => error.hint("the file system refuses one of the options"),
+        (Some(Step::FindMount { .. } | Step::Unmount { .. }), Errno::EINVAL) => {
+            error.hint("nothing is mounted there")
+        }
+        (Some(Step::Bind(_)), Errno::ENOTDIR | Errno::EINVAL)
+            if error.fail.is_some_and(|fail| fail.call == Call::MoveMount) =>
+        {
             error.hint("a file can't be mounted on a directory, nor a directory on a file")
         }
         (Some(Step::Mount(_) | Step::Bind(_) | Step::Device { .. }), Errno::EROFS) => {
@@ -144,6 +156,17 @@ fn hinted(step: Option<&Step>, error: Error, errno: Errno) -> Error {
         (Some(Step::RaiseLimit { .. }), Errno::EPERM) => error.hint(RAISING_LIMITS),
         (Some(Step::Bind(_)), Errno::ESTALE) => {
             error.hint("the source was replaced while the container was being created")
+        }
+        (Some(Step::Seccomp(filter)), _)
+            if filter.listens()
+                && error
+                    .fail
+                    .is_some_and(|fail| matches!(fail.call, Call::Read | Call::Write)) =>
+        {
+            error.hint(LISTENER_CALLS)
+        }
+        (Some(Step::Seccomp(_)), Errno::EINVAL) => {
+            error.hint("this kernel may not know one of linux.seccomp.flags: see rrunc features")
         }
         (Some(Step::ChangeDirectory { .. }), Errno::ELOOP) => {
             error.hint("process.cwd leads through a magic link")

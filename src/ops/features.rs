@@ -38,10 +38,15 @@ fn document() -> Value {
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
             "intelRdt": { "enabled": false },
-            "mountExtensions": { "idmap": { "enabled": false } },
-            "netDevices": { "enabled": false },
+            "memoryPolicy": {
+                "modes": spec::words("linux.memoryPolicy.mode"),
+                "flags": spec::words("linux.memoryPolicy.flags"),
+            },
+            "mountExtensions": { "idmap": { "enabled": true } },
+            "netDevices": { "enabled": true },
         },
         "annotations": annotations(),
+        "potentiallyUnsafeConfigAnnotations": spec::annotations::POTENTIALLY_UNSAFE,
     })
 }
 
@@ -92,6 +97,7 @@ mod tests {
             ("/hooks/0", json!("prestart")),
             ("/linux/cgroup/v2", json!(true)),
             ("/linux/capabilities/21", json!("CAP_SYS_ADMIN")),
+            ("/potentiallyUnsafeConfigAnnotations/0", json!("run.oci.handler")),
         ] {
             assert_eq!(again.pointer(path), Some(&value), "{path}");
         }

@@ -4,17 +4,23 @@ mod bundle;
 pub mod check;
 pub mod create;
 pub mod delete;
+pub mod events;
 pub mod exec;
 mod explain;
 pub mod features;
+mod filter;
 pub mod info;
 pub mod kill;
 pub mod list;
+pub mod mounts;
+pub mod pause;
 pub mod plan;
+pub mod ps;
 pub mod run;
 pub mod spec;
 pub mod start;
 pub mod state;
+pub mod update;
 
 use std::io::stdout;
 
@@ -44,6 +50,20 @@ pub fn run(request: &Request) -> Result<i32> {
             format!("exec failed: exec {}", args.id),
             exec::exec(global, args).map_err(|error| error.exit_with(255)),
         ),
+        Command::Pause { id } => (format!("pause {id}"), pause::pause(root, id).map(|()| 0)),
+        Command::Resume { id } => (format!("resume {id}"), pause::resume(root, id).map(|()| 0)),
+        Command::Ps { id, format, options } => (
+            format!("ps {id}"),
+            ps::ps(root, id, *format, options, &mut stdout()).map(|()| 0),
+        ),
+        Command::Events { id, interval, stats } => (
+            format!("events {id}"),
+            events::events(root, id, *interval, *stats, &mut stdout()).map(|()| 0),
+        ),
+        Command::Update(args) => (
+            format!("update {}", args.id),
+            update::update(root, args).map(|()| 0),
+        ),
         Command::State { id } => (
             format!("state {id}"),
             state::state(root, id, &mut stdout()).map(|()| 0),
@@ -55,6 +75,10 @@ pub fn run(request: &Request) -> Result<i32> {
         Command::Delete { id, force } => (
             format!("delete {id}"),
             delete::delete(root, id, *force).map(|()| 0),
+        ),
+        Command::Mounts { action, id, file } => (
+            format!("mounts {} {id}", action.name()),
+            mounts::mounts(root, *action, id, file).map(|()| 0),
         ),
         Command::List { format, quiet } => (
             "list".into(),

@@ -1,11 +1,15 @@
 //! `start`: knocks on the waiting init and hears from it only if the program can't be executed.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
+use super::explain;
 use crate::channel::{ParentEnd, ToChild, ToParent};
 use crate::error::{Doing, Error, Kind, Result};
+use crate::plan::step::NOTIFIES;
+use crate::seccomp_agent::Agent;
 use crate::state::{Container, ContainerId, Record, Status, Store};
-use crate::sys::{Fail, Pid};
+use crate::sys::{Call, Fail, Pid};
 use crate::{hooks, log, spec};
 
 /// `rrunc start`.
@@ -47,21 +51,37 @@ pub fn start_locked(container: &mut Container) -> Result<()> {
             "config.json: process: is missing: there is nothing to start",
         ));
     }
+    // Before anything has begun: if nobody listens, the container can still be started.
+    let mut agent = match &record.seccomp_listener {
+        Some(listener) => Some(Agent::connect(listener)?),
+        None => None,
+    };
     let wire = ParentEnd::new(container.connect_start()?);
     let state = crate::sys::fs::memfd(c"rrunc-state").doing(|| "make a file for the hooks' state".into())?;
-    {
-        use std::os::fd::AsFd;
-        crate::sys::fs::write(state.as_fd(), record.hook_state(Status::Created).as_bytes())
-            .doing(|| "write the hooks' state".into())?;
-        wire.send_with(ToChild::Start, state.as_fd())
-            .doing(|| "send the start to the container's process".into())?;
-    }
-    // Closed by the exec itself: then the program runs. A record means that it does not.
-    if let Some((ToParent::Failed(report), _)) = wire
-        .receive()
-        .doing(|| "wait for the program to be executed".into())?
-    {
-        return Err(failed(container, report.step, report.fail));
+    crate::sys::fs::write(state.as_fd(), record.hook_state(Status::Created).as_bytes())
+        .doing(|| "write the hooks' state".into())?;
+    wire.send_with(ToChild::Start, state.as_fd())
+        .doing(|| "send the start to the container's process".into())?;
+    // Closed by the exec itself: then the program runs. A failure means that it does not.
+    loop {
+        let received = wire.receive();
+        match received.doing(|| "wait for the program to be executed".into())? {
+            Some((ToParent::Failed(report), _)) => return Err(failed(container, report.step, report.fail)),
+            Some((ToParent::SeccompListener, Some(fd))) => {
+                if let (Some(agent), Some(pid)) = (agent.take(), record.pid) {
+                    agent.give(fd.as_fd(), record, pid, Status::Created)?;
+                }
+                wire.send(ToChild::Go)
+                    .doing(|| "let the container's process go on".into())?;
+            }
+            Some(_) => {}
+            None if agent.is_some() => {
+                let text =
+                    "the seccomp filter ended the container's process before its listener was handed over";
+                return Err(Error::new(Kind::Step, text).hint(explain::LISTENER_CALLS));
+            }
+            None => break,
+        }
     }
     poststart(container.record()?)
 }
@@ -69,13 +89,13 @@ pub fn start_locked(container: &mut Container) -> Result<()> {
 /// runtime.md, Lifecycle: since 1.3 a failing poststart hook is an error, and the container is stopped; before, it
 /// is a warning, and the hooks after it run all the same.
 fn poststart(record: &Record) -> Result<()> {
-    let (state, bundle) = (record.hook_state(Status::Running), Path::new(&record.bundle));
+    let (state, place) = (record.hook_state(Status::Running), hooks::Place::of(record));
     if spec::is_before_1_3(&record.oci_version) {
-        let failed = hooks::run_all("poststart", &record.poststart, &state, bundle);
+        let failed = hooks::run_all("poststart", &record.poststart, &state, &place);
         failed.iter().for_each(|error| log::warning(&error.to_string()));
         return Ok(());
     }
-    hooks::run("poststart", &record.poststart, &state, bundle).inspect_err(|_| stop(record.pid))
+    hooks::run("poststart", &record.poststart, &state, &place).inspect_err(|_| stop(record.pid))
 }
 
 /// The failing step by its text in the saved plan, even if this binary would number them otherwise.
@@ -93,7 +113,12 @@ fn failed(container: &Container, step: u16, fail: Fail) -> Error {
         .map_or("", |(_, text)| text);
     let context = format!("{text} (step {number} of {total})");
     let error = match text.strip_prefix("execute ") {
-        Some(name) => super::explain::exec_error(name, fail).context(context),
+        Some(name) => explain::exec_error(name, fail).context(context),
+        None if matches!(fail.call, Call::Read | Call::Write) && text.contains(NOTIFIES) => {
+            Error::new(Kind::Step, context)
+                .with_fail(fail)
+                .hint(explain::LISTENER_CALLS)
+        }
         None => Error::new(Kind::Step, context).with_fail(fail),
     };
     error.at_step(number)
@@ -102,7 +127,6 @@ fn failed(container: &Container, step: u16, fail: Fail) -> Error {
 fn stop(pid: Option<Pid>) {
     if let Some(pid) = pid {
         if let Ok(pidfd) = crate::sys::process::pidfd_open(pid) {
-            use std::os::fd::AsFd;
             let _ = crate::sys::process::pidfd_send_signal(pidfd.as_fd(), crate::sys::process::Signal::KILL);
         }
     }

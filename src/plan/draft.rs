@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use super::{HostPart, Namespaces, Plan, Slot, Step, Want};
+use super::{HostPart, IdMaps, Namespaces, Plan, Slot, Step, Want};
 use crate::error::{Error, Fault, Result};
 
 #[derive(Debug, Default)]
@@ -35,6 +35,26 @@ impl Draft {
     pub fn want(&mut self, want: Want) -> Slot {
         self.wants.push(want);
         Slot(self.wants.len() - 1)
+    }
+
+    /// As [`Draft::want`], but what was asked for before is not asked for again.
+    pub fn want_once(&mut self, want: Want) -> Slot {
+        match self.wants.iter().position(|known| *known == want) {
+            Some(known) => Slot(known),
+            None => self.want(want),
+        }
+    }
+
+    /// A user namespace with these maps; one is enough for all who want the same.
+    pub fn want_user_namespace(&mut self, maps: IdMaps, field: &str) -> Slot {
+        let known = self.wants.iter().position(|known| match known {
+            Want::UserNamespace { maps: theirs, .. } => *theirs == maps,
+            _ => false,
+        });
+        known.map(Slot).unwrap_or_else(|| {
+            let field = field.to_string();
+            self.want(Want::UserNamespace { maps, field })
+        })
     }
 
     /// What was asked for under this number.

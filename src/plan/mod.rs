@@ -3,12 +3,14 @@
 //!
 //! [`compile`] is the order of a container's life, top to bottom.
 
+mod binds;
 mod devices;
 mod draft;
 pub mod namespaces;
 mod process;
 mod root;
 mod rootfs;
+pub mod running;
 mod scheduling;
 pub mod seccomp;
 mod show;
@@ -25,7 +27,8 @@ pub use step::{Slot, Step};
 
 use crate::error::Result;
 use crate::spec::Spec;
-use crate::sys::sched::CpuMask;
+use crate::spec::annotations::{self, HOOKS_STDERR, HOOKS_STDOUT};
+use crate::sys::sched::NumberList;
 use crate::sys::{Gid, Uid};
 use namespaces::MOUNT;
 use seccomp::Filter;
@@ -116,6 +119,8 @@ pub enum Want {
     },
     /// The root directory as it is, when it can't be a mount of its own.
     Directory { path: PathBuf, field: String },
+    /// A user namespace made for its maps alone.
+    UserNamespace { maps: IdMaps, field: String },
     /// A namespace of this CLONE_NEW* kind.
     Namespace { path: PathBuf, field: String, kind: u64 },
     /// The container's first process, as a pidfd: for `exec`.
@@ -126,6 +131,10 @@ pub enum Want {
     StartSocket,
     /// An empty file in memory for the state that hooks read.
     HookState,
+    /// A place for an fd that the child makes.
+    Reserved,
+    /// A file to append to, made if it is missing.
+    Output { path: PathBuf, field: String },
 }
 
 /// What happens on the host's side of the clone.
@@ -134,10 +143,19 @@ pub struct HostPart {
     /// Hard limits that the container's process may not raise itself, in its user namespace.
     pub raise_limits: Vec<Limit>,
     pub oom_score_adj: Option<i32>,
+    /// Network devices that the host moves into the container, in the order of their names.
+    pub net_devices: Vec<NetDevice>,
     /// The CPUs to be on when the process is made (process.execCPUAffinity.initial).
-    pub affinity: Option<CpuMask>,
+    pub affinity: Option<NumberList>,
     /// Whose the cgroup becomes: the container's root, if it may write there (config-linux.md, Cgroup ownership).
     pub cgroup_owner: Option<Uid>,
+}
+
+/// A network device by its name on the host and in the container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetDevice {
+    pub name: String,
+    pub inside: String,
 }
 
 #[derive(Debug, PartialEq)]
@@ -161,7 +179,8 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Fil
 
     namespaces::enter(&namespaces, &mut draft);
     root::take(&namespaces, options, facts, &mut mounts, &mut draft);
-    namespaces::become_root(&namespaces, options, &mut draft);
+    namespaces::become_root(oci, &namespaces, options, facts, &mut draft);
+    let net_devices = namespaces::net_devices(oci, &mut draft);
     namespaces::name(oci, &mut draft);
     process::sysctls(oci, &mut draft);
     draft.steps(mounts.steps);
@@ -180,6 +199,7 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Fil
     root::propagation(oci, &namespaces, &mut draft);
     let start = draft.want(Want::StartSocket);
     let mut host = process::compile(oci, &namespaces, options, facts, filter, Some(start), &mut draft);
+    host.net_devices = net_devices;
     host.cgroup_owner = rootfs::cgroup_owner(oci, &namespaces, facts);
 
     draft.finish(namespaces, host, hook_state)
@@ -202,7 +222,7 @@ pub fn compile_exec(
     let mut namespaces = namespaces::of_container(oci, pidfd, user_first, own_user);
     namespaces.apart = facts.rights != Rights::Host;
     if let Some(target) = namespaces.target {
-        namespaces::enter_container(target, options, &mut draft);
+        namespaces::enter_container(oci, target, options, facts, &mut draft);
         root::enter_container(oci, target, options, &mut draft);
     }
     process::terminal(oci, false, &mut draft);
@@ -228,13 +248,23 @@ fn container_hooks(oci: &oci_spec::runtime::Spec, draft: &mut Draft) -> Option<S
     let state = inside.then(|| draft.want(Want::HookState));
     draft.step(Step::AwaitHostHooks);
     if let (Some(list), Some(slot)) = (hooks.create_container(), state) {
-        hook_steps(list, "createContainer", HookState::Prepared(slot), draft);
+        hook_steps(oci, list, "createContainer", HookState::Prepared(slot), draft);
     }
     state
 }
 
 /// A list of hooks that the container's process runs.
-fn hook_steps(hooks: &[Hook], list: &'static str, state: HookState, draft: &mut Draft) {
+fn hook_steps(
+    oci: &oci_spec::runtime::Spec,
+    hooks: &[Hook],
+    list: &'static str,
+    state: HookState,
+    draft: &mut Draft,
+) {
+    let outputs = match hooks {
+        [] => [None; 2],
+        _ => [HOOKS_STDOUT, HOOKS_STDERR].map(|key| output(oci, key, draft)),
+    };
     for (index, hook) in hooks.iter().enumerate() {
         let field = |what: &str| format!("hooks.{list}[{index}].{what}");
         let path = hook.path().to_string_lossy().into_owned();
@@ -255,8 +285,18 @@ fn hook_steps(hooks: &[Hook], list: &'static str, state: HookState, draft: &mut 
             list,
             index,
             state,
+            outputs,
         });
     }
+}
+
+/// The file that hooks' standard output or error is appended to by this annotation. Opened once.
+fn output(oci: &oci_spec::runtime::Spec, annotation: &str, draft: &mut Draft) -> Option<Slot> {
+    let path = annotations::get(oci, annotation)?;
+    Some(draft.want_once(Want::Output {
+        path: path.into(),
+        field: format!("annotations[{annotation}]"),
+    }))
 }
 
 /// `path` from the bundle, if it is relative.
@@ -287,7 +327,13 @@ impl Want {
             | Want::Device { field, .. }
             | Want::Directory { field, .. }
             | Want::Namespace { field, .. } => Some(field),
-            Want::Container | Want::ConsoleSocket | Want::StartSocket | Want::HookState => None,
+            Want::Container
+            | Want::ConsoleSocket
+            | Want::StartSocket
+            | Want::HookState
+            | Want::Reserved
+            | Want::Output { .. }
+            | Want::UserNamespace { .. } => None,
         }
     }
 }
@@ -304,6 +350,12 @@ impl fmt::Display for Plan {
         writeln!(f, "   {}", self.namespaces)?;
         for (i, step) in self.steps.iter().enumerate() {
             writeln!(f, "{:2} {step}", i + 1)?;
+        }
+        for NetDevice { name, inside } in &self.host.net_devices {
+            writeln!(
+                f,
+                "   host: move the network device {name} into the container as {inside}"
+            )?;
         }
         for limit in &self.host.raise_limits {
             writeln!(

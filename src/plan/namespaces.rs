@@ -5,10 +5,12 @@
 
 use std::fmt;
 
-use oci_spec::runtime::{LinuxIdMapping, LinuxNamespace, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{LinuxIdMapping, LinuxNamespace, LinuxNamespaceType, LinuxNetDevice, Spec};
 
 use super::step::Step;
-use super::{Draft, Facts, Options, Rights, Slot, Want};
+use super::{Draft, Facts, NetDevice, Options, Rights, Slot, Want};
+use crate::spec::annotations::{self, KEEP_ORIGINAL_GROUPS};
+use crate::spec::net_device_inside;
 
 /// A namespace type: its name in config.json and its CLONE_NEW* flag.
 const KINDS: [(LinuxNamespaceType, &str, u64); 8] = [
@@ -35,6 +37,13 @@ pub struct IdMaps {
     pub gid: String,
     pub uid_by: Writer,
     pub gid_by: Writer,
+}
+
+impl IdMaps {
+    /// Whoever writes them.
+    pub fn are_same(&self, other: &IdMaps) -> bool {
+        (&self.uid, &self.gid) == (&other.uid, &other.gid)
+    }
 }
 
 /// Who may write a map (user_namespaces(7), "Defining user and group ID mappings").
@@ -207,9 +216,8 @@ pub fn compile(oci: &Spec, facts: &Facts, draft: &mut Draft) -> Namespaces {
     found.apart = facts.rights != Rights::Host;
     if found.has(USER) {
         found.id_maps = Some(IdMaps {
-            uid: lines(linux.uid_mappings()),
-            gid: lines(linux.gid_mappings()),
-
+            uid: lines(linux.uid_mappings().as_deref().unwrap_or_default()),
+            gid: lines(linux.gid_mappings().as_deref().unwrap_or_default()),
             uid_by: Writer::of(linux.uid_mappings(), facts.rights.uid()),
             gid_by: Writer::of(linux.gid_mappings(), facts.rights.gid()),
         });
@@ -275,7 +283,7 @@ pub fn is_new(oci: &Spec, kind: u64) -> bool {
 }
 
 /// Into the namespaces of the container, and who we are there. The process namespace is entered by being born.
-pub fn enter_container(target: Joined, options: &Options, draft: &mut Draft) {
+pub fn enter_container(oci: &Spec, target: Joined, options: &Options, facts: &Facts, draft: &mut Draft) {
     let mut join = |kinds: u64| {
         if kinds != 0 {
             draft.step(Step::JoinProcess {
@@ -290,12 +298,11 @@ pub fn enter_container(target: Joined, options: &Options, draft: &mut Draft) {
     }
     draft.step(Step::NewSession);
     if target.kinds & USER != 0 {
-        draft.step(Step::BecomeRoot { drop_groups: true });
+        draft.step(Step::BecomeRoot {
+            drop_groups: !annotations::is_set(oci, KEEP_ORIGINAL_GROUPS),
+        });
     }
-    if !options.no_new_keyring {
-        let name = draft.cstring("the container's id", &format!("_ses.{}", options.id));
-        draft.step(Step::SessionKeyring(name));
-    }
+    session_keyring(oci, options, facts, draft);
 }
 
 /// user_namespaces(7): where an ordinary user has written the map of groups, setgroups(2) is denied for ever, also in all
@@ -310,9 +317,10 @@ fn is_user(namespace: &LinuxNamespace) -> bool {
     namespace.typ() == LinuxNamespaceType::User
 }
 
-fn lines(mappings: &Option<Vec<LinuxIdMapping>>) -> String {
+/// Of uid_map or gid_map (user_namespaces(7)).
+pub fn lines(mappings: &[LinuxIdMapping]) -> String {
     let line = |m: &LinuxIdMapping| format!("{} {} {}\n", m.container_id(), m.host_id(), m.size());
-    mappings.iter().flatten().map(line).collect()
+    mappings.iter().map(line).collect()
 }
 
 /// The first steps of the container's process: into its namespaces, and who it is there.
@@ -336,21 +344,57 @@ pub fn enter(namespaces: &Namespaces, draft: &mut Draft) {
 }
 
 /// Once all mounts of the host that we need are at hand: from nobody to the user namespace's root.
-pub fn become_root(namespaces: &Namespaces, options: &Options, draft: &mut Draft) {
+pub fn become_root(oci: &Spec, namespaces: &Namespaces, options: &Options, facts: &Facts, draft: &mut Draft) {
     if namespaces.foreign_user() {
         // A map of one id was written with setgroups denied; there is nothing to drop then.
         let mapped_by_root = namespaces.id_maps.is_some();
+        let keep = annotations::is_set(oci, KEEP_ORIGINAL_GROUPS);
         draft.step(Step::BecomeRoot {
-            drop_groups: mapped_by_root,
+            drop_groups: mapped_by_root && !keep,
         });
     }
-    if !options.no_new_keyring {
-        let name = draft.cstring("the container's id", &format!("_ses.{}", options.id));
-        draft.step(Step::SessionKeyring(name));
-    }
+    session_keyring(oci, options, facts, draft);
     if namespaces.has(CGROUP) {
         draft.step(Step::NewCgroupNamespace);
     }
+}
+
+/// A session keyring of the container's own (session-keyring(7)), which processes of `exec` join by its name.
+fn session_keyring(oci: &Spec, options: &Options, facts: &Facts, draft: &mut Draft) {
+    if options.no_new_keyring {
+        return;
+    }
+    let process = oci.process().as_ref();
+    let label = process.and_then(|process| process.selinux_label().as_deref());
+    if let Some(label) = label.filter(|label| !label.is_empty() && facts.selinux) {
+        let value = draft.cstring("process.selinuxLabel", label);
+        // Until the program is executed, which takes it away.
+        draft.step(Step::Label {
+            files: vec![c"self/attr/keycreate".into()],
+            value,
+            what: "new keys: SELinux label",
+        });
+    }
+    let name = draft.cstring("the container's id", &format!("_ses.{}", options.id));
+    draft.step(Step::SessionKeyring(name));
+}
+
+/// config-linux.md, Network Devices: there before the container's sysctls and hooks, which may be about them.
+pub fn net_devices(oci: &Spec, draft: &mut Draft) -> Vec<NetDevice> {
+    let given = oci
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.net_devices().as_ref());
+    let device = |(name, device): (&String, &LinuxNetDevice)| NetDevice {
+        name: name.clone(),
+        inside: net_device_inside(name, device).into(),
+    };
+    let mut devices: Vec<NetDevice> = given.into_iter().flatten().map(device).collect();
+    devices.sort_by(|a, b| a.name.cmp(&b.name));
+    if !devices.is_empty() {
+        draft.step(Step::AwaitNetDevices);
+    }
+    devices
 }
 
 /// Host name, domain name and sysctls: all that belongs to namespaces other than mount.

@@ -12,6 +12,7 @@ use super::scheduling;
 use super::seccomp::Filter;
 use super::step::{HookState, Limit, Step};
 use super::{Draft, Facts, HostPart, Options, Slot, Want, hook_steps, in_root};
+use crate::spec::annotations::{self, KEEP_ORIGINAL_GROUPS};
 use crate::sys::exec::CArray;
 use crate::sys::ids::CapSets;
 use crate::sys::{Gid, Uid};
@@ -96,6 +97,7 @@ pub fn compile(
     labels(process, facts, draft);
     scheduling::affinity(process, start.is_some(), draft);
     scheduling::compile(process, draft);
+    scheduling::memory_policy(oci, draft);
     personality(oci, draft);
     let program = program(process, options, draft);
     if program.envp.has_hole() {
@@ -153,7 +155,7 @@ pub fn compile(
             .as_ref()
             .and_then(|hooks| hooks.start_container().as_ref())
         {
-            hook_steps(list, "startContainer", HookState::FromStart, draft);
+            hook_steps(oci, list, "startContainer", HookState::FromStart, draft);
         }
         draft.step(Step::CountAsRunning);
     };
@@ -204,6 +206,9 @@ fn groups(oci: &Spec, process: &Process, facts: &Facts, draft: &mut Draft) -> Op
         .copied()
         .map(Gid)
         .collect();
+    if annotations::is_set(oci, KEEP_ORIGINAL_GROUPS) {
+        return None;
+    }
     if !namespaces::is_setgroups_denied(oci, facts) {
         return Some(asked);
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use oci_spec::runtime::Spec;
 
+use super::binds::root_propagation;
 use super::namespaces::{self, Joined, MOUNT, Namespaces};
 use super::rootfs::Mounts;
 use super::step::{CopyInside, EnterRoot, Step};
@@ -46,7 +47,8 @@ pub fn take(
         draft.step(Step::CloneTree { slot, copy, required });
     }
     let binds = mounts.steps.iter_mut().filter_map(|step| match step {
-        Step::Bind(bind) if namespaces.foreign_user() => Some(bind),
+        // Of a mount that is mapped, only the host's copy is.
+        Step::Bind(bind) if namespaces.foreign_user() && bind.idmap.is_none() => Some(bind),
         _ => None,
     });
     for bind in binds {
@@ -104,23 +106,7 @@ pub fn read_only(oci: &Spec, draft: &mut Draft) {
 
 /// config-linux.md, Rootfs Mount Propagation: for the entered root.
 pub fn propagation(oci: &Spec, namespaces: &Namespaces, draft: &mut Draft) {
-    if let (Some((flag, recursive)), true) = (asked_propagation(oci), namespaces.has(MOUNT)) {
+    if let (Some((flag, recursive)), true) = (root_propagation(oci), namespaces.has(MOUNT)) {
         draft.step(Step::RootPropagation(flag, recursive));
     }
-}
-
-/// The MS_* flag of linux.rootfsPropagation and whether it is recursive.
-pub fn asked_propagation(oci: &Spec) -> Option<(u64, bool)> {
-    let name = oci.linux().as_ref()?.rootfs_propagation().as_deref()?;
-    Some(match name {
-        "shared" => (libc::MS_SHARED, false),
-        "rshared" => (libc::MS_SHARED, true),
-        "slave" => (libc::MS_SLAVE, false),
-        "rslave" => (libc::MS_SLAVE, true),
-        "private" => (libc::MS_PRIVATE, false),
-        "rprivate" => (libc::MS_PRIVATE, true),
-        "unbindable" => (libc::MS_UNBINDABLE, false),
-        "runbindable" => (libc::MS_UNBINDABLE, true),
-        _ => return None, // a fault that spec/validate has reported
-    })
 }

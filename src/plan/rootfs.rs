@@ -1,12 +1,15 @@
 //! The container's view of files: its root, the mounts in it, what is masked or read-only, how it is entered.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use oci_spec::runtime::{Mount, Spec};
 
-use super::namespaces::{CGROUP, MOUNT, Namespaces, USER};
-use super::step::{After, Bind, CopyInside, InRoot, NewFs, Step, Target};
-use super::{Draft, Facts, Options, Rights, Want, from_bundle, in_root, root};
+use super::binds::{bind, copy, copy_by_host, mapped_by};
+use super::namespaces::{CGROUP, Namespaces, USER};
+use super::step::{After, InRoot, NewFs, Step, Target};
+use super::{Draft, Facts, Options, Rights, from_bundle, in_root};
+use crate::spec::annotations::{self, MOUNT_CONTEXT_TYPE};
+use crate::spec::idmap;
 use crate::spec::mount_options::{self, MountOptions, Reach};
 use crate::sys::Uid;
 use crate::sys::mount::MountAttr;
@@ -62,10 +65,14 @@ pub fn mounts(
         .as_ref()
         .and_then(|linux| linux.mount_label().clone())
         .filter(|label| !label.is_empty());
+    let context = annotations::get(oci, MOUNT_CONTEXT_TYPE).unwrap_or("context");
     if label.is_some() && !facts.selinux {
         draft.warn("linux.mountLabel: this kernel runs without SELinux, mounts have no labels");
     }
-    let label = label.filter(|_| facts.selinux);
+    let label = label
+        .filter(|_| facts.selinux)
+        .map(|label| format!("{context}=\"{label}\""));
+    let copy_by_host = copy_by_host(oci);
     let copy = copy(oci, namespaces, facts);
     for (index, mount) in oci.mounts().iter().flatten().enumerate() {
         let field = |what: &str| format!("mounts[{index}]{what}");
@@ -81,6 +88,10 @@ pub fn mounts(
         let after = after(&parsed);
         let remount = parsed.flags & libc::MS_REMOUNT != 0;
         let is_cgroup = matches!(fstype, "cgroup" | "cgroup2");
+        // A fault of it was reported by validate.
+        let idmap = idmap::of(mount, &parsed, oci.linux().as_ref()).ok().flatten();
+        let idmap = idmap.and_then(|asked| mapped_by(asked, namespaces, &field(""), draft));
+        let copy = if idmap.is_some() { copy_by_host } else { copy };
 
         let source = mount
             .source()
@@ -98,9 +109,16 @@ pub fn mounts(
             }
             parsed.bind = Some(Reach::Tree);
             let shown = directory.to_string_lossy().into_owned();
-            found
-                .steps
-                .push(bind(directory, shown, &field(""), target, &parsed, copy, draft));
+            found.steps.push(bind(
+                directory,
+                shown,
+                &field(""),
+                target,
+                &parsed,
+                copy,
+                None,
+                draft,
+            ));
         } else if (parsed.is_bind() || fstype == "bind") && !remount {
             let Some(source) = source else {
                 draft.fault(
@@ -117,6 +135,7 @@ pub fn mounts(
                 target,
                 &parsed,
                 copy,
+                idmap,
                 draft,
             ));
         } else if target.is_proc && fstype != "proc" {
@@ -169,7 +188,7 @@ pub fn cgroup_owner(oci: &Spec, namespaces: &Namespaces, facts: &Facts) -> Optio
         .map(|map| Uid(map.host_id()))
 }
 
-fn target(path: InRoot, fstype: &str) -> Target {
+pub fn target(path: InRoot, fstype: &str) -> Target {
     let shown = path.to_string();
     Target {
         plain: matches!(fstype, "proc" | "sysfs"),
@@ -197,10 +216,7 @@ fn new_fs(
     let mut data = parsed.data.clone();
     // proc, sysfs and mqueue have labels of their own (selinux(8), context mounts).
     if let (Some(label), false) = (label, matches!(fstype, "proc" | "sysfs" | "mqueue" | "cgroup2")) {
-        data = format!(
-            "{data}{}context=\"{label}\"",
-            if data.is_empty() { "" } else { "," }
-        );
+        data = format!("{data}{}{label}", if data.is_empty() { "" } else { "," });
     }
     let source = mount
         .source()
@@ -227,7 +243,7 @@ fn new_fs(
 
 /// What mount_setattr(2) is to change on a bind mount: only what was asked for, the rest stays as the source
 /// has it.
-fn attributes(parsed: &MountOptions) -> MountAttr {
+pub fn attributes(parsed: &MountOptions) -> MountAttr {
     let mut attr = MountAttr::default();
     for (flag, attribute) in ATTRIBUTES {
         if parsed.flags & flag != 0 {
@@ -248,7 +264,7 @@ fn attributes(parsed: &MountOptions) -> MountAttr {
     attr
 }
 
-fn after(parsed: &MountOptions) -> After {
+pub fn after(parsed: &MountOptions) -> After {
     let recursive = MountAttr {
         set: parsed.attr_set,
         clear: parsed.attr_clear,
@@ -265,30 +281,6 @@ fn after(parsed: &MountOptions) -> After {
     }
 }
 
-/// Who copies a mount of the host for a bind, and how the copy relates to its original.
-#[derive(Clone, Copy, PartialEq)]
-enum CopyBy {
-    /// The container's process, from its own mount namespace: what is mounted on the original still comes in,
-    /// or with `private` nothing does.
-    Container { private: bool },
-    /// The host, with this propagation (MS_*, or 0: what is mounted on the one shows on the other). Where the
-    /// container's process may not walk the path, or its own namespace hears nothing of the host.
-    Host(u64),
-}
-
-fn copy(oci: &Spec, namespaces: &Namespaces, facts: &Facts) -> CopyBy {
-    let propagation = root::asked_propagation(oci).map(|(flag, _)| flag);
-    let private = matches!(propagation, Some(libc::MS_PRIVATE | libc::MS_UNBINDABLE));
-    match (namespaces.has(MOUNT), namespaces.foreign_user(), facts.rights) {
-        (true, false, Rights::Host) if propagation == Some(libc::MS_SHARED) => CopyBy::Host(0),
-        (true, false, _) | (true, true, Rights::Namespace | Rights::User { .. }) => {
-            CopyBy::Container { private }
-        }
-        _ if propagation == Some(libc::MS_SHARED) => CopyBy::Host(0),
-        _ => CopyBy::Host(if private { libc::MS_PRIVATE } else { libc::MS_SLAVE }),
-    }
-}
-
 /// In the place of a cgroup that the container doesn't have: an empty directory, for what is mounted below might show
 /// those of the host, writable (CVE-2023-25809).
 fn nothing(field: &str, target: Target) -> Step {
@@ -302,57 +294,6 @@ fn nothing(field: &str, target: Target) -> Step {
         copy_up: false,
         inherit_mode: false,
         after: After::default(),
-    }))
-}
-
-/// A bind of `path`, which the user calls `source`. Mounts are made in their order, the copies too: the kernel
-/// lists them by age.
-fn bind(
-    path: PathBuf,
-    source: String,
-    field: &str,
-    target: Target,
-    parsed: &MountOptions,
-    copy: CopyBy,
-    draft: &mut Draft,
-) -> Step {
-    let recursive = parsed.is_recursive_bind();
-    let want_field = format!("{field}.source");
-    let (slot, inside) = match copy {
-        CopyBy::Container { private } => {
-            let path_inside = draft.cstring(&want_field, &path.to_string_lossy());
-            let inside = CopyInside {
-                path: path_inside,
-                recursive,
-                private,
-            };
-            (
-                draft.want(Want::Source {
-                    path,
-                    field: want_field,
-                }),
-                Some(inside),
-            )
-        }
-        CopyBy::Host(propagation) => (
-            draft.want(Want::Tree {
-                path,
-                field: want_field,
-                recursive,
-                propagation,
-            }),
-            None,
-        ),
-    };
-    let field = field.to_string();
-    Step::Bind(Box::new(Bind {
-        field,
-        slot,
-        inside,
-        source,
-        target,
-        attr: attributes(parsed),
-        after: after(parsed),
     }))
 }
 

@@ -1,10 +1,13 @@
-//! On which CPUs, and with which priority, the program runs.
+//! On which CPUs, with which priority, and with memory of which nodes the program runs.
 
-use oci_spec::runtime::{IOPriorityClass, LinuxSchedulerFlag, LinuxSchedulerPolicy, Process, Spec};
+use oci_spec::runtime::{
+    IOPriorityClass, LinuxSchedulerFlag, LinuxSchedulerPolicy, MemoryPolicyFlagType, MemoryPolicyModeType,
+    Process, Spec,
+};
 
 use super::Draft;
 use super::step::Step;
-use crate::sys::sched::{CpuMask, SchedAttr};
+use crate::sys::sched::{NumberList, SchedAttr};
 
 /// config.md, process.execCPUAffinity, which is for `exec` alone: once it is set, what it leaves out stays as the kernel
 /// has it. Else every CPU is ours, whatever the caller is bound to.
@@ -23,14 +26,14 @@ pub fn affinity(process: &Process, is_init: bool, draft: &mut Draft) {
 }
 
 /// The CPUs that a process of `exec` is born on.
-pub fn initial_affinity(oci: &Spec, draft: &mut Draft) -> Option<CpuMask> {
+pub fn initial_affinity(oci: &Spec, draft: &mut Draft) -> Option<NumberList> {
     let wanted = oci.process().as_ref()?.exec_cpu_affinity().as_ref()?;
     cpus("process.execCPUAffinity.initial", wanted.initial(), draft)
 }
 
-fn cpus(field: &str, list: &Option<String>, draft: &mut Draft) -> Option<CpuMask> {
+fn cpus(field: &str, list: &Option<String>, draft: &mut Draft) -> Option<NumberList> {
     let list = list.as_deref().filter(|list| !list.is_empty())?;
-    let mask = CpuMask::parse(list);
+    let mask = NumberList::parse(list);
     if mask.is_none() {
         draft.fault(field, format!("{list:?} is no list of CPUs, such as \"0-3,7\""));
     }
@@ -81,4 +84,32 @@ pub fn compile(process: &Process, draft: &mut Draft) {
         };
         draft.step(Step::IoPriority(class << 13 | wanted.priority() as i32));
     }
+}
+
+/// config-linux.md, Memory policy; the numbers are those of linux/mempolicy.h.
+pub fn memory_policy(oci: &Spec, draft: &mut Draft) {
+    let linux = oci.linux().as_ref();
+    let Some(policy) = linux.and_then(|linux| linux.memory_policy().as_ref()) else {
+        return;
+    };
+    let mode = match policy.mode() {
+        MemoryPolicyModeType::MpolDefault => 0,
+        MemoryPolicyModeType::MpolPreferred => 1,
+        MemoryPolicyModeType::MpolBind => 2,
+        MemoryPolicyModeType::MpolInterleave => 3,
+        MemoryPolicyModeType::MpolLocal => 4,
+        MemoryPolicyModeType::MpolPreferredMany => 5,
+        MemoryPolicyModeType::MpolWeightedInterleave => 6,
+    };
+    let flag = |flag: &MemoryPolicyFlagType| match flag {
+        MemoryPolicyFlagType::MpolFStaticNodes => 1 << 15,
+        MemoryPolicyFlagType::MpolFRelativeNodes => 1 << 14,
+        MemoryPolicyFlagType::MpolFNumaBalancing => 1 << 13,
+    };
+    let flags = policy.flags().iter().flatten().map(flag);
+    let nodes = policy.nodes().as_deref().filter(|nodes| !nodes.is_empty());
+    draft.step(Step::MemoryPolicy {
+        mode: flags.fold(mode, |all, flag| all | flag),
+        nodes: nodes.and_then(NumberList::parse).map(Box::new), // `spec` has seen to it
+    });
 }

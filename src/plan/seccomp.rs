@@ -52,6 +52,7 @@ pub struct Compiled {
 const MAX_INSTRUCTIONS: usize = 4096;
 /// MAX_ERRNO of linux/err.h: the kernel returns no larger one.
 const MAX_ERRNO: u16 = 4095;
+const NEW_LISTENER: u32 = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32;
 const SECCOMP_RET_KILL_THREAD: u32 = 0;
 const SECCOMP_RET_ERRNO: u32 = 0x0005_0000;
 /// __X32_SYSCALL_BIT: x32's calls come with x86_64's token and are told apart by this bit of their numbers.
@@ -67,18 +68,22 @@ impl Filter {
     pub fn instructions(&self) -> usize {
         self.program.len() / INSTRUCTION
     }
+
+    /// Whether somebody is to be notified of system calls (SCMP_ACT_NOTIFY).
+    pub fn listens(&self) -> bool {
+        self.flags & NEW_LISTENER != 0
+    }
 }
 
 /// Compiles `profile`. Faults are named by their path, all of them. What is well-formed but not supported is [`Kind::Unsupported`].
 pub fn compile(profile: &LinuxSeccomp) -> Result<Compiled> {
     let mut reader = Reader::default();
     let default = reader.action(
-        ("defaultAction", "defaultErrnoRet"),
+        "defaultErrnoRet",
         profile.default_action(),
         profile.default_errno_ret(),
     );
     let flags = reader.flags(profile);
-    reader.listener(profile);
     let rules = reader.rules(profile, default);
     let targets = reader.targets(profile, default)?;
     if !reader.faults.is_empty() {
@@ -156,12 +161,7 @@ impl Reader {
         self.unsupported(field, text);
     }
 
-    fn action(
-        &mut self,
-        (field, errno_field): (&str, &str),
-        action: LinuxSeccompAction,
-        errno: Option<u32>,
-    ) -> ScmpAction {
+    fn action(&mut self, errno_field: &str, action: LinuxSeccompAction, errno: Option<u32>) -> ScmpAction {
         let mut number = |max: u16| {
             let number = errno.unwrap_or(libc::EPERM as u32);
             u16::try_from(number)
@@ -180,10 +180,7 @@ impl Reader {
             LinuxSeccompAction::ScmpActTrap => ScmpAction::Trap,
             LinuxSeccompAction::ScmpActLog => ScmpAction::Log,
             LinuxSeccompAction::ScmpActAllow => ScmpAction::Allow,
-            LinuxSeccompAction::ScmpActNotify => {
-                self.unsupported(field, "SCMP_ACT_NOTIFY is not supported yet");
-                return ScmpAction::KillThread;
-            }
+            LinuxSeccompAction::ScmpActNotify => ScmpAction::Notify,
         };
         if errno.is_some() {
             let text = "is for SCMP_ACT_ERRNO and SCMP_ACT_TRACE, not for this action";
@@ -194,16 +191,25 @@ impl Reader {
 
     /// Without `flags`, SPEC_ALLOW as runc and crun do: mitigations are the program's own affair, and cost much.
     fn flags(&mut self, profile: &LinuxSeccomp) -> u32 {
+        let notifies = profile.syscalls().iter().flatten().any(|entry| {
+            // Of the default action validate says no.
+            entry.action() == LinuxSeccompAction::ScmpActNotify
+        });
+        let mut flags = if notifies { NEW_LISTENER } else { 0 };
         let Some(given) = profile.flags() else {
-            return libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW as u32;
+            return flags | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW as u32;
         };
-        let mut flags = 0;
         for (i, flag) in given.iter().enumerate() {
             flags |= match flag {
+                // There is but one thread that will execute the program, and the other must stay free (init/seccomp.rs).
+                LinuxSeccompFilterFlag::SeccompFilterFlagTsync if notifies => 0,
                 LinuxSeccompFilterFlag::SeccompFilterFlagTsync => libc::SECCOMP_FILTER_FLAG_TSYNC as u32,
                 LinuxSeccompFilterFlag::SeccompFilterFlagLog => libc::SECCOMP_FILTER_FLAG_LOG as u32,
                 LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => {
                     libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW as u32
+                }
+                LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv if notifies => {
+                    libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV as u32
                 }
                 // The kernel refuses it (EINVAL) for a filter that notifies nobody.
                 LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => {
@@ -215,18 +221,6 @@ impl Reader {
             };
         }
         flags
-    }
-
-    /// A listener is for SCMP_ACT_NOTIFY; without that the spec wants `listenerPath` ignored.
-    fn listener(&mut self, profile: &LinuxSeccomp) {
-        match (profile.listener_path(), profile.listener_metadata()) {
-            (None, Some(_)) => self.invalid("listenerMetadata", "is set without listenerPath"),
-            (Some(path), _) => self.warnings.push(format!(
-                "linux.seccomp.listenerPath: nothing goes to {} without SCMP_ACT_NOTIFY",
-                path.display()
-            )),
-            (None, None) => {}
-        }
     }
 
     /// The architectures, each once, the machine's own first and always.
@@ -256,8 +250,7 @@ impl Reader {
         let mut rules = Vec::new();
         for (i, entry) in profile.syscalls().iter().flatten().enumerate() {
             let field = format!("syscalls[{i}]");
-            let fields = (format!("{field}.action"), format!("{field}.errnoRet"));
-            let action = self.action((&fields.0, &fields.1), entry.action(), entry.errno_ret());
+            let action = self.action(&format!("{field}.errnoRet"), entry.action(), entry.errno_ret());
             if entry.names().is_empty() {
                 self.invalid(&format!("{field}.names"), "is empty");
             }

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::fmt;
 
 use super::namespaces::names;
-use super::step::{After, EnterRoot, InRoot, Step};
+use super::step::{After, EnterRoot, Idmap, InRoot, NOTIFIES, Step};
 use crate::spec::mount_options::{Meaning, OPTIONS};
 use crate::sys::Gid;
 use crate::sys::mount::MountAttr;
@@ -18,6 +18,7 @@ impl fmt::Display for Step {
                 write!(f, "join namespaces of the container: {}", names(*kinds))
             }
             Step::AwaitIdMaps => write!(f, "wait for the id maps of the new user namespace"),
+            Step::AwaitNetDevices => write!(f, "wait for the host's network devices"),
             Step::BecomeRoot { .. } => write!(f, "become root in the user namespace"),
             Step::CloneTree { copy, .. } => write!(f, "clone the mount at {} from inside", text(&copy.path)),
             Step::NewSession => write!(f, "start a new session"),
@@ -42,10 +43,28 @@ impl fmt::Display for Step {
                 }
                 m.after.fmt(f)
             }
+            Step::MakeFs(m) => {
+                write!(f, "{}: make a {}", m.field, text(&m.fstype))?;
+                for (key, value) in &m.options {
+                    write!(f, " {}", text(key))?;
+                    if let Some(value) = value {
+                        write!(f, "={}", text(value))?;
+                    }
+                }
+                Ok(())
+            }
+            Step::FindMount { field, path } => write!(f, "{field}: find the mount on {path}"),
+            Step::Unmount { field, path } => write!(f, "{field}: unmount {path}"),
+            Step::Done => write!(f, "say that all is done"),
             Step::Bind(b) => {
                 write!(f, "{}: bind {} on {}", b.field, b.source, b.target.path)?;
                 if b.attr != MountAttr::default() {
                     write!(f, " ({})", attribute_names(&b.attr, "").join(","))?;
+                }
+                match b.idmap {
+                    Some(Idmap { recursive: true, .. }) => write!(f, ", all of it id-mapped")?,
+                    Some(_) => write!(f, ", id-mapped")?,
+                    None => {}
                 }
                 b.after.fmt(f)
             }
@@ -118,6 +137,12 @@ impl fmt::Display for Step {
                 "schedule by policy {}, nice {}, priority {}",
                 attr.policy, attr.nice, attr.priority
             ),
+            Step::MemoryPolicy { mode, nodes } => {
+                write!(f, "set memory policy {mode:#x}")?;
+                nodes
+                    .as_ref()
+                    .map_or(Ok(()), |nodes| write!(f, " on nodes {nodes}"))
+            }
             Step::IoPriority(value) => {
                 write!(f, "set I/O class {}, priority {}", value >> 13, value & 0x1fff)
             }
@@ -147,7 +172,7 @@ impl fmt::Display for Step {
                         let groups: Vec<_> = groups.iter().map(Gid::to_string).collect();
                         write!(f, ", groups [{}]", groups.join(" "))
                     }
-                    None => Ok(()),
+                    None => write!(f, ", keep our groups"),
                 }
             }
             Step::SetCapabilities { sets, ambient } => write!(
@@ -177,11 +202,17 @@ impl fmt::Display for Step {
             Step::Outlive => write!(f, "stay if the runtime ends"),
             Step::AwaitStart { .. } => write!(f, "wait for start"),
             Step::CountAsRunning => write!(f, "count as running"),
-            Step::Seccomp(filter) => write!(
-                f,
-                "install the seccomp filter ({} instructions)",
-                filter.instructions()
-            ),
+            Step::Seccomp(filter) => {
+                write!(
+                    f,
+                    "install the seccomp filter ({} instructions)",
+                    filter.instructions()
+                )?;
+                match filter.listens() {
+                    true => write!(f, " and {NOTIFIES}"),
+                    false => Ok(()),
+                }
+            }
             Step::Exec { name, .. } => write!(f, "execute {name}"),
         }
     }

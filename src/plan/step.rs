@@ -9,7 +9,7 @@ use super::seccomp::Filter;
 use crate::sys::exec::CArray;
 use crate::sys::ids::CapSets;
 use crate::sys::mount::MountAttr;
-use crate::sys::sched::{CpuMask, SchedAttr};
+use crate::sys::sched::{NumberList, SchedAttr};
 use crate::sys::{Gid, Uid};
 
 /// The number of an fd that `prepare` opens on the host for the child.
@@ -99,6 +99,18 @@ pub struct NewFs {
     pub after: After,
 }
 
+/// A file system that is made where nobody sees it, to be attached by a [`Bind`] of its slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MakeFs {
+    /// Which entry of the list it is: `mounts[3]`.
+    pub field: String,
+    pub slot: Slot,
+    pub fstype: CString,
+    /// Keys and values as fsconfig(2) takes them.
+    pub options: Vec<(CString, Option<CString>)>,
+    pub read_only: bool,
+}
+
 /// A mount of the host, attached at a path of the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bind {
@@ -112,7 +124,27 @@ pub struct Bind {
     pub target: Target,
     /// Attributes of the top mount alone.
     pub attr: MountAttr,
+    /// How the host has mapped the ids of the mount in the slot.
+    pub idmap: Option<Idmap>,
     pub after: After,
+}
+
+/// An id-mapped mount: MOUNT_ATTR_IDMAP of mount_setattr(2), which only who has power over the file system may set.
+/// Since it is the host's copy that is attached, the kernel does not lock its flags in a user namespace: with
+/// CAP_SYS_ADMIN there a container can take `ro` away again, as it can where `ro` comes from config.json.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Idmap {
+    pub by: MappedBy,
+    pub recursive: bool,
+}
+
+/// The user namespace whose maps are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MappedBy {
+    /// The container's new one, as soon as its maps are written.
+    Container,
+    /// One that is there before the container is: it is joined, or was made for its maps alone.
+    Slot(Slot),
 }
 
 /// A mount to be copied by the container's process, when its turn comes.
@@ -202,6 +234,8 @@ pub enum Step {
         copy: CopyInside,
         required: bool,
     },
+    /// The host moves network devices in meanwhile (netdev/mod.rs).
+    AwaitNetDevices,
     NewSession,
     SessionKeyring(CString),
     /// Only now: the root of a new cgroup namespace is the cgroup that we are in (cgroup_namespaces(7)).
@@ -225,6 +259,19 @@ pub enum Step {
         joined: Option<CString>,
     },
     Mount(Box<NewFs>),
+    /// Decided in plan/running.rs.
+    MakeFs(Box<MakeFs>),
+    /// Something must be mounted at this path of the container.
+    FindMount {
+        field: String,
+        path: InRoot,
+    },
+    Unmount {
+        field: String,
+        path: InRoot,
+    },
+    /// Tell the host that all is done, and end. If a step before fails, what was attached is taken back.
+    Done,
     Bind(Box<Bind>),
     Device {
         directory: InRoot,
@@ -261,6 +308,8 @@ pub enum Step {
         list: &'static str,
         index: usize,
         state: HookState,
+        /// Files for its standard output and error, in place of our own.
+        outputs: [Option<Slot>; 2],
     },
     Mask(Vec<InRoot>),
     ReadOnlyPath(InRoot),
@@ -282,8 +331,13 @@ pub enum Step {
     },
     Affinity,
     /// process.execCPUAffinity.final: a mask of CPUs.
-    RunOn(Box<CpuMask>),
+    RunOn(Box<NumberList>),
     Scheduler(SchedAttr),
+    /// linux.memoryPolicy: MPOL_* with its flags, and the nodes.
+    MemoryPolicy {
+        mode: i32,
+        nodes: Option<Box<NumberList>>,
+    },
     IoPriority(i32),
     /// A hard limit above our own, while we have the right to it (process.rlimits).
     RaiseLimit {
@@ -337,6 +391,9 @@ pub enum Step {
         name: String,
     },
 }
+
+/// What the text of [`Step::Seccomp`] says of a filter with a listener.
+pub const NOTIFIES: &str = "hand over its listener";
 
 /// Where a hook in the container's process has its state from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

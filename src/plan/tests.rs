@@ -37,9 +37,10 @@ fn plan_text(config: &str) -> String {
         .linux()
         .as_ref()
         .and_then(|linux| linux.seccomp().as_ref());
+    let listens = spec::seccomp_listener(&spec.oci).is_some();
     let filter = seccomp.map(|_| Filter {
         program: vec![0; 8],
-        flags: 0,
+        flags: u32::from(listens) * libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32,
     });
     let plan = compile(&spec, &options(), &facts(), filter).expect("a plan");
     let mut text = plan.to_string();
@@ -104,4 +105,50 @@ fn equal_inputs_give_equal_plans() {
         .expect("a plan")
     };
     assert_eq!(plan(), plan());
+}
+
+#[test]
+fn mounts_of_a_running_container() {
+    let list = r#"[
+        {"destination": "/a", "source": "b", "options": ["rbind", "ro", "rslave"]},
+        {"destination": "/t", "type": "tmpfs", "source": "tmpfs", "options": ["ro", "nosuid", "sync", "size=1m"]},
+        {"destination": "/i", "source": "/s", "options": ["bind", "idmap"]}]"#;
+    let ids = |first| {
+        let map = format!(r#"[{{"containerID": 0, "hostID": {first}, "size": 9}}]"#);
+        serde_json::from_str(&map).expect("a map")
+    };
+    let user = spec::running::UserNamespace {
+        uid: ids(1000),
+        gid: ids(2000),
+    };
+    let spec = spec::running::parse(list.as_bytes(), "list", Some(&user)).expect("a list");
+    let inside = running::Inside {
+        init: crate::sys::Pid(42),
+        user: true,
+    };
+    let add = running::add(&spec.oci, inside, &options()).expect("a plan");
+    let expected = "   new namespaces: none; joined: pid network ipc user\n \
+        1 join the cgroup namespace\n \
+        2 join the mount namespace\n \
+        3 start a new session\n \
+        4 become root in the user namespace\n \
+        5 use the root where it is\n \
+        6 mounts[1]: make a tmpfs sync size=1m source=tmpfs\n \
+        7 mounts[0]: bind b on /a (ro), rslave\n \
+        8 mounts[1]: bind the new tmpfs on /t (ro,nosuid)\n \
+        9 mounts[2]: bind /s on /i, id-mapped\n\
+        10 say that all is done\n";
+    assert_eq!(add.to_string(), expected);
+    let remove = running::remove(&spec.oci, inside).expect("a plan").to_string();
+    let steps: Vec<_> = remove.lines().skip(6).map(|line| &line[3..]).collect();
+    let expected = [
+        "mounts[0]: find the mount on /a",
+        "mounts[1]: find the mount on /t",
+        "mounts[2]: find the mount on /i",
+        "mounts[2]: unmount /i",
+        "mounts[1]: unmount /t",
+        "mounts[0]: unmount /a",
+        "say that all is done",
+    ];
+    assert_eq!(steps, expected);
 }

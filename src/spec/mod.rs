@@ -4,8 +4,11 @@
 //! Reading is oci-spec's job. [`schema`] and [`shape`] see to what serde and Go read differently and to good
 //! messages, [`validate`] to the rules between and within fields.
 
+pub mod annotations;
 pub mod default;
+pub mod idmap;
 pub mod mount_options;
+pub mod running;
 mod schema;
 mod shape;
 mod syntax;
@@ -54,8 +57,7 @@ pub fn examine(bytes: &[u8]) -> Result<(Spec, Option<Error>)> {
 
 /// Reads a process alone, as `exec --process` has it. `file` is its name in faults.
 pub fn parse_process(bytes: &[u8], file: &str) -> Result<runtime::Process> {
-    let document: Value =
-        serde_json::from_slice(bytes).map_err(|error| syntax::explain(bytes, &error, file))?;
+    let document = parse_json(bytes, file)?;
     let mut found = shape::Found::default();
     let fitting = shape::fit(document, &schema::PROCESS, &mut found);
     match fitting.filter(|_| found.faults.is_empty()) {
@@ -65,6 +67,30 @@ pub fn parse_process(bytes: &[u8], file: &str) -> Result<runtime::Process> {
         }),
         None => Err(found.into_error(file)),
     }
+}
+
+/// Reads linux.resources alone, as `update` has it, as the JSON of what is known and of the right type.
+pub fn fit_resources(document: Value, file: &str) -> Result<Value> {
+    let mut found = shape::Found::default();
+    let fitting = shape::fit(document, &schema::RESOURCES, &mut found);
+    match fitting.filter(|_| found.faults.is_empty()) {
+        Some(document) => Ok(document),
+        None => Err(found.into_error(file)),
+    }
+}
+
+/// What [`fit_resources`] gave, as a type.
+pub fn resources(document: &Value) -> Result<runtime::LinuxResources> {
+    serde_path_to_error::deserialize(document).map_err(|error| {
+        let mut found = shape::Found::default();
+        found.fault(error.path().to_string(), error.inner().to_string());
+        found.into_error("linux.resources")
+    })
+}
+
+/// Any JSON; a fault has its line and column.
+pub fn parse_json(bytes: &[u8], file: &str) -> Result<Value> {
+    serde_json::from_slice(bytes).map_err(|error| syntax::explain(bytes, &error, file))
 }
 
 /// What the rules find in a configuration that was put together here, under `file` as its name.
@@ -86,6 +112,28 @@ pub fn words(path: &str) -> Vec<&'static str> {
 pub fn is_before_1_3(version: &str) -> bool {
     let mut parts = version.split('.').map_while(|part| part.parse::<u32>().ok());
     (parts.next(), parts.next()) < (Some(1), Some(3))
+}
+
+/// Whom the seccomp filter notifies: linux.seccomp.listenerPath, or the annotation in its place. `None` if it notifies
+/// nobody.
+pub fn seccomp_listener(oci: &runtime::Spec) -> Option<&std::path::Path> {
+    use std::path::Path;
+    let seccomp = oci.linux().as_ref()?.seccomp().as_ref()?;
+    let notify = runtime::LinuxSeccompAction::ScmpActNotify;
+    seccomp
+        .syscalls()
+        .iter()
+        .flatten()
+        .find(|entry| entry.action() == notify)?;
+    let path = seccomp.listener_path().as_deref();
+    path.filter(|path| !path.as_os_str().is_empty())
+        .or_else(|| annotations::get(oci, annotations::SECCOMP_RECEIVER).map(Path::new))
+}
+
+/// The name of a network device in the container: that on the host, unless it has another.
+pub fn net_device_inside<'a>(name: &'a str, device: &'a runtime::LinuxNetDevice) -> &'a str {
+    let inside = device.name().as_deref();
+    inside.filter(|inside| !inside.is_empty()).unwrap_or(name)
 }
 
 /// What an older version of the spec meant by a value that 1.3 reads otherwise: until then a pids.limit of 0 was

@@ -134,6 +134,15 @@ pub fn meaning(option: &str) -> Option<Meaning> {
     Some(OPTIONS[index].1)
 }
 
+/// The reach and the maps of an option `idmap=…` or `ridmap=…`.
+pub fn id_maps(option: &str) -> Option<(Reach, &str)> {
+    match option.split_once('=')? {
+        ("idmap", maps) => Some((Reach::Mount, maps)),
+        ("ridmap", maps) => Some((Reach::Tree, maps)),
+        _ => None,
+    }
+}
+
 /// The options of one mount. Where two contradict each other the later one counts, as in fstab(5).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MountOptions {
@@ -144,6 +153,8 @@ pub struct MountOptions {
     pub cleared: u64,
     pub bind: Option<Reach>,
     pub idmap: Option<Reach>,
+    /// What stands behind `idmap=`, as crun has it (see [`super::idmap`]).
+    pub idmap_maps: Option<String>,
     /// Propagation flags, with MS_REC if recursive, in their order: each is a call of its own.
     pub propagation: Vec<u64>,
     /// MOUNT_ATTR_* for the mount and all below it, as mount_setattr(2) takes them: where the access time
@@ -168,7 +179,10 @@ impl MountOptions {
         match meaning {
             Default => {}
             Bind(reach) => self.bind = Some(reach),
-            Idmap(reach) => self.idmap = Some(reach),
+            Idmap(reach) => {
+                self.idmap = Some(reach);
+                self.idmap_maps = None;
+            }
             Set(flag) => {
                 if flag & ATIME_FLAGS != 0 {
                     self.flags &= !ATIME_FLAGS;
@@ -202,9 +216,13 @@ impl MountOptions {
 pub fn parse(options: &[String]) -> MountOptions {
     let mut parsed = MountOptions::default();
     for option in options {
-        match meaning(option) {
-            Some(meaning) => parsed.apply(meaning),
-            None => {
+        match (meaning(option), id_maps(option)) {
+            (Some(meaning), _) => parsed.apply(meaning),
+            (None, Some((reach, maps))) => {
+                parsed.idmap = Some(reach);
+                parsed.idmap_maps = Some(maps.into());
+            }
+            (None, None) => {
                 if !parsed.data.is_empty() {
                     parsed.data.push(',');
                 }

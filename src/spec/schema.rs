@@ -241,7 +241,7 @@ const DEVICE: Shape = Object(&[
     may("gid", &U32),
 ]);
 
-const RESOURCES: Shape = Object(&[
+pub const RESOURCES: Shape = Object(&[
     may("devices", &List(&DEVICE_RULE)),
     may("memory", &MEMORY),
     may("cpu", &CPU),

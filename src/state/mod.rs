@@ -4,6 +4,8 @@
 //! |--------------|---|
 //! | `state.json` | the [`Record`], written to another name and renamed |
 //! | `config.json`| as the container was made from it: the bundle's may change |
+//! | `cgroup`     | a link to the name of the cgroup that was about to be made |
+//! | `resources.json` | linux.resources as the last update has left them |
 //! | `plan`       | the plan as text |
 //! | `start.sock` | where the waiting init listens for `start` |
 //! | `waiting`    | empty; locked by the init until it executes the user's program |
@@ -29,10 +31,12 @@ use crate::sys::{Errno, Fail, unix};
 
 pub use crate::time::now;
 pub use id::ContainerId;
-pub use record::{Record, Report, Status, VERSION};
+pub use record::{Record, Report, SeccompListener, Status, VERSION};
 
 const RECORD: &str = "state.json";
+const CGROUP: &str = "cgroup";
 const CONFIG: &str = "config.json";
+const RESOURCES: &str = "resources.json";
 const PLAN: &str = "plan";
 const START: &str = "start.sock";
 const WAITING: &str = "waiting";
@@ -301,6 +305,25 @@ impl Container {
             .doing(|| format!("knock on {START} of {}", self.id))
     }
 
+    /// linux.resources as the last update has left them; `None` if there was none.
+    pub fn resources(&self) -> Result<Option<Vec<u8>>> {
+        let path = self.path.join(RESOURCES);
+        match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            bytes => bytes.doing(|| format!("read {path:?}")).map(Some),
+        }
+    }
+
+    pub fn write_resources(&self, json: &[u8]) -> Result<()> {
+        self.write(RESOURCES, json)
+    }
+
+    /// The cgroup that `create` was about to make, relative to the cgroup2 mount: whether it did isn't known.
+    pub fn planned_cgroup(&self) -> Option<String> {
+        let place = fs::read_link(self.path.join(CGROUP)).ok()?;
+        place.to_str().map(str::to_string)
+    }
+
     /// The config.json that the container was made from.
     pub fn config(&self) -> Result<Vec<u8>> {
         let path = self.path.join(CONFIG);
@@ -373,6 +396,12 @@ impl Reservation {
 
     pub fn dir(&self) -> BorrowedFd<'_> {
         self.0.dir()
+    }
+
+    /// Remembers a cgroup that may not be ours yet, for whoever cleans up after us. A link is one call.
+    pub fn plan_cgroup(&self, place: &str) -> Result<()> {
+        let path = self.path().join(CGROUP);
+        std::os::unix::fs::symlink(place, &path).doing(|| format!("make {path:?}"))
     }
 
     /// Writes what is known before there is a process, so that `delete --force` finds the cgroup if we are

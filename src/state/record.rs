@@ -45,8 +45,17 @@ pub struct Record {
     pub no_new_keyring: bool,
     /// Whether config.json has a `process`, without which there is nothing to start.
     pub has_process: bool,
+    /// Whom its seccomp filter notifies.
+    pub seccomp_listener: Option<SeccompListener>,
     pub poststart: Vec<Hook>,
     pub poststop: Vec<Hook>,
+}
+
+/// linux.seccomp.listenerPath and listenerMetadata.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SeccompListener {
+    pub path: String,
+    pub metadata: Option<String>,
 }
 
 /// Where in its life a container is (config.md of the spec, "State", and runc's `paused`).
@@ -101,6 +110,18 @@ struct HookState<'a> {
     annotations: &'a BTreeMap<String, String>,
 }
 
+/// What the seccomp agent gets beside the listener (config-linux.md of the spec, "The Container Process State").
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProcessState<'a> {
+    oci_version: &'a str,
+    fds: [&'a str; 1],
+    pid: Pid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a str>,
+    state: HookState<'a>,
+}
+
 impl Record {
     /// One container as `state` and `list -f json` show it. A stopped one has pid 0. `owner` is a user's
     /// name in `list`, and empty in `state` (as with runc).
@@ -128,22 +149,38 @@ impl Record {
         serde_json::to_string_pretty(&self.report(status, "")).unwrap_or_default() // strings and maps of strings can't fail
     }
 
-    /// The state for hooks, in one line. `paused` is no word of the spec, hence `running` there.
+    /// The state for hooks, in one line.
     pub fn hook_state(&self, status: Status) -> String {
+        serde_json::to_string(&self.spec_state(status)).unwrap_or_default() // as above
+    }
+
+    /// What the seccomp agent is told of a process, `pid` of the host, whose filter's listener it gets.
+    pub fn process_state(&self, pid: Pid, listener: &SeccompListener, status: Status) -> String {
+        let state = ProcessState {
+            oci_version: &self.oci_version,
+            fds: ["seccompFd"],
+            pid,
+            metadata: listener.metadata.as_deref(),
+            state: self.spec_state(status),
+        };
+        serde_json::to_string(&state).unwrap_or_default() // as above
+    }
+
+    /// `paused` is no word of the spec, hence `running` there.
+    fn spec_state(&self, status: Status) -> HookState<'_> {
         let told = if status == Status::Paused {
             Status::Running
         } else {
             status
         };
-        let state = HookState {
+        HookState {
             oci_version: &self.oci_version,
             id: &self.id,
             status: told.to_string(),
             pid: self.pid.filter(|_| status != Status::Stopped),
             bundle: &self.bundle,
             annotations: &self.annotations,
-        };
-        serde_json::to_string(&state).unwrap_or_default() // as above
+        }
     }
 }
 
@@ -202,6 +239,26 @@ mod tests {
             Status::Stopped,
             r#"{"ociVersion":"1.3.0","id":"web1","status":"stopped","bundle":"/b"}"#,
         );
+    }
+
+    #[test]
+    fn state_for_the_seccomp_agent() {
+        let mut listener = SeccompListener {
+            path: "/agent".into(),
+            metadata: Some("m".into()),
+        };
+        let check = |listener: &SeccompListener, metadata: &str| {
+            let expected = format!(
+                r#"{{"ociVersion":"1.3.0","fds":["seccompFd"],"pid":43,{metadata}"state":{{"ociVersion":"1.3.0","id":"web1","status":"running","pid":42,"bundle":"/b"}}}}"#
+            );
+            assert_eq!(
+                record().process_state(Pid(43), listener, Status::Running),
+                expected
+            );
+        };
+        check(&listener, r#""metadata":"m","#);
+        listener.metadata = None;
+        check(&listener, "");
     }
 
     #[test]

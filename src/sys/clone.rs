@@ -1,9 +1,11 @@
 //! One process becomes two, and how the second one ends.
 
+use std::ffi::{c_int, c_void};
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
 
-use super::{Call, Fail, Pid, gate};
+use super::{Call, Errno, Fail, Pid, gate};
 
 /// CLONE_INTO_CGROUP of linux/sched.h (5.7); libc's constant is too narrow for it.
 const INTO_CGROUP: u64 = 1 << 33;
@@ -51,6 +53,40 @@ pub unsafe fn clone(flags: u64, cgroup: Option<BorrowedFd>) -> Result<Who, Fail>
     }))
 }
 
+/// Room for a thread's frames; those of debug builds are large.
+const STACK: usize = 256 * 1024;
+
+/// clone(2) of a thread of this process that runs `run` with `argument` and ends. It shares all that we have but what
+/// the kernel keeps for each thread: ids, capabilities, the seccomp filter. Its stack stays mapped until we execute a
+/// program, which is also the end of a thread that hasn't ended.
+///
+/// For the container's process alone: the C library knows nothing of this thread, and errno is the same for both. So
+/// while one makes calls, the other waits.
+pub fn thread(run: extern "C" fn(*mut c_void) -> c_int, argument: usize) -> Result<(), Fail> {
+    let (protection, flags) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK,
+    );
+    // SAFETY: a new anonymous mapping overlaps nothing.
+    let stack = unsafe { libc::mmap(ptr::null_mut(), STACK, protection, flags, -1, 0) };
+    if stack == libc::MAP_FAILED {
+        return Err(Fail::new(Call::Mmap, Errno::last()));
+    }
+    let shared =
+        libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_SIGHAND | libc::CLONE_SYSVSEM;
+    // SAFETY: the stack is ours, is as large as we say, grows down from its aligned end, and is never unmapped. `run`
+    // takes an integer in the shape of a pointer, which nobody follows.
+    gate(Call::Clone, unsafe {
+        libc::clone(
+            run,
+            stack.byte_add(STACK),
+            shared | libc::CLONE_THREAD,
+            argument as *mut c_void,
+        )
+    })
+    .map(drop)
+}
+
 /// _exit(2): no atexit handler, no flush of buffers that are the parent's too.
 pub fn exit(status: i32) -> ! {
     // SAFETY: exit_group takes an integer and does not return.
@@ -85,8 +121,8 @@ pub fn namespace_kind(fd: BorrowedFd) -> Result<u64, Fail> {
 /// [`clone`] for the runtime, which has one thread by design and whose children go straight into code that
 /// lives on `sys` alone (checked in debug builds by the allocator of `sys::child_alloc`).
 pub fn fork(flags: u64, cgroup: Option<BorrowedFd>) -> Result<Who, Fail> {
-    // SAFETY: rrunc starts no thread, and `spawn`, the only caller besides the hooks of `init`, keeps the
-    // rule for the child.
+    // SAFETY: rrunc starts no thread, and `spawn`, the only caller besides the hooks of `init` and `idmap`,
+    // keeps the rule for the child, as they do.
     let who = unsafe { clone(flags, cgroup) }?;
     #[cfg(debug_assertions)]
     if matches!(who, Who::Child) {

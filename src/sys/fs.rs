@@ -104,6 +104,23 @@ pub fn fs_magic(fd: BorrowedFd) -> Result<i64, Fail> {
     Ok(st.f_type as i64)
 }
 
+/// statx(2), STATX_ATTR_MOUNT_ROOT (5.8): whether `fd` is the root of a mount.
+pub fn is_mount_root(fd: BorrowedFd) -> Result<bool, Fail> {
+    // SAFETY: statx is plain integers, for which all-zero is a value.
+    let mut found: libc::statx = unsafe { zeroed() };
+    // SAFETY: the path is a static empty string, and found is writable for the length of the call.
+    gate(Call::Stat, unsafe {
+        libc::statx(
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            libc::STATX_BASIC_STATS,
+            &raw mut found,
+        )
+    })?;
+    Ok(found.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0)
+}
+
 /// mkdirat(2).
 pub fn mkdir(dir: BorrowedFd, name: &CStr, mode: u32) -> Result<(), Fail> {
     // SAFETY: name is NUL-terminated and outlives the call.

@@ -11,6 +11,7 @@ pub mod fs;
 pub mod ids;
 pub mod mount;
 pub mod net;
+pub mod netlink;
 pub mod poll;
 pub mod process;
 pub mod sched;

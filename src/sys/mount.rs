@@ -111,7 +111,11 @@ pub fn mount(
 }
 
 /// fsopen(2), fsconfig(2) with flag-like or string options, fsmount(2): a detached new file system.
-pub fn new_fs(fstype: &CStr, options: &[(&CStr, Option<&CStr>)], attr: u64) -> Result<OwnedFd, Fail> {
+pub fn new_fs<'a>(
+    fstype: &CStr,
+    options: impl Iterator<Item = (&'a CStr, Option<&'a CStr>)>,
+    attr: u64,
+) -> Result<OwnedFd, Fail> {
     // SAFETY: fstype is NUL-terminated and outlives the call.
     let fs = gate_fd(Call::Fsopen, unsafe {
         libc::syscall(libc::SYS_fsopen, fstype.as_ptr(), libc::FSOPEN_CLOEXEC)
@@ -165,6 +169,24 @@ pub fn detach(path: &CStr) -> Result<(), Fail> {
     // SAFETY: path is NUL-terminated and outlives the call.
     gate(Call::Umount, unsafe {
         libc::umount2(path.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW)
+    })
+    .map(drop)
+}
+
+/// umount2(2) with MNT_DETACH of the mount whose root `fd` is, by way of `proc`, a procfs. EINVAL: it is no mount's root,
+/// or one of another mount namespace. Changes the current directory.
+pub fn detach_fd(proc: BorrowedFd, fd: BorrowedFd) -> Result<(), Fail> {
+    use std::io::Write;
+    super::fs::fchdir(proc)?;
+    let mut path = [0; 32];
+    let text = write!(&mut path[..31], "self/fd/{}", fd.as_raw_fd());
+    let path = CStr::from_bytes_until_nul(&path);
+    let (Ok(()), Ok(path)) = (text, path) else {
+        return Err(Fail::new(Call::Umount, super::Errno::ENAMETOOLONG));
+    };
+    // SAFETY: path is NUL-terminated and outlives the call.
+    gate(Call::Umount, unsafe {
+        libc::umount2(path.as_ptr(), libc::MNT_DETACH)
     })
     .map(drop)
 }

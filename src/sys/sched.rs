@@ -19,14 +19,15 @@ pub struct SchedAttr {
     pub period: u64,
 }
 
-/// A set of CPUs (sched_setaffinity(2)), up to the largest CONFIG_NR_CPUS.
+/// CPUs (sched_setaffinity(2)) up to the largest CONFIG_NR_CPUS, or memory nodes (set_mempolicy(2)), of which there are
+/// fewer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CpuMask([u64; 128]);
+pub struct NumberList([u64; 128]);
 
-impl CpuMask {
+impl NumberList {
     /// Those of a list such as `0-3,7` (cpuset(7), "List format"); `None` if it is no list, or has higher numbers.
-    pub fn parse(list: &str) -> Option<CpuMask> {
-        let mut mask = CpuMask([0; 128]);
+    pub fn parse(list: &str) -> Option<NumberList> {
+        let mut mask = NumberList([0; 128]);
         for part in list.trim().split(',').map(str::trim) {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
@@ -41,7 +42,7 @@ impl CpuMask {
     }
 }
 
-impl fmt::Display for CpuMask {
+impl fmt::Display for NumberList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = 0..self.0.len() * 64;
         let cpus = all.filter(|cpu| self.0[cpu / 64] & (1 << (cpu % 64)) != 0);
@@ -51,7 +52,7 @@ impl fmt::Display for CpuMask {
 }
 
 /// sched_setaffinity(2) of ourselves. EINVAL: none of these CPUs is there, or the cpuset allows none.
-pub fn set_affinity(cpus: &CpuMask) -> Result<(), Fail> {
+pub fn set_affinity(cpus: &NumberList) -> Result<(), Fail> {
     // SAFETY: the mask is readable for the length that we give.
     gate(Call::SchedSetaffinity, unsafe {
         libc::syscall(
@@ -59,6 +60,23 @@ pub fn set_affinity(cpus: &CpuMask) -> Result<(), Fail> {
             0,
             size_of_val(&cpus.0),
             cpus.0.as_ptr(),
+        )
+    })
+    .map(drop)
+}
+
+/// set_mempolicy(2): `mode` is one of MPOL_* with MPOL_F_* flags. EINVAL: the mode and the nodes don't go together, or no
+/// such node is there.
+pub fn set_memory_policy(mode: i32, nodes: Option<&NumberList>) -> Result<(), Fail> {
+    const MAX_NODES: usize = 1024; // CONFIG_NODES_SHIFT is at most 10
+    let mask = nodes.map_or(std::ptr::null(), |nodes| nodes.0.as_ptr());
+    // SAFETY: the mask is null, or readable for more bits than we say.
+    gate(Call::SetMempolicy, unsafe {
+        libc::syscall(
+            libc::SYS_set_mempolicy,
+            mode,
+            mask,
+            if mask.is_null() { 0 } else { MAX_NODES },
         )
     })
     .map(drop)
@@ -91,7 +109,7 @@ mod tests {
     fn lists_of_cpus() {
         let check = |list: &str, expected: Option<&str>| {
             assert_eq!(
-                CpuMask::parse(list).map(|mask| mask.to_string()).as_deref(),
+                NumberList::parse(list).map(|mask| mask.to_string()).as_deref(),
                 expected,
                 "{list}"
             );

@@ -126,6 +126,21 @@ impl Ran {
         self
     }
 
+    /// Fails, and says this somewhere.
+    #[track_caller]
+    pub fn complains_or_prints(self, text: &str) -> Ran {
+        let said = self.out.contains(text) || self.err.contains(text);
+        assert!(
+            self.code != 0 && said,
+            "{} => {}: {}{}",
+            self.line,
+            self.code,
+            self.out,
+            self.err
+        );
+        self
+    }
+
     /// Has one of these in what it complains, in any case.
     #[track_caller]
     pub fn complains(self, any: &[&str]) -> Ran {
@@ -136,7 +151,7 @@ impl Ran {
     }
 }
 
-/// Ends the test if this machine has no such controller in cgroup v2: a limit can't be set then.
+/// Whether this machine has all these controllers in cgroup v2: without one its limits cannot be set.
 pub fn has_controllers(names: &[&str]) -> bool {
     let there = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
     names

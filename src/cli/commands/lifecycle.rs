@@ -1,12 +1,13 @@
 //! The commands that make, drive and end a container.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Arg, ArgMatches, value_parser};
+use clap::{Arg, ArgMatches, ValueHint, value_parser};
 
 use super::Row;
-use crate::cli::arg::{ask, bundle, id, no_new_keyring, no_pivot, option, path, switch, take};
-use crate::cli::{Command, Create, Run};
+use crate::cli::arg::{ask, bundle, id, no_new_keyring, no_pivot, one_of, option, path, switch, take};
+use crate::cli::{Command, Create, MountsAction, Run};
 use crate::sys::Signal;
 
 pub const CREATE: Row = Row {
@@ -100,6 +101,53 @@ pub const RUN: Row = Row {
             no_subreaper: take(m, "no-subreaper"),
         }))
     },
+};
+
+pub const MOUNTS: Row = Row {
+    name: "mounts",
+    about: "Mount into a running container, or unmount again: all of a list, or none",
+    ends_flags: false,
+    args: || {
+        vec![
+            Arg::new("action")
+                .value_name("ACTION")
+                .required(true)
+                .value_parser(one_of::<MountsAction>(&["add", "remove"]))
+                .hide_possible_values(true)
+                .help("add or remove"),
+            id(),
+            Arg::new("file")
+                .value_name("FILE")
+                .required(true)
+                .value_parser(value_parser!(PathBuf))
+                .value_hint(ValueHint::FilePath)
+                .help("A JSON list of mounts, as in config.json"),
+        ]
+    },
+    read: |m| {
+        let (action, file) = (m.remove_one("action"), m.remove_one("file"));
+        ask(Command::Mounts {
+            action: action.unwrap_or(MountsAction::Add), // clap has seen to both
+            id: take(m, "id"),
+            file: file.unwrap_or_default(),
+        })
+    },
+};
+
+pub const PAUSE: Row = Row {
+    name: "pause",
+    about: "Stop all processes of a container for a while",
+    args: || vec![id()],
+    ends_flags: false,
+    read: |m| ask(Command::Pause { id: take(m, "id") }),
+};
+
+pub const RESUME: Row = Row {
+    name: "resume",
+    about: "Let a paused container go on",
+    args: || vec![id()],
+    ends_flags: false,
+    read: |m| ask(Command::Resume { id: take(m, "id") }),
 };
 
 pub fn console_socket() -> Arg {

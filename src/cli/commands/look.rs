@@ -1,5 +1,7 @@
 //! The commands that look and tell: at containers, at bundles, at this host.
 
+use clap::Arg;
+
 use super::Row;
 use crate::cli::arg::{
     ask, bundle, bundle_operand, format, id, no_new_keyring, no_pivot, one_of, option, path, read_bundle,
@@ -18,18 +20,7 @@ pub const STATE: Row = Row {
 pub const LIST: Row = Row {
     name: "list",
     about: "Show the containers below --root",
-    args: || {
-        vec![
-            option(
-                "format",
-                Some('f'),
-                "FORMAT",
-                "How to print: table or json (default: table)",
-            )
-            .value_parser(one_of::<ListFormat>(&["table", "json"])),
-            switch("quiet", Some('q'), "Print the ids alone"),
-        ]
-    },
+    args: || vec![list_format(), switch("quiet", Some('q'), "Print the ids alone")],
     ends_flags: false,
     read: |m| {
         ask(Command::List {
@@ -38,6 +29,39 @@ pub const LIST: Row = Row {
         })
     },
 };
+
+pub const PS: Row = Row {
+    name: "ps",
+    about: "Show the processes of a container",
+    args: || {
+        vec![
+            list_format(),
+            id(),
+            Arg::new("options")
+                .value_name("PS OPTION")
+                .num_args(0..)
+                .help("Options of ps(1) for the table (default: -ef)"),
+        ]
+    },
+    ends_flags: true,
+    read: |m| {
+        ask(Command::Ps {
+            id: take(m, "id"),
+            format: take(m, "format"),
+            options: m.remove_many("options").into_iter().flatten().collect(),
+        })
+    },
+};
+
+fn list_format() -> Arg {
+    option(
+        "format",
+        Some('f'),
+        "FORMAT",
+        "How to print: table or json (default: table)",
+    )
+    .value_parser(one_of::<ListFormat>(&["table", "json"]))
+}
 
 pub const SPEC: Row = Row {
     name: "spec",

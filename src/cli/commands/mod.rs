@@ -1,10 +1,12 @@
 //! What there is on the command line: one row per command, from which parsing, help, man pages and completions are
 //! made.
 
+mod events;
 mod exec;
 mod lifecycle;
 mod look;
 mod pages;
+pub mod update;
 
 use clap::{Arg, ArgMatches};
 
@@ -28,8 +30,14 @@ pub const COMMANDS: &[&Row] = &[
     &lifecycle::KILL,
     &lifecycle::DELETE,
     &lifecycle::RUN,
+    &lifecycle::MOUNTS,
     &exec::EXEC,
+    &lifecycle::PAUSE,
+    &lifecycle::RESUME,
     &look::LIST,
+    &look::PS,
+    &events::EVENTS,
+    &update::UPDATE,
     &look::SPEC,
     &look::CHECK,
     &look::PLAN,

@@ -12,9 +12,9 @@ use crate::cli;
 use crate::error::{Doing, Kind};
 use crate::ops::bundle::Bundle;
 use crate::ops::{explain, plan as planned};
-use crate::plan::Plan;
+use crate::plan::{NetDevice, Plan};
 use crate::sys::{Pid, fs as sys, ids};
-use crate::{host, plan, prepare, spec};
+use crate::{host, netdev, plan, prepare, seccomp_agent, spec};
 
 /// Adds what is wrong here. Fields that are faulty by themselves are not judged again.
 pub fn examine(bundle: &Bundle, report: &mut Report) {
@@ -33,6 +33,14 @@ pub fn examine(bundle: &Bundle, report: &mut Report) {
             report.warn(Against::Host, warning);
         }
         sources(oci, &plan, report);
+        for NetDevice { name, .. } in &plan.host.net_devices {
+            if let Err(error) = netdev::find(name) {
+                report.add(Against::Host, &format!("linux.netDevices[{name}]"), &error);
+            }
+        }
+        if let Some(Err(error)) = spec::seccomp_listener(oci).map(seccomp_agent::check) {
+            report.add(Against::Host, "linux.seccomp.listenerPath", &error);
+        }
         if let Some(root) = root {
             program::examine(oci, &plan, &root, report);
         }

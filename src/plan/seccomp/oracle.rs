@@ -138,7 +138,7 @@ fn every_number() -> impl Iterator<Item = (u32, u32)> {
 pub fn check_against_libseccomp(json: &str) {
     let profile = profile(json);
     let mut reader = Reader::default();
-    let default = reader.action(("", ""), profile.default_action(), profile.default_errno_ret());
+    let default = reader.action("", profile.default_action(), profile.default_errno_ret());
     let mut whole = ScmpFilterContext::new(default).expect("a context");
     let mut newest = vec![(X86_64, 0, newest(&profile, NATIVE))];
     for arch in profile

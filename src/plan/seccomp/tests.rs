@@ -345,7 +345,45 @@ fn flags() {
         0,
     );
     check(r#","flags":["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#, 0, 1);
-    check(r#","listenerPath":"/run/agent""#, 4, 1);
+    // With a listener.
+    const NOTIFY: &str = r#","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]"#;
+    check(NOTIFY, 8 | 4, 0);
+    check(
+        &format!(r#"{NOTIFY},"flags":["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#),
+        8 | 32,
+        0,
+    );
+    check(
+        &format!(r#"{NOTIFY},"flags":["SECCOMP_FILTER_FLAG_TSYNC","SECCOMP_FILTER_FLAG_LOG"]"#),
+        8 | 2,
+        0,
+    );
+}
+
+#[test]
+fn notifications() {
+    const NOTIFY: u32 = 0x7fc0_0000;
+    let rule = |name: &str, args: &str| format!(r#"{{"names":["{name}"],"action":"SCMP_ACT_NOTIFY"{args}}}"#);
+    let some = r#","args":[{"index":0,"value":7,"op":"SCMP_CMP_EQ"}]"#;
+    let rules = [rule("mkdir", ""), rule("socket", some), rule("openat2", "")].join(",");
+    for default in ["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS"] {
+        let json = with_rules(default, &rules);
+        check_against_libseccomp(&json);
+        check_against_profile(&json);
+    }
+    check(
+        &with_rules("SCMP_ACT_ALLOW", &rules),
+        &[
+            ("mkdir", [0; 3], NOTIFY),
+            ("socket", [7, 0, 0], NOTIFY),
+            ("socket", [6, 0, 0], ALLOW),
+            ("openat2", [0; 3], NOTIFY),
+            ("write", [0; 3], ALLOW),
+        ],
+    );
+    let docker = DOCKER.replacen("SCMP_ACT_ALLOW", "SCMP_ACT_NOTIFY", 1);
+    assert_ne!(docker, DOCKER);
+    check_against_libseccomp(&docker);
 }
 
 #[test]
@@ -368,15 +406,6 @@ fn what_cannot_be_is_named() {
     };
     let rule = |rest: &str| with_rules("SCMP_ACT_ALLOW", &format!(r#"{{"names":["read"],{rest}}}"#));
     let (invalid, unsupported) = (Kind::InvalidSpec, Kind::Unsupported);
-    let notify = r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#;
-    refuse(notify, unsupported, "defaultAction");
-    refuse(
-        &rule(r#""action":"SCMP_ACT_NOTIFY""#),
-        unsupported,
-        "syscalls[0].action",
-    );
-    let metadata = r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerMetadata":"x"}"#;
-    refuse(metadata, invalid, "listenerMetadata");
     let big_endian =
         r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86","SCMP_ARCH_MIPS"]}"#;
     refuse(big_endian, unsupported, "architectures[1]");

@@ -1,12 +1,16 @@
 //! The rules of the spec that a type can't say: one function each, all of which are asked, so that a user
 //! learns of every fault at once. What depends on the host is not here.
 
+mod annotations;
 mod hooks;
 mod linux;
+mod memory;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod process;
 mod resources;
+mod seccomp;
 mod sysctls;
 mod unsupported;
 
@@ -18,17 +22,26 @@ use super::shape::Found;
 
 /// Adds what the rules find in `oci` to what was found in its types.
 pub fn check(oci: &Spec, found: &mut Found) {
+    ask(&RULES, oci, found);
+}
+
+/// The same for the mounts alone.
+pub fn mounts(oci: &Spec, found: &mut Found) {
+    ask(&[mounts::mounts], oci, found);
+}
+
+fn ask(list: &[fn(&mut Rules)], oci: &Spec, found: &mut Found) {
     let mut rules = Rules {
         oci,
         broken: found.faults.iter().map(|fault| fault.path.clone()).collect(),
         found,
     };
-    for rule in RULES {
+    for rule in list {
         rule(&mut rules);
     }
 }
 
-const RULES: [fn(&mut Rules); 29] = [
+const RULES: [fn(&mut Rules); 32] = [
     version,
     root,
     process::program,
@@ -44,19 +57,22 @@ const RULES: [fn(&mut Rules); 29] = [
     host_names,
     mounts::mounts,
     hooks::hooks,
-    annotations,
+    annotations::annotations,
     namespaces::namespaces,
     namespaces::id_mappings,
     namespaces::time_offsets,
+    net_devices::net_devices,
     linux::devices,
     linux::restricted_paths,
     linux::propagation,
     linux::mount_label,
     linux::personality,
+    memory::policy,
     linux::cgroups_path,
     sysctls::sysctls,
     resources::device_rules,
     resources::limits,
+    seccomp::listener,
     unsupported::unsupported,
 ];
 
@@ -225,14 +241,6 @@ fn host_names(rules: &mut Rules) {
                 ),
             );
         }
-    }
-}
-
-/// config.md, Annotations: keys are not empty.
-fn annotations(rules: &mut Rules) {
-    let annotations = rules.oci.annotations().as_ref();
-    if annotations.is_some_and(|annotations| annotations.contains_key("")) {
-        rules.fault("annotations", "an empty key");
     }
 }
 

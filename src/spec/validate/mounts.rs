@@ -2,7 +2,9 @@
 
 use oci_spec::runtime::Mount;
 
+use super::namespaces::ranges;
 use super::{Rules, set, text};
+use crate::spec::idmap;
 use crate::spec::mount_options::{self, MountOptions};
 
 /// What mount(2) copies of its data: a page, less the NUL.
@@ -71,10 +73,10 @@ fn option_list(rules: &mut Rules, field: &str, mount: &Mount, options: &[String]
         let path = || format!("{field}.options[{i}]");
         let known = mount_options::meaning(option).is_some();
         rules.no_nul(path(), option);
-        if ELSEWHERE.contains(&option.as_str())
-            || option.starts_with("idmap=")
-            || option.starts_with("ridmap=")
-        {
+        if mount_options::id_maps(option).is_some() {
+            continue; // mappings() looks at it
+        }
+        if ELSEWHERE.contains(&option.as_str()) {
             rules.fault(path(), format!("{option:?} is not an option of the spec"));
         } else if option.is_empty() {
             rules.fault(path(), "is empty");
@@ -113,25 +115,38 @@ fn option_list(rules: &mut Rules, field: &str, mount: &Mount, options: &[String]
     }
 }
 
-/// config.md, mounts.uidMappings and gidMappings: both or neither.
+/// config.md, mounts.uidMappings and gidMappings, and the options idmap and ridmap.
 fn mappings(rules: &mut Rules, field: &str, mount: &Mount, options: &[String], parsed: &MountOptions) {
-    let given = |list: &Option<Vec<_>>| list.as_ref().is_some_and(|list| !list.is_empty());
-    let (uid, gid) = (given(mount.uid_mappings()), given(mount.gid_mappings()));
-    if uid != gid {
-        let missing = if uid { "gidMappings" } else { "uidMappings" };
+    let option = options
+        .iter()
+        .position(|o| o == "idmap" || o == "ridmap" || mount_options::id_maps(o).is_some());
+    let path_of = |part: &str| match (part, option) {
+        (".options", Some(i)) => format!("{field}.options[{i}]"),
+        (part, _) => format!("{field}{part}"),
+    };
+    let idmap = match idmap::of(mount, parsed, rules.oci.linux().as_ref()) {
+        Err((part, text)) => return rules.fault(path_of(part), text),
+        Ok(None) => return,
+        Ok(Some(idmap)) => idmap,
+    };
+    let part = if option.is_some() {
+        ".options"
+    } else {
+        ".uidMappings"
+    };
+    if !is_bind(mount, parsed) || parsed.flags & libc::MS_REMOUNT != 0 {
         rules.fault(
-            format!("{field}.{missing}"),
-            "is missing: uidMappings and gidMappings go together",
+            path_of(part),
+            "id-mapped mounts are supported for bind mounts only",
         );
     }
-    if parsed.idmap.is_some() || uid || gid {
-        let option = options.iter().position(|o| o == "idmap" || o == "ridmap");
-        let path = match option {
-            Some(i) => format!("{field}.options[{i}]"),
-            None if uid => format!("{field}.uidMappings"),
-            None => format!("{field}.gidMappings"),
+    if let Some(maps) = idmap.maps {
+        let paths = match parsed.idmap_maps {
+            Some(_) => ["uids", "gids"].map(|list| format!("{}.{list}", path_of(".options"))),
+            None => [".uidMappings", ".gidMappings"].map(path_of),
         };
-        rules.fault(path, "id-mapped mounts are not supported yet");
+        ranges(rules, &paths[0], &maps.uid);
+        ranges(rules, &paths[1], &maps.gid);
     }
 }
 
@@ -139,7 +154,7 @@ fn mappings(rules: &mut Rules, field: &str, mount: &Mount, options: &[String], p
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::spec::validate::tests::{bad, good, read, warned};
+    use crate::spec::validate::tests::{bad, bad_all, base, good, warned};
 
     #[test]
     fn mounts() {
@@ -239,19 +254,82 @@ mod tests {
             "mounts[1].options[1]: \"nosiud\" is not an option",
         );
         warned(&[(place, options("proc", &["tmpcopyup"]))], "tmpfs only");
-        bad(
-            place,
-            options("none", &["bind", "ridmap"]),
-            "mounts[1].options[1]",
-            "not supported yet",
+    }
+
+    #[test]
+    fn id_mapped_mounts() {
+        let place = "/mounts";
+        let check = |kind: &str, options: &[&str], maps: Value, expected: Option<(&str, &str)>| {
+            let mut mount = json!({"destination": "/b", "type": kind, "source": "/s", "options": options});
+            mount
+                .as_object_mut()
+                .unwrap()
+                .extend(maps.as_object().unwrap().clone());
+            match expected {
+                None => good(place, json!([mount])),
+                Some((path, text)) => bad(place, json!([mount]), path, text),
+            }
+        };
+        let map = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+        let both = json!({"uidMappings": map, "gidMappings": map});
+        let none = json!({});
+        check("none", &["bind", "ridmap"], none.clone(), None);
+        check("none", &["rbind", "idmap"], both.clone(), None);
+        check("bind", &[], both.clone(), None);
+        check(
+            "none",
+            &["bind", "idmap=uids=0-0-1;gids=@0-0-9"],
+            none.clone(),
+            None,
         );
-        let mapping = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
-        let mapped = json!({"destination": "/b", "source": "/s", "options": ["bind"],
-            "uidMappings": mapping, "gidMappings": mapping});
-        bad(place, one(mapped), "mounts[1].uidMappings", "not supported yet");
-        let half = json!({"destination": "/b", "source": "/s", "options": ["idmap", "bind"], "uidMappings": mapping});
-        let (faults, _) = read(&[(place, one(half))]);
-        let found: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
-        assert_eq!(found, ["mounts[1].gidMappings", "mounts[1].options[0]"]);
+        let only = "for bind mounts only";
+        check(
+            "tmpfs",
+            &["idmap"],
+            none.clone(),
+            Some(("mounts[0].options[0]", only)),
+        );
+        check("tmpfs", &[], both.clone(), Some(("mounts[0].uidMappings", only)));
+        check(
+            "",
+            &["remount", "bind", "idmap"],
+            none.clone(),
+            Some(("mounts[0].options[2]", only)),
+        );
+        check(
+            "bind",
+            &["ro", "idmap=x"],
+            none.clone(),
+            Some(("mounts[0].options[1]", "expected uids=")),
+        );
+        check(
+            "bind",
+            &["idmap=uids=0-0-0;gids=0-0-1"],
+            none.clone(),
+            Some(("mounts[0].options[0].uids[0].size", "is 0")),
+        );
+        check(
+            "bind",
+            &["idmap"],
+            json!({"uidMappings": map}),
+            Some(("mounts[0].gidMappings", "go together")),
+        );
+        let empty = json!([{"containerID": 0, "hostID": 0, "size": 0}]);
+        check(
+            "bind",
+            &[],
+            json!({"uidMappings": map, "gidMappings": empty}),
+            Some(("mounts[0].gidMappings[0].size", "is 0")),
+        );
+        let mount = json!({"destination": "/b", "source": "/s", "options": ["bind", "idmap"]});
+        let mut linux = base()["linux"].clone();
+        linux["namespaces"].as_array_mut().unwrap().remove(5);
+        linux.as_object_mut().unwrap().remove("uidMappings");
+        linux.as_object_mut().unwrap().remove("gidMappings");
+        bad_all(
+            &[(place, json!([mount])), ("/linux", linux)],
+            "mounts[0].options[1]",
+            "needs uidMappings and gidMappings, or a \"user\" namespace",
+        );
     }
 }

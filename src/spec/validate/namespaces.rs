@@ -66,7 +66,8 @@ pub fn id_mappings(rules: &mut Rules) {
     }
 }
 
-fn ranges(rules: &mut Rules, field: &str, mappings: &[LinuxIdMapping]) {
+/// What the kernel takes as a map (user_namespaces(7)).
+pub fn ranges(rules: &mut Rules, field: &str, mappings: &[LinuxIdMapping]) {
     if mappings.len() > MOST_MAPPINGS {
         let count = mappings.len();
         return rules.fault(

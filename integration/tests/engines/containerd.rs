@@ -1,0 +1,114 @@
+//! containerd with its own runc shim and our binary in runc's place.
+
+use crate::shell::{Shell, user};
+
+/// `ctr run` with these options, as the test's own task.
+fn run(sh: &Shell, options: &str, command: &str) -> crate::shell::Ran {
+    sh.run(&format!(
+        "ctr run {} {options} docker.io/library/bb:latest @ {command}",
+        binary()
+    ))
+}
+
+fn binary() -> String {
+    let runtime = std::env::var("ENGINE_RUNTIME").unwrap_or_default();
+    // Without shares and quota there is nothing that this machine's cgroup v2 could lack.
+    format!("--runc-binary {runtime} --cpu-shares 0")
+}
+
+fn start(sh: &Shell, command: &str) {
+    run(sh, "--detach", command).ends_with(0);
+}
+
+fn remove(sh: &Shell) {
+    sh.run("ctr tasks kill -s KILL @");
+    sh.until(
+        "ctr tasks rm -f @ >/dev/null 2>&1; ctr tasks ls -q | grep -cx @; true",
+        "0",
+    );
+    sh.ok("ctr containers rm @");
+}
+
+#[test]
+fn the_status_is_the_programs() {
+    user(|sh| {
+        run(sh, "--rm", "sh -c 'echo out; exit 3'")
+            .ends_with(3)
+            .prints("out");
+        let ran = run(sh, "--rm", "nosuch");
+        assert_ne!(ran.code, 0);
+        ran.complains(&["executable file not found in $PATH"]);
+    });
+}
+
+#[test]
+fn exec_kill_and_remove() {
+    user(|sh| {
+        start(sh, "sleep 1000");
+        sh.run("ctr tasks exec --exec-id e @ sh -c 'echo in; exit 4'")
+            .ends_with(4)
+            .prints("in");
+        sh.run("echo text | ctr tasks exec --exec-id f @ head -n 1")
+            .ends_with(0)
+            .prints("text");
+        let ran = sh
+            .run("script -qec 'ctr tasks exec -t --exec-id g @ tty' /dev/null")
+            .ends_with(0);
+        assert!(ran.out.contains("/dev/pts/"), "{}", ran.out);
+        sh.ok("ctr tasks kill -s TERM @; ctr tasks kill -s KILL @");
+        sh.until("ctr tasks ls | grep ^@", "STOPPED");
+        sh.ok("ctr tasks rm @; ctr containers rm @");
+    });
+}
+
+#[test]
+fn pause_and_resume() {
+    user(|sh| {
+        start(sh, "sleep 1000");
+        sh.ok("ctr tasks pause @");
+        sh.until("ctr tasks ls | grep ^@", "PAUSED");
+        sh.ok("ctr tasks resume @");
+        sh.until("ctr tasks ls | grep ^@", "RUNNING");
+        sh.run("ctr tasks exec --exec-id e @ echo in").prints("in");
+        remove(sh);
+    });
+}
+
+#[test]
+fn processes_and_metrics() {
+    user(|sh| {
+        start(sh, "sleep 1000");
+        let ran = sh.run("ctr tasks ps @").ends_with(0);
+        assert_eq!(ran.out.lines().count(), 2, "{}", ran.out);
+        sh.run("ctr tasks metrics @").ends_with(0);
+        remove(sh);
+    });
+}
+
+#[test]
+fn a_terminal() {
+    user(|sh| {
+        let line = format!(
+            "ctr run --rm -t {} docker.io/library/bb:latest @ sh -c \"tty; exit 6\"",
+            binary()
+        );
+        let ran = sh.run(&format!("script -qec '{line}' /dev/null")).ends_with(6);
+        assert!(ran.out.contains("/dev/pts/0"), "{}", ran.out);
+    });
+}
+
+#[test]
+fn fifty_at_once() {
+    user(|sh| {
+        let line = format!(
+            "ctr run --rm {} docker.io/library/bb:latest @-$i sh -c \"exit 9\"",
+            binary()
+        );
+        sh.ok("rm -f /tmp/@");
+        sh.ok(&format!(
+            "for i in $(seq 50); do ( {line}; echo $? >> /tmp/@ ) & [ $((i % 8)) != 0 ] || wait; done; wait"
+        ));
+        sh.run("sort /tmp/@ | uniq -c | tr -s ' '").prints("50 9");
+        sh.ok("rm /tmp/@");
+    });
+}

@@ -1,0 +1,320 @@
+//! Docker, which calls the runtime through containerd's shim; and Swarm on it.
+
+use crate::shell::{Shell, has_controllers, user};
+
+#[test]
+fn the_status_is_the_programs() {
+    user(|sh| {
+        sh.run("docker run --rm bb sh -c 'echo out; echo err >&2; exit 3'")
+            .ends_with(3)
+            .prints("out")
+            .complains(&["err"]);
+    });
+}
+
+#[test]
+fn a_program_that_is_missing_is_127() {
+    user(|sh| {
+        sh.run("docker run --rm bb nosuch")
+            .ends_with(127)
+            .complains(&["executable file not found in $PATH", "not found in $path"]);
+        sh.run("docker run --rm bb /no/such")
+            .ends_with(127)
+            .complains(&["no such file or directory"]);
+    });
+}
+
+#[test]
+fn a_program_that_cannot_be_executed_is_126() {
+    user(|sh| {
+        sh.run("docker run --rm bb /etc").ends_with(126);
+        sh.run("docker run --rm bb /etc/passwd")
+            .ends_with(126)
+            .complains(&["permission denied"]);
+    });
+}
+
+#[test]
+fn isolation_is_dockers() {
+    user(|sh| {
+        sh.run("docker run --rm bb grep -E \"Seccomp:|NoNewPrivs|CapEff\" /proc/self/status")
+            .ends_with(0)
+            .prints("CapEff:\t00000000a80425fb\nNoNewPrivs:\t0\nSeccomp:\t2");
+        sh.run("docker run --rm --cap-drop all --security-opt no-new-privileges bb grep -E 'CapEff|NoNew' /proc/self/status")
+            .prints("CapEff:\t0000000000000000\nNoNewPrivs:\t1");
+        sh.run("docker run --rm --privileged bb grep -E Seccomp: /proc/self/status")
+            .prints("Seccomp:\t0");
+        sh.run("docker run --rm bb head -n 1 /proc/timer_list")
+            .ends_with(0)
+            .prints("");
+        sh.run("docker run --rm bb sh -c 'echo 1 2>/dev/null >/proc/sys/kernel/sysrq || echo refused'")
+            .prints("refused");
+    });
+}
+
+#[test]
+fn options() {
+    user(|sh| {
+        for (options, command, expected) in [
+            ("--user 1000:2000", "id -u; id -g", "1000\n2000"),
+            ("--user user", "id -u; id -G", "1000\n1000 2000"),
+            ("--hostname there", "hostname", "there"),
+            ("--workdir /made/here", "pwd", "/made/here"),
+            ("--env A=1", "echo $A", "1"),
+            (
+                "--read-only",
+                "touch /file 2>/dev/null || echo refused",
+                "refused",
+            ),
+            (
+                "--tmpfs /x:size=64k",
+                "df -k /x | tail -n 1 | tr -s \" \" | cut -d\" \" -f2",
+                "64",
+            ),
+            (
+                "-v /etc:/x:ro",
+                "touch /x/file 2>/dev/null || echo refused",
+                "refused",
+            ),
+            (
+                "--mount type=volume,dst=/x",
+                "touch /x/file && echo taken",
+                "taken",
+            ),
+            ("--ulimit nofile=100:200", "ulimit -Sn; ulimit -Hn", "100\n200"),
+            (
+                "--sysctl net.ipv4.ip_forward=0",
+                "cat /proc/sys/net/ipv4/ip_forward",
+                "0",
+            ),
+            ("--device /dev/fuse", "stat -c %t:%T /dev/fuse", "a:e5"),
+            ("--network none", "ls /sys/class/net", "lo"),
+            ("--network host", "ls /sys/class/net | grep -c docker0", "1"),
+            ("--pid host", "grep -c tini /proc/1/comm", "1"),
+            ("--ipc host", "stat -f -c %T /dev/shm", "tmpfs"),
+            ("--uts host", "hostname", "world"),
+            ("--cgroupns private", "tail -n 1 /proc/self/cgroup", "0::/"),
+            (
+                "--shm-size 128k",
+                "df -k /dev/shm | tail -n 1 | tr -s \" \" | cut -d\" \" -f2",
+                "128",
+            ),
+            ("--init", "cat /proc/1/comm", "docker-init"),
+            ("--oom-score-adj 500", "cat /proc/self/oom_score_adj", "500"),
+            ("--group-add 3000", "id -G", "0 3000"),
+            ("--entrypoint echo", "x", "sh -c x"),
+        ] {
+            sh.run(&format!("docker run --rm {options} bb sh -c '{command}'"))
+                .ends_with(0)
+                .prints(expected);
+        }
+    });
+}
+
+#[test]
+fn detached_with_logs_and_wait() {
+    user(|sh| {
+        sh.ok("docker run -d --name @ bb sh -c 'echo one; echo two >&2; exit 5'");
+        sh.run("docker wait @").prints("5");
+        sh.run("docker logs @").prints("one").complains(&["two"]);
+        sh.ok("docker rm @");
+    });
+}
+
+#[test]
+fn exec() {
+    user(|sh| {
+        sh.ok("docker run -d --name @ --env A=1 bb sleep 1000");
+        sh.run("docker exec @ sh -c 'echo $A; exit 4'")
+            .ends_with(4)
+            .prints("1");
+        sh.run("docker exec -e B=2 -w /tmp -u 1000:2000 @ sh -c 'echo $B; pwd; id -u; id -g'")
+            .ends_with(0)
+            .prints("2\n/tmp\n1000\n2000");
+        sh.run("echo text | docker exec -i @ cat")
+            .ends_with(0)
+            .prints("text");
+        sh.run("docker exec @ nosuch")
+            .complains_or_prints("executable file not found in $PATH");
+        sh.run("docker exec @ /etc/passwd").ends_with(126);
+        let ran = sh
+            .run("script -qec 'docker exec -it @ tty' /dev/null")
+            .ends_with(0);
+        assert!(ran.out.contains("/dev/pts/"), "{}", ran.out);
+        sh.ok("docker exec -d @ sh -c 'echo done > /tmp/file'");
+        sh.until("docker exec @ cat /tmp/file", "done");
+        sh.ok("docker rm -f @");
+    });
+}
+
+#[test]
+fn a_terminal() {
+    user(|sh| {
+        let ran = sh
+            .run("script -qec 'docker run --rm -it bb sh -c \"tty; exit 6\"' /dev/null")
+            .ends_with(6);
+        assert!(
+            ran.out.contains("/dev/pts/0") || ran.out.contains("/dev/console"),
+            "{}",
+            ran.out
+        );
+    });
+}
+
+#[test]
+fn stop_kill_and_restart() {
+    user(|sh| {
+        let script =
+            "trap \"exit 9\" TERM; trap \"echo usr1\" USR1; echo ready; while :; do sleep 0.05; done";
+        sh.ok(&format!("docker run -d --name @ bb sh -c '{script}'"));
+        sh.until("docker logs @", "ready");
+        sh.ok("docker kill -s USR1 @");
+        sh.until("docker logs @", "usr1");
+        sh.ok("docker stop -t 20 @");
+        sh.run("docker wait @").prints("9");
+        sh.ok("docker restart -t 1 @");
+        sh.run("docker inspect -f '{{.State.Status}}' @")
+            .prints("running");
+        sh.ok("docker kill @");
+        sh.run("docker wait @").prints("137");
+        sh.ok("docker rm @");
+    });
+}
+
+#[test]
+fn pause_and_unpause() {
+    user(|sh| {
+        sh.ok("docker run -d --name @ bb sleep 1000");
+        sh.ok("docker pause @");
+        sh.run("docker inspect -f '{{.State.Status}}' @").prints("paused");
+        sh.ok("docker unpause @");
+        sh.ok("docker exec @ true");
+        sh.ok("docker rm -f @");
+    });
+}
+
+#[test]
+fn top_and_copies() {
+    user(|sh| {
+        sh.ok("docker run -d --name @ bb sleep 1234");
+        let ran = sh.run("docker top @ -o pid,args").ends_with(0);
+        assert!(ran.out.contains("sleep 1234"), "{}", ran.out);
+        sh.ok(
+            "echo text > /tmp/@; docker cp /tmp/@ @:/tmp/in; docker cp @:/tmp/in /tmp/@.out; cat /tmp/@.out",
+        );
+        sh.run("cat /tmp/@.out").prints("text");
+        sh.ok("docker rm -f @; rm /tmp/@ /tmp/@.out");
+    });
+}
+
+#[test]
+fn a_policy_restarts_what_fails() {
+    user(|sh| {
+        sh.ok("docker run -d --name @ --restart on-failure:2 bb sh -c 'exit 1'");
+        sh.until(
+            "docker inspect -f '{{.RestartCount}} {{.State.Status}}' @",
+            "2 exited",
+        );
+        sh.ok("docker rm @");
+    });
+}
+
+#[test]
+fn health() {
+    user(|sh| {
+        sh.ok("docker run -d --name @ --health-cmd 'test -e /tmp/well' --health-interval 1s --health-retries 1 bb sleep 1000");
+        sh.until("docker inspect -f '{{.State.Health.Status}}' @", "unhealthy");
+        sh.ok("docker exec @ touch /tmp/well");
+        sh.until("docker inspect -f '{{.State.Health.Status}}' @", "healthy");
+        sh.ok("docker rm -f @");
+    });
+}
+
+#[test]
+fn a_port_is_published() {
+    user(|sh| {
+        sh.ok("docker run -d --name @ bb sh -c 'while :; do echo hello | nc -l -p 80; done'");
+        let ip = sh.ok("docker inspect -f '{{.NetworkSettings.IPAddress}}' @");
+        sh.until(&format!("busybox nc -w 1 {ip} 80"), "hello");
+        sh.ok("docker rm -f @");
+    });
+}
+
+#[test]
+fn a_network_of_containers() {
+    user(|sh| {
+        sh.ok("docker network create @");
+        sh.ok("docker run -d --name @ --network @ bb sh -c 'while :; do echo hello | nc -l -p 80; done'");
+        sh.until("docker run --rm --network @ bb nc -w 1 @ 80", "hello");
+        sh.ok("docker rm -f @");
+        sh.ok("docker network rm @");
+    });
+}
+
+#[test]
+fn a_build_runs_commands() {
+    user(|sh| {
+        sh.ok("mkdir /tmp/@; printf 'FROM bb\\nRUN echo built > /file && id -u >> /file\\nUSER 1000\\nCMD cat /file\\n' > /tmp/@/Dockerfile");
+        sh.ok("DOCKER_BUILDKIT=0 docker build -q -t @ /tmp/@");
+        sh.run("docker run --rm @").ends_with(0).prints("built\n0");
+        sh.ok("docker rmi @; rm -r /tmp/@");
+    });
+}
+
+#[test]
+fn limits() {
+    user(|sh| {
+        if !has_controllers(&["memory", "cpu", "pids"]) {
+            eprintln!("skipped limits: this machine has no such controllers in cgroup v2");
+            return;
+        }
+        let files = "cd /sys/fs/cgroup; cat memory.max pids.max cpu.max";
+        sh.run(&format!(
+            "docker run --rm --memory 64m --pids-limit 50 --cpus 0.5 bb sh -c '{files}'"
+        ))
+        .ends_with(0)
+        .prints("67108864\n50\n50000 100000");
+        sh.ok("docker run -d --name @ --memory 64m bb sleep 1000");
+        sh.ok("docker update --memory 128m --memory-swap 128m @");
+        sh.run("docker exec @ cat /sys/fs/cgroup/memory.max")
+            .prints("134217728");
+        sh.ok("docker rm -f @");
+    });
+}
+
+/// How many tasks of a service run.
+fn running(sh: &Shell, count: usize) {
+    sh.until(
+        "docker service ps @ --filter desired-state=running --format '{{.CurrentState}}' | grep -c ^Running",
+        &count.to_string(),
+    );
+}
+
+#[test]
+fn swarm() {
+    user(|sh| {
+        sh.ok("docker swarm init --advertise-addr 127.0.0.1");
+        sh.ok("docker service create -d --name @ --replicas 5 --restart-delay 100ms bb sh -c 'echo v1; sleep 100000'");
+        running(sh, 5);
+        sh.ok("docker service scale -d @=3");
+        running(sh, 3);
+        // One that is killed is replaced.
+        let first = sh.ok("docker ps -q --filter name=@ | head -n 1");
+        sh.ok(&format!("docker kill {first}"));
+        sh.until(
+            &format!("docker ps -q --filter name=@ | grep -c {first}; true"),
+            "0",
+        );
+        running(sh, 3);
+        sh.ok("docker service update -d --update-delay 0s --args 'sh -c \"echo v2; sleep 100000\"' @");
+        sh.until(
+            "docker service inspect -f '{{.UpdateStatus.State}}' @",
+            "completed",
+        );
+        running(sh, 3);
+        sh.ok("docker node update --availability drain $(docker node ls -q)");
+        sh.until("docker ps -q --filter name=@ | wc -l", "0");
+        sh.ok("docker service rm @");
+        sh.ok("docker swarm leave --force");
+    });
+}
