@@ -78,7 +78,7 @@ unit: ## the tests beside the code; as root those with real cgroups too
 
 .PHONY: inside
 inside: # the static helper that spec-tests run in containers, and the root file systems around it
-	$(NEED) $(BUILD_NEEDS) busybox-static iproute2 mmdebstrap
+	$(NEED) $(BUILD_NEEDS) busybox-static iproute2 mmdebstrap uidmap
 	@$(STATIC) cargo build $(LOCKED) --quiet --release --target $(TARGET) --package spec-tests --bin inside
 	@spec-tests/debian-root >/dev/null
 

@@ -5,9 +5,12 @@ use std::path::Path;
 use oci_spec::runtime::{self, LinuxNamespaceType};
 
 use crate::error::{Doing, Error, Kind, Result};
-use crate::plan::Facts;
+use crate::plan::{Facts, Rights};
 use crate::spec::{annotations, landlock};
 use crate::sys::{fs, ids, landlock as sys_landlock};
+
+/// capabilities(7).
+const CAP_SYS_ADMIN: u64 = 1 << 21;
 
 /// The facts that a plan for `oci` depends on.
 pub fn facts(oci: &runtime::Spec) -> Result<Facts> {
@@ -17,10 +20,21 @@ pub fn facts(oci: &runtime::Spec) -> Result<Facts> {
     let apparmor = labelled(process.map(|p| p.apparmor_profile()));
     let selinux = labelled(process.map(|p| p.selinux_label()))
         || labelled(oci.linux().as_ref().map(|linux| linux.mount_label()));
+    let permitted = ids::capget()
+        .doing(|| "read our own capabilities".into())?
+        .permitted;
+    let nested = ids::in_user_namespace();
     Ok(Facts {
-        permitted: ids::capget()
-            .doing(|| "read our own capabilities".into())?
-            .permitted,
+        rights: match (permitted & CAP_SYS_ADMIN != 0, nested) {
+            (true, false) => Rights::Host,
+            (true, true) => Rights::Namespace,
+            (false, _) => Rights::User {
+                uid: ids::euid(),
+                gid: ids::egid(),
+            },
+        },
+        no_setgroups: nested && std::fs::read("/proc/self/setgroups").is_ok_and(|text| text == b"deny\n"),
+        permitted,
         kcore: Path::new("/proc/kcore").exists(),
         apparmor: apparmor && has_apparmor(),
         selinux: selinux && has_selinux(),

@@ -33,4 +33,5 @@ pub mod state;
 pub mod sys;
 pub mod systemd;
 pub mod time;
+mod user_namespace;
 pub mod version;

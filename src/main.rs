@@ -23,9 +23,10 @@ fn run() -> Result<i32> {
         true => seal::seal(env::args_os()),
         false => Ok(()),
     };
+    let runtime_dir = env::var_os("XDG_RUNTIME_DIR").map(Into::into);
     let caller = Caller {
-        is_root: sys::ids::euid().0 == 0,
-        runtime_dir: env::var_os("XDG_RUNTIME_DIR").map(Into::into),
+        is_root: sys::ids::euid().0 == 0 && !(runtime_dir.is_some() && is_root_of_user()),
+        runtime_dir,
     };
     let line = Line::parse(env::args_os().skip(1), &caller)?;
     let global = line.global.clone();
@@ -38,6 +39,11 @@ fn run() -> Result<i32> {
         Asked::Text(text) => print(&text),
         Asked::Version => print(&version::text()),
     }
+}
+
+/// In a user namespace whoever made it is root, but has the host's directories of root only where USER says so.
+fn is_root_of_user() -> bool {
+    env::var_os("USER").is_none_or(|user| user != "root") && sys::ids::in_user_namespace()
 }
 
 fn print(text: &str) -> Result<i32> {

@@ -119,7 +119,8 @@ pub fn open(want: &Want) -> Option<Result<OwnedFd>> {
             field,
             mode,
             device,
-        } => Some(host_device(path, field, *mode, *device)),
+            copy,
+        } => Some(host_device(path, field, (*mode, *device), *copy)),
         Want::Namespace { path, field, kind } => Some(namespace(path, field, *kind)),
         Want::Container
         | Want::ConsoleSocket
@@ -184,6 +185,9 @@ fn tree(path: &Path, field: &str, recursive: bool, propagation: u64) -> Result<O
         .map_err(|fail| Error::kernel(format!("{field}: clone the mount at {}", path.display()), fail))
         .map_err(|error| match error.fail.map(|fail| fail.errno) {
             Some(Errno::EINVAL) => error.hint("an unbindable mount, or one of another mount namespace"),
+            Some(Errno::EPERM) => {
+                error.hint("without CAP_SYS_ADMIN it takes a mount namespace of the container's own")
+            }
             _ => error,
         })?;
     if propagation != 0 {
@@ -197,7 +201,7 @@ fn tree(path: &Path, field: &str, recursive: bool, propagation: u64) -> Result<O
     Ok(tree)
 }
 
-fn host_device(path: &Path, field: &str, mode: u32, device: u64) -> Result<OwnedFd> {
+fn host_device(path: &Path, field: &str, (mode, device): (u32, u64), copy: bool) -> Result<OwnedFd> {
     let node = open_path(path, libc::O_NOFOLLOW).map_err(|fail| refused(path, field, fail))?;
     let found = fs::stat(node.as_fd()).doing(|| format!("{field}: inspect {}", path.display()))?;
     if found.mode & libc::S_IFMT != mode || found.rdev != device {
@@ -208,6 +212,9 @@ fn host_device(path: &Path, field: &str, mode: u32, device: u64) -> Result<Owned
         );
         let hint = "in a user namespace devices can't be made, only the host's own can be bound";
         return Err(Error::new(Kind::Unsupported, text).hint(hint));
+    }
+    if !copy {
+        return Ok(node);
     }
     mount::clone_tree(node.as_fd(), c"", false).doing(|| format!("{field}: clone {}", path.display()))
 }

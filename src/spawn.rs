@@ -50,34 +50,45 @@ pub fn spawn(prepared: &Prepared, cgroup: Option<BorrowedFd>) -> Result<Init> {
     let progress = Progress::new().doing(|| "make the progress page".into())?;
     let namespaces = &prepared.plan.namespaces;
     let mut entered = Entered::default();
+    let mut inside = Vec::new(); // what somebody has to enter before us, in its order
+    if let Some(slot) = namespaces.join_user {
+        let user = prepared.fd(slot).doing(|| "find the user namespace".into())?;
+        inside.push((user, USER));
+    }
     for (slot, kind, name) in &namespaces.join {
         let fd = prepared
             .fd(*slot)
             .doing(|| format!("find the {name} namespace"))?;
-        entered.join(fd, *kind, name, prepared)?;
+        match namespaces.apart {
+            true => inside.push((fd, *kind)),
+            false => entered.join(fd, *kind, name, prepared)?,
+        }
     }
-    if let Some(offsets) = &namespaces.time_offsets {
-        entered.new_time(offsets, prepared)?;
+    let mut offsets = namespaces.time_offsets.as_deref();
+    if let (Some(offsets), false) = (offsets, namespaces.apart) {
+        entered.remember(TIME, "time", prepared)?;
+        new_time(offsets, prepared)
+            .doing(|| format!("linux.timeOffsets: set {offsets:?} in a new time namespace"))?;
     }
-    let mut first = namespaces.join_user.map(|slot| (slot, USER));
+    offsets = offsets.filter(|_| namespaces.apart);
     if let Some(target) = namespaces.target {
+        let pidfd = prepared.fd(target.pidfd).doing(|| "find the container".into())?;
         if target.user_first {
-            first = Some((target.pidfd, target.kinds & (USER | PID)));
+            inside.push((pidfd, target.kinds & (USER | PID)));
         } else if target.kinds & PID != 0 {
-            let pidfd = prepared.fd(target.pidfd).doing(|| "find the container".into())?;
-            entered.join(pidfd, PID, "pid", prepared)?;
+            match namespaces.apart {
+                true => inside.push((pidfd, PID)),
+                false => entered.join(pidfd, PID, "pid", prepared)?,
+            }
         }
     }
     if let Some(cpus) = &prepared.plan.host.affinity {
         sched::set_affinity(cpus).doing(|| format!("process.execCPUAffinity.initial: run on CPUs {cpus}"))?;
     }
     let flags = namespaces.clone_flags();
-    let cloned = match first {
-        None => split(flags, cgroup, prepared, &child_end, &progress),
-        Some((slot, kinds)) => {
-            let user = prepared.fd(slot).doing(|| "find the user namespace".into())?;
-            split_in_user_namespace((user, kinds), flags, cgroup, prepared, &child_end, &progress)
-        }
+    let cloned = match (inside.as_slice(), offsets) {
+        ([], None) => split(flags, cgroup, prepared, &child_end, &progress),
+        enter => split_inside(enter, flags, cgroup, prepared, &child_end, &progress),
     };
     entered.leave()?;
     let (pid, pidfd) = cloned.map_err(|fail| clone_refused(fail, flags))?;
@@ -105,9 +116,10 @@ fn split(
 }
 
 /// A process that enters a user namespace loses its power over what it left, so one in between does that and
-/// has the container's process in there; by CLONE_PARENT it is our child and not the dead one's.
-fn split_in_user_namespace(
-    (user, kinds): (BorrowedFd, u64),
+/// has the container's process in there; by CLONE_PARENT it is our child and not the dead one's. It enters the others
+/// too that we couldn't come back from.
+fn split_inside(
+    (namespaces, offsets): (&[(BorrowedFd, u64)], Option<&str>),
     flags: u64,
     cgroup: Option<BorrowedFd>,
     prepared: &Prepared,
@@ -133,7 +145,12 @@ fn split_in_user_namespace(
             }
         }
         Who::Child => {
-            let cloned = clone::setns(user, kinds)
+            // As in Entered::join: those in there see the child from its first instruction on.
+            let undumpable = ids::prctl(libc::PR_SET_DUMPABLE, 0, 0).map(drop);
+            let mut namespaces = namespaces.iter();
+            let cloned = undumpable
+                .and_then(|()| namespaces.try_for_each(|(fd, kinds)| clone::setns(*fd, *kinds)))
+                .and_then(|()| offsets.map_or(Ok(()), |offsets| new_time(offsets, prepared)))
                 .and_then(|()| clone::fork(flags | libc::CLONE_PARENT as u64, cgroup));
             let sent = match &cloned {
                 Ok(Who::Child) => init::run(prepared, child_end, progress),
@@ -182,23 +199,6 @@ impl Entered {
         clone::setns(fd, kind).doing(|| format!("join the {name} namespace"))
     }
 
-    /// The children's time namespace (time_namespaces(7)): its clocks are set before anybody is in it.
-    fn new_time(&mut self, offsets: &str, prepared: &Prepared) -> Result<()> {
-        self.remember(TIME, "time", prepared)?;
-        clone::unshare(TIME).doing(|| "make a time namespace".into())?;
-        let file = c"self/timens_offsets";
-        fs::open(
-            prepared.proc.as_fd(),
-            file,
-            libc::O_WRONLY,
-            0,
-            fs::resolve::BENEATH,
-        )
-        .and_then(|file| fs::write(file.as_fd(), offsets.as_bytes()))
-        .doing(|| format!("linux.timeOffsets: write {offsets:?} to /proc/self/timens_offsets"))
-        .map(drop)
-    }
-
     fn leave(self) -> Result<()> {
         for (own, kind, name) in self.back.into_iter().rev() {
             clone::setns(own.as_fd(), kind).doing(|| format!("return to our own {name} namespace"))?;
@@ -207,10 +207,24 @@ impl Entered {
     }
 }
 
+/// The children's time namespace (time_namespaces(7)): its clocks are set before anybody is in it.
+fn new_time(offsets: &str, prepared: &Prepared) -> Result<(), Fail> {
+    clone::unshare(TIME)?;
+    let (file, flags) = (c"self/timens_offsets", libc::O_WRONLY);
+    let file = fs::open(prepared.proc.as_fd(), file, flags, 0, fs::resolve::BENEATH)?;
+    fs::write(file.as_fd(), offsets.as_bytes()).map(drop)
+}
+
 fn clone_refused(fail: Fail, flags: u64) -> Error {
     let error = Error::kernel("make the container's process", fail);
     match fail.errno {
         Errno::ENOSPC => error.hint("a limit in /proc/sys/user/ on namespaces is reached"),
+        Errno::EPERM if fail.call == Call::Setns => {
+            error.hint("a namespace can be joined together with the user namespace that it belongs to")
+        }
+        Errno::EPERM if fail.call == Call::Unshare => error.hint(
+            "linux.timeOffsets: who has no CAP_SYS_ADMIN yet can't set the clocks of a new time namespace",
+        ),
         Errno::EPERM if flags & crate::plan::namespaces::USER != 0 => {
             error.hint("user namespaces may be forbidden here: see /proc/sys/user/max_user_namespaces")
         }

@@ -11,6 +11,7 @@ use crate::container::Container;
 use crate::inside::{Inside, helper};
 use crate::lab::Lab;
 use crate::skip;
+use crate::user::{UID, give};
 
 /// By number, as linux/capability.h has them.
 #[rustfmt::skip]
@@ -72,6 +73,10 @@ impl<'a> Bundle<'a> {
             lab,
             dir,
             config: least_config(),
+        };
+        let bundle = match lab.is_user() {
+            true => bundle.single_user(UID),
+            false => bundle,
         };
         for sub in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
             fs::create_dir_all(bundle.rootfs().join(sub)).expect("a root file system");
@@ -203,6 +208,14 @@ impl<'a> Bundle<'a> {
             .set("/linux/gidMappings", map)
     }
 
+    /// A new user namespace whose one id is the host's `id`.
+    pub fn single_user(self, id: u32) -> Self {
+        let map = json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
+        self.namespace("user", None)
+            .set("/linux/uidMappings", map.clone())
+            .set("/linux/gidMappings", map)
+    }
+
     /// Adds a hook: the helper on the host (for `startContainer`: in the container) with these phrases.
     pub fn hook<'p>(self, list: &str, phrases: impl IntoIterator<Item = &'p str>) -> Self {
         let path = if list == "startContainer" {
@@ -217,6 +230,9 @@ impl<'a> Bundle<'a> {
     pub fn write(&self) {
         let text = serde_json::to_string_pretty(&self.config).expect("JSON");
         fs::write(self.dir.join("config.json"), text).expect("write config.json");
+        if self.lab.is_user() {
+            give(&self.dir, UID);
+        }
     }
 
     /// The bundle and an id: a container that isn't there yet, but cleaned up when dropped.

@@ -46,6 +46,12 @@ impl<'a> Command<'a> {
         self
     }
 
+    /// The runtime has to find its state directory itself.
+    pub fn default_root(mut self) -> Self {
+        self.global.drain(..2);
+        self
+    }
+
     pub fn env(mut self, key: &str, value: &str) -> Self {
         self.env.push((key.into(), value.into()));
         self
@@ -82,7 +88,9 @@ impl<'a> Command<'a> {
 
     /// Starts it. Output goes to files, since a container that inherits a pipe would hold it open.
     pub fn spawn(self) -> Running<'a> {
-        let program = &runtime().path;
+        let (mut words, path) = self.lab.caller();
+        words.push(path.to_string_lossy().into_owned());
+        let (program, words) = words.split_first().expect("the runtime");
         let stem = self.lab.dir().join(self.lab.fresh("out"));
         let (out, err) = (stem.with_extension("out"), stem.with_extension("err"));
         let mut command = match &self.shell {
@@ -94,9 +102,13 @@ impl<'a> Command<'a> {
             }
         };
         command
+            .args(words)
             .args(&self.global)
             .args(&self.args)
             .envs(self.env.iter().map(|(k, v)| (k, v)));
+        if self.lab.is_user() && !self.env.iter().any(|(key, _)| key == "XDG_RUNTIME_DIR") {
+            command.env("XDG_RUNTIME_DIR", self.lab.dir().join("run"));
+        }
         if let Some(cwd) = &self.cwd {
             command.current_dir(cwd);
         }
@@ -107,9 +119,7 @@ impl<'a> Command<'a> {
             let file = |path: &PathBuf| File::create(path).expect("an output file");
             command.stdin(Stdio::null()).stdout(file(&out)).stderr(file(&err));
         }
-        let child = command
-            .spawn()
-            .unwrap_or_else(|e| panic!("{}: {e}", program.display()));
+        let child = command.spawn().unwrap_or_else(|e| panic!("{program}: {e}"));
         let line = format!("$ {} {}", runtime().name, self.args.join(" "));
         Running {
             lab: self.lab,

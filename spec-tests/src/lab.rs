@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -80,6 +81,10 @@ pub struct Lab {
     cgroups: PathBuf,
     transcript: RefCell<String>,
     count: Cell<u32>,
+    /// Who calls the runtime, as words before it: see `user`.
+    caller: RefCell<Option<(Vec<String>, PathBuf)>>,
+    is_user: Cell<bool>,
+    kept: RefCell<Vec<Child>>,
 }
 
 impl Lab {
@@ -105,6 +110,9 @@ impl Lab {
             cgroups: cgroups.into(),
             transcript: RefCell::default(),
             count: Cell::new(0),
+            caller: RefCell::default(),
+            is_user: Cell::new(false),
+            kept: RefCell::default(),
         }
     }
 
@@ -154,6 +162,27 @@ impl Lab {
         format!("{}-{what}{}", self.tag, self.count.get())
     }
 
+    pub(crate) fn call_by(&self, caller: Vec<String>, runtime: &Path, is_user: bool) {
+        *self.caller.borrow_mut() = Some((caller, runtime.into()));
+        self.is_user.set(is_user);
+    }
+
+    /// A process that lives as long as the lab.
+    pub(crate) fn keep(&self, child: Child) {
+        self.kept.borrow_mut().push(child);
+    }
+
+    /// The words before the runtime, and the runtime.
+    pub(crate) fn caller(&self) -> (Vec<String>, PathBuf) {
+        let caller = self.caller.borrow().clone();
+        caller.unwrap_or_else(|| (vec![], runtime().path.clone()))
+    }
+
+    /// Not root calls the runtime.
+    pub fn is_user(&self) -> bool {
+        self.is_user.get()
+    }
+
     pub fn note(&self, text: &str) {
         let mut transcript = self.transcript.borrow_mut();
         transcript.push_str(text);
@@ -199,6 +228,10 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        for mut child in self.kept.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
         for cgroup in self.own_cgroups() {
             let _ = fs::write(cgroup.join("cgroup.kill"), "1");
             for _ in 0..100 {

@@ -34,6 +34,7 @@ mod inside;
 mod lab;
 pub mod machine;
 mod terminal;
+pub mod user;
 mod verdict;
 
 pub use agent::{Agent, MKDIR};

@@ -20,6 +20,8 @@ mod net_devices; // what is moved into the network namespace
 mod pause; // pause, resume, ps
 mod process; // arguments, environment, directory, ids, limits
 mod rootfs; // readonly, propagation, masked and readonly paths
+
+mod rootless; // for an ordinary user, and for the root of a user namespace
 mod seccomp; // actions, operators, architectures, flags, errnos
 mod seccomp_notify; // SCMP_ACT_NOTIFY, and the agent that is notified
 mod sysctl; // settings of the container's namespaces, and of nothing else

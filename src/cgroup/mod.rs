@@ -13,6 +13,7 @@ pub mod resources;
 pub mod stats;
 pub mod systemd;
 mod unit;
+mod without;
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,6 +24,7 @@ use oci_spec::runtime::LinuxResources;
 pub use hierarchy::{Hierarchy, v1_hierarchy};
 pub use resources::needs_nothing;
 pub use unit::Unit;
+pub use without::create_if_allowed;
 
 use crate::error::{Doing, Error, Fault, Kind, Result};
 use crate::log;
@@ -59,9 +61,14 @@ pub fn place(given: Option<&Path>, id: &str) -> Result<String> {
     if given.is_absolute() {
         return Ok(clean(given));
     }
+    Ok(beside(Path::new(&own_place()?), given))
+}
+
+/// The cgroup that we are in ourselves, with a `/` before it.
+fn own_place() -> Result<String> {
     let cgroups = files::own().doing(|| "read /proc/self/cgroup".into())?;
     let own = cgroups.lines().find_map(|line| line.strip_prefix("0::"));
-    Ok(beside(Path::new(own.unwrap_or("/")), given))
+    Ok(own.unwrap_or("/").to_string())
 }
 
 fn beside(own: &Path, given: &Path) -> String {

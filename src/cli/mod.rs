@@ -305,7 +305,7 @@ impl FromStr for ListFormat {
 
 /// What the caller's surroundings say, so that this module needn't look.
 pub struct Caller {
-    /// Effective user id 0.
+    /// Effective user id 0, of the host or as good as that.
     pub is_root: bool,
     /// XDG_RUNTIME_DIR.
     pub runtime_dir: Option<PathBuf>,
@@ -315,7 +315,8 @@ impl Caller {
     /// Where containers are remembered unless --root says so.
     fn default_root(&self) -> PathBuf {
         match &self.runtime_dir {
-            Some(dir) if !self.is_root => dir.join("rrunc"),
+            // One that isn't absolute is invalid (XDG Base Directory Specification).
+            Some(dir) if !self.is_root && dir.is_absolute() => dir.join("rrunc"),
             _ => PathBuf::from("/run/rrunc"),
         }
     }

@@ -54,7 +54,7 @@ pub fn run(prepared: &Prepared, parent: &ChildEnd, progress: &Progress) -> ! {
         start: None,
     };
     let mut number = 0;
-    let mut outcome = be_born().and_then(|()| {
+    let mut outcome = be_born(prepared.plan.namespaces.maps_by_user()).and_then(|()| {
         let kept = prepared.numbers().chain([parent.as_fd().as_raw_fd()]);
         fs::close_others(container.first_own_fd(), kept)
     });
@@ -76,12 +76,14 @@ pub fn run(prepared: &Prepared, parent: &ChildEnd, progress: &Progress) -> ! {
 }
 
 /// Dies with the runtime until the container is created; can't be traced or looked into; takes every signal
-/// as a new program expects it, whatever the runtime has blocked or ignores.
-fn be_born() -> Done {
+/// as a new program expects it, whatever the runtime has blocked or ignores. `visible` puts off the second: of a
+/// process that can't be looked into, an ordinary user may not write the id maps either, nor newuidmap(1) for them.
+/// Nobody but that user gains by it: in a new user namespace no other than its owner has a right to us.
+fn be_born(visible: bool) -> Done {
     crate::sys::signals::reset_all()?;
     ids::umask(0o022);
     ids::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0)?;
-    ids::prctl(libc::PR_SET_DUMPABLE, 0, 0).map(drop)
+    ids::prctl(libc::PR_SET_DUMPABLE, u64::from(visible), 0).map(drop)
 }
 
 impl<'a> Container<'a> {
@@ -90,13 +92,14 @@ impl<'a> Container<'a> {
             Step::JoinNamespace { slot, kind, .. } => clone::setns(self.prepared.fd(*slot)?, *kind),
             Step::AwaitNetDevices => self.halt(ToParent::NeedNetDevices),
             Step::JoinProcess { pidfd, kinds } => clone::setns(self.prepared.fd(*pidfd)?, *kinds),
-            Step::AwaitIdMaps => self.halt(ToParent::NeedIdMaps),
+            Step::AwaitIdMaps => {
+                self.halt(ToParent::NeedIdMaps)?;
+                ids::prctl(libc::PR_SET_DUMPABLE, 0, 0).map(drop)
+            }
             Step::BecomeRoot { drop_groups } => process::become_root(*drop_groups),
-            Step::CloneTree {
-                slot,
-                path,
-                recursive,
-            } => mount::clone_inside(self.prepared.fd(*slot)?, path, *recursive),
+            Step::CloneTree { slot, copy, required } => {
+                mount::clone_inside(self.prepared.fd(*slot)?, copy, *required)
+            }
             Step::NewSession => ids::setsid(),
             Step::SessionKeyring(name) => process::session_keyring(name),
             Step::NewCgroupNamespace => clone::unshare(libc::CLONE_NEWCGROUP as u64),
@@ -133,8 +136,8 @@ impl<'a> Container<'a> {
                 uid,
                 gid,
             } => mount::device(self.root()?, directory, name, *mode, *device, (*uid, *gid)),
-            Step::BindDevice { slot, path } => {
-                mount::bind_device(self.root()?, self.prepared.fd(*slot)?, path)
+            Step::BindDevice { slot, path, inside } => {
+                mount::bind_device(self.root()?, self.prepared.fd(*slot)?, path, inside.as_ref())
             }
             Step::Symlink {
                 directory,

@@ -98,12 +98,17 @@ pub fn propagate_nothing() -> Done {
     sys::mount(None, c"/", None, libc::MS_SLAVE | libc::MS_REC, None)
 }
 
-/// A mount cloned in this mount namespace takes the place of the one that the host has cloned; where we may
-/// not walk the path any more, the host's stays.
-pub fn clone_inside(slot: BorrowedFd, path: &CStr, recursive: bool) -> Done {
+/// A mount cloned in this mount namespace takes the place of what the host has opened. That is a clone already
+/// unless this one is `required`: it stays where we may not walk the path any more.
+pub fn clone_inside(slot: BorrowedFd, copy: &CopyInside, required: bool) -> Done {
     use std::os::fd::AsRawFd;
-    match sys::clone_tree(fs::cwd(), path, recursive) {
+    let tree = match required {
+        true => copy_inside(slot, copy),
+        false => sys::clone_tree(fs::cwd(), &copy.path, copy.recursive),
+    };
+    match tree {
         Ok(tree) => fs::dup_onto(tree.as_fd(), slot.as_raw_fd(), false),
+        Err(fail) if required => Err(fail),
         Err(Fail {
             errno: Errno::EACCES | Errno::EPERM,
             ..
@@ -129,7 +134,17 @@ pub fn new_fs(root: BorrowedFd, new: &NewFs) -> Done {
     let was_there = open_existing(root, &new.target.path, resolve::IN_ROOT)?.is_some();
     let below = mount_point(root, &new.target, Point::Directory)?;
     fs::fchdir(below.as_fd())?;
-    sys::mount_here(&new.source, &new.fstype, new.flags, &new.data)?;
+    match sys::mount_here(&new.source, &new.fstype, new.flags, &new.data) {
+        // mount(2) refuses a file system on itself, as where the host's /sys was bound with its cgroups, even if it is
+        // seen from another root in a cgroup namespace. Attributes of a mount have the numbers of its first flags.
+        Err(Fail {
+            errno: Errno::EBUSY, ..
+        }) if new.fstype.as_c_str() == c"cgroup2" => {
+            let detached = sys::new_fs(c"cgroup2", std::iter::empty(), new.flags & 0xf)?;
+            sys::attach(detached.as_fd(), below.as_fd())?;
+        }
+        done => done?,
+    }
     if !(new.copy_up || new.inherit_mode && was_there || has_after(&new.after)) {
         return Ok(());
     }
@@ -276,7 +291,9 @@ pub fn device(
     Ok(())
 }
 
-pub fn bind_device(root: BorrowedFd, node: BorrowedFd, path: &InRoot) -> Done {
+pub fn bind_device(root: BorrowedFd, node: BorrowedFd, path: &InRoot, inside: Option<&CopyInside>) -> Done {
+    let copied = inside.map(|inside| copy_inside(node, inside)).transpose()?;
+    let node = copied.as_ref().map_or(node, AsFd::as_fd);
     let point = open_or_make(root, path, Point::File, resolve::IN_ROOT)?;
     sys::attach(node, point.as_fd())
 }

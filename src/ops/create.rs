@@ -8,18 +8,18 @@ use oci_spec::runtime::{Hook, Hooks};
 use super::bundle::Bundle;
 use super::explain;
 use crate::cgroup::{self, Cgroup, Hierarchy};
-use crate::cli::{CgroupManager, Create, Global};
+use crate::cli::{CgroupManager, Create, Global, Rootless};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::hooks::Place;
 use crate::netdev::Loan;
-use crate::plan::{self, Options, Plan};
+use crate::plan::{self, Facts, Options, Plan, Rights};
 use crate::prepare::{self, Given, Prepared};
 use crate::spawn::{self, Halt, Init};
 use crate::spec::annotations::{self, PIDFD_RECEIVER};
 use crate::state::{Container, ContainerId, Record, Reservation, Status, Store};
 use crate::sys::Pid;
 use crate::sys::ids;
-use crate::{console, hooks, host, idmap, log, netdev, pidfile};
+use crate::{console, hooks, host, idmap, log, netdev, pidfile, user_namespace};
 
 /// What `create` leaves to a caller that stays.
 pub struct Created {
@@ -81,7 +81,7 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     let store = Store::open(&global.root)?;
     let mut reservation = store.reserve(&id)?;
     let resources = oci.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-    let mut cgroup = make_cgroup(global, oci, &args.id, &reservation)?;
+    let mut cgroup = make_cgroup(global, oci, &args.id, &reservation, &facts)?;
     let mut record = Record {
         no_new_keyring: args.no_new_keyring,
         seccomp_listener,
@@ -173,6 +173,7 @@ fn make_cgroup(
     oci: &oci_spec::runtime::Spec,
     id: &str,
     reservation: &Reservation,
+    facts: &Facts,
 ) -> Result<Option<Cgroup>> {
     let linux = oci.linux().as_ref();
     let resources = linux.and_then(|linux| linux.resources().as_ref());
@@ -184,7 +185,27 @@ fn make_cgroup(
     let place = cgroup::place(linux.and_then(|linux| linux.cgroups_path().as_deref()), id)?;
     // Recorded as ours only once it is: a delete after our death would else kill whoever has it.
     reservation.plan_cgroup(&place)?;
-    Cgroup::create(&Hierarchy::find()?, &place).map(Some)
+    match is_rootless(global.rootless, facts) {
+        true => cgroup::create_if_allowed(&place, is_cgroup_asked(oci), resources),
+        false => Cgroup::create(&Hierarchy::find()?, &place).map(Some),
+    }
+}
+
+/// Whether what only the host's root may do is overlooked: `--rootless`, and what we are if that doesn't say.
+fn is_rootless(given: Rootless, facts: &Facts) -> bool {
+    match given {
+        Rootless::Yes => true,
+        Rootless::No => false,
+        Rootless::Auto => facts.rights != Rights::Host,
+    }
+}
+
+fn is_cgroup_asked(oci: &oci_spec::runtime::Spec) -> bool {
+    let path = oci
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.cgroups_path().as_ref());
+    path.is_some_and(|path| !path.as_os_str().is_empty())
 }
 
 fn record(bundle: &Bundle, id: &ContainerId, root: &std::path::Path, cgroup: Option<&Cgroup>) -> Record {
@@ -241,7 +262,13 @@ fn converse<'p>(
     loop {
         match init.next()? {
             Ok(Halt::IdMaps) => {
-                write_id_maps(init.pid, prepared.plan)?;
+                let plan = prepared.plan;
+                if plan.namespaces.maps_by_user() {
+                    set_oom_score(plan, init.pid)?; // an ordinary user can do it only now: see init's be_born
+                }
+                if let Some(maps) = &plan.namespaces.id_maps {
+                    user_namespace::write(init.pid, maps)?;
+                }
                 idmap::map_by_container(prepared.plan, init.pid, |bind| prepared.fd(bind.slot))?;
             }
             Ok(Halt::NetDevices) => {
@@ -275,21 +302,6 @@ fn converse<'p>(
     }
 }
 
-fn write_id_maps(pid: Pid, plan: &Plan) -> Result<()> {
-    let Some(maps) = &plan.namespaces.id_maps else {
-        return Ok(());
-    };
-    let write = |file: &str, content: &str, field: &str| {
-        let path = format!("/proc/{pid}/{file}");
-        std::fs::write(&path, content).doing(|| format!("{field}: write {content:?} to {path}"))
-    };
-    if !nix::unistd::geteuid().is_root() {
-        write("setgroups", "deny", "linux.gidMappings")?; // user_namespaces(7): else the map is refused
-    }
-    write("uid_map", &maps.uid, "linux.uidMappings")?;
-    write("gid_map", &maps.gid, "linux.gidMappings")
-}
-
 /// From outside, since in its user namespace the container's process has no right to it.
 pub fn set_limits(plan: &Plan, pid: Pid) -> Result<()> {
     for (index, limit) in plan.host.raise_limits.iter().enumerate() {
@@ -301,12 +313,19 @@ pub fn set_limits(plan: &Plan, pid: Pid) -> Result<()> {
                 .map_err(|error| error.hint(explain::RAISING_LIMITS))?;
         }
     }
-    if let Some(adj) = plan.host.oom_score_adj {
-        let path = format!("/proc/{pid}/oom_score_adj");
-        let written = std::fs::write(&path, adj.to_string());
-        written
-            .doing(|| format!("process.oomScoreAdj: write {adj} to {path}"))
-            .map_err(|error| error.hint("lowering it needs CAP_SYS_RESOURCE"))?;
+    match plan.namespaces.maps_by_user() {
+        true => Ok(()), // done already
+        false => set_oom_score(plan, pid),
     }
-    Ok(())
+}
+
+fn set_oom_score(plan: &Plan, pid: Pid) -> Result<()> {
+    let Some(adj) = plan.host.oom_score_adj else {
+        return Ok(());
+    };
+    let path = format!("/proc/{pid}/oom_score_adj");
+    let written = std::fs::write(&path, adj.to_string());
+    written
+        .doing(|| format!("process.oomScoreAdj: write {adj} to {path}"))
+        .map_err(|error| error.hint("lowering it needs CAP_SYS_RESOURCE"))
 }

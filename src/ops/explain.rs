@@ -75,11 +75,29 @@ pub const RAISING_LIMITS: &str = "raising a hard limit needs CAP_SYS_RESOURCE";
 
 pub const LISTENER_CALLS: &str = "with SCMP_ACT_NOTIFY, linux.seccomp must allow write and read";
 
+/// Whether options of a file system have a user's or group's id.
+fn names_an_id(options: &[u8]) -> bool {
+    let mut options = options.split(|byte| *byte == b',');
+    options.any(|option| option.starts_with(b"gid=") || option.starts_with(b"uid="))
+}
+
+/// Why a user namespace may not mount this (user_namespaces(7), "Effect of capabilities within a user namespace").
+fn hint_of_refused(fstype: &[u8], error: Error) -> Error {
+    error.hint(match fstype {
+        b"sysfs" => "sysfs needs a network namespace of the container's own user namespace; bind /sys instead",
+        b"proc" => {
+            "procfs needs a pid namespace of the container's own user namespace, and a /proc on the host that has \
+             nothing mounted on its files (as it has in many containers)"
+        }
+        b"mqueue" => "mqueue needs an ipc namespace of the container's own user namespace",
+        b"cgroup2" => "cgroup2 needs a cgroup namespace of the container's own user namespace",
+        _ => "it takes CAP_SYS_ADMIN, and in a user namespace a file system that may be mounted there",
+    })
+}
+
 /// The known traps.
 fn hinted(step: Option<&Step>, error: Error, errno: Errno) -> Error {
     match (step, errno) {
-        (Some(Step::Mount(m)), Errno::EPERM) if m.fstype.as_bytes() == b"sysfs" => error
-            .hint("sysfs needs a network namespace of the container's own user namespace; bind /sys instead"),
         (Some(Step::Mount(m)), Errno::ELOOP | Errno::ENOTDIR) if m.target.plain => error.hint(
             "it must be mounted on an ordinary directory: the root file system has a symlink or file there",
         ),
@@ -89,7 +107,23 @@ fn hinted(step: Option<&Step>, error: Error, errno: Errno) -> Error {
         (Some(Step::Mount(_)), Errno::ENODEV) => {
             error.hint("the kernel has no such file system: see /proc/filesystems")
         }
+        (Some(Step::Mount(m)), Errno::EINVAL) if names_an_id(m.data.to_bytes()) => error.hint(
+            "it refuses one of the options, or an id in them isn't mapped in the user namespace: see linux.gidMappings",
+        ),
         (Some(Step::Mount(_)), Errno::EINVAL) => error.hint("the file system refuses one of the options"),
+        (Some(Step::Mount(m)), Errno::EPERM) => hint_of_refused(m.fstype.to_bytes(), error),
+        (Some(Step::Bind(_) | Step::ReadOnlyMount(_) | Step::ReadOnlyRoot), Errno::EPERM) => error.hint(
+            "in a user namespace a mount keeps the options that it has on the host (mount_namespaces(7)): ro, nosuid, \
+             nodev, noexec and the times of access can't be taken away",
+        ),
+        (Some(Step::CloneTree { .. } | Step::Bind(_)), Errno::EINVAL)
+            if error.fail.is_some_and(|fail| fail.call == Call::OpenTree) => error.hint(
+            "an unbindable mount; or, in a user namespace, one with others on it that a bind would uncover: then use rbind",
+        ),
+        (Some(Step::CloneTree { .. }), Errno::ESTALE) => {
+            error.hint("the source was replaced while the container was being created")
+        }
+        (Some(Step::CloneTree { .. }), Errno::EACCES) => error.hint("this user may not go there"),
         (Some(Step::MakeFs(_)), Errno::ENODEV) => {
             error.hint("the kernel has no such file system: see /proc/filesystems")
         }

@@ -8,7 +8,7 @@ use super::namespaces::{self, IdMaps, MOUNT, Namespaces};
 use super::rootfs::{after, attributes};
 use super::step::After;
 use super::step::{self, Bind, CopyInside, MappedBy, Step, Target};
-use super::{Draft, Want};
+use super::{Draft, Facts, Rights, Want};
 use crate::spec::idmap;
 use crate::spec::mount_options::{MountOptions, Reach};
 use crate::sys::mount::MountAttr;
@@ -40,10 +40,11 @@ pub enum CopyBy {
     Host(u64),
 }
 
-pub fn copy(oci: &Spec, namespaces: &Namespaces) -> CopyBy {
+pub fn copy(oci: &Spec, namespaces: &Namespaces, facts: &Facts) -> CopyBy {
+    let may_host = facts.rights == Rights::Host;
     match copy_by_host(oci) {
         CopyBy::Host(propagation)
-            if propagation != 0 && namespaces.has(MOUNT) && !namespaces.foreign_user() =>
+            if namespaces.has(MOUNT) && (!may_host || propagation != 0 && !namespaces.foreign_user()) =>
         {
             CopyBy::Container {
                 private: propagation == libc::MS_PRIVATE,
@@ -71,9 +72,10 @@ pub fn mapped_by(
     let own = asked.maps.map(|maps| IdMaps {
         uid: namespaces::lines(&maps.uid),
         gid: namespaces::lines(&maps.gid),
+        ..IdMaps::default()
     });
     let by = match (own, namespaces.join_user) {
-        (Some(maps), _) if namespaces.id_maps.as_ref() != Some(&maps) => {
+        (Some(maps), _) if namespaces.id_maps.as_ref().is_none_or(|own| !own.are_same(&maps)) => {
             MappedBy::Slot(draft.want_user_namespace(maps, field))
         }
         (None, Some(joined)) => MappedBy::Slot(joined),

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Spec};
 
 use super::namespaces::Namespaces;
-use super::step::Step;
-use super::{Draft, Facts, Want, in_root, rootfs};
+use super::step::{CopyInside, Step};
+use super::{Draft, Facts, Rights, Want, in_root, rootfs};
 use crate::sys::{Gid, Uid};
 
 /// Path, major and minor of the nodes that are always there; mode 0666, root's.
@@ -58,7 +58,7 @@ pub fn compile(oci: &Spec, namespaces: &Namespaces, facts: &Facts, draft: &mut D
     let same = |a: &str, b: &str| Path::new(a).components().eq(Path::new(b).components());
     let default = default.filter(|node| !configured.iter().any(|other| same(&node.path, &other.path)));
     for node in default.collect::<Vec<_>>().into_iter().chain(configured) {
-        node_step(node, namespaces, draft);
+        node_step(node, namespaces, facts, draft);
     }
     for (path, target) in LINKS {
         link(path, target, false, draft);
@@ -91,7 +91,7 @@ fn configured_node(index: usize, device: &LinuxDevice) -> Node {
     }
 }
 
-fn node_step(node: Node, namespaces: &Namespaces, draft: &mut Draft) {
+fn node_step(node: Node, namespaces: &Namespaces, facts: &Facts, draft: &mut Draft) {
     let path = in_root(&format!("{}.path", node.field), &node.path, draft);
     let Some((directory, name)) = path.split() else {
         return draft.fault(
@@ -99,7 +99,8 @@ fn node_step(node: Node, namespaces: &Namespaces, draft: &mut Draft) {
             format!("{:?} is the root itself", node.path),
         );
     };
-    if namespaces.foreign_user() && node.mode & libc::S_IFMT != libc::S_IFIFO {
+    let refused = namespaces.foreign_user() || facts.rights != Rights::Host;
+    if refused && node.mode & libc::S_IFMT != libc::S_IFIFO {
         // mknod(2) is refused in a user namespace: the host's own node is bound instead.
         let Node {
             mode,
@@ -108,13 +109,20 @@ fn node_step(node: Node, namespaces: &Namespaces, draft: &mut Draft) {
             path: host,
             ..
         } = node;
+        let copy = facts.rights == Rights::Host;
+        let inside = (!copy).then(|| CopyInside {
+            path: draft.cstring(&field, &host),
+            recursive: false,
+            private: false,
+        });
         let slot = draft.want(Want::Device {
             path: PathBuf::from(host),
             field,
             mode: mode & libc::S_IFMT,
             device,
+            copy,
         });
-        return draft.step(Step::BindDevice { slot, path });
+        return draft.step(Step::BindDevice { slot, path, inside });
     }
     let Node {
         mode,

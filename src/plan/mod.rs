@@ -9,6 +9,7 @@ mod draft;
 mod landlock;
 pub mod namespaces;
 mod process;
+mod root;
 mod rootfs;
 pub mod running;
 mod scheduling;
@@ -28,8 +29,8 @@ pub use step::{Slot, Step};
 use crate::error::Result;
 use crate::spec::Spec;
 use crate::spec::annotations::{self, HOOKS_STDERR, HOOKS_STDOUT};
-use crate::sys::Uid;
 use crate::sys::sched::NumberList;
+use crate::sys::{Gid, Uid};
 use namespaces::MOUNT;
 use seccomp::Filter;
 use step::{EnterRoot, HookState, InRoot, Limit, Program};
@@ -55,6 +56,7 @@ pub struct Options {
 /// What this host is like, as far as plans depend on it.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
+    pub rights: Rights,
     /// Capabilities that we have and so can give.
     pub permitted: u64,
     /// /proc/kcore is there, so that /dev/core has a target.
@@ -63,6 +65,38 @@ pub struct Facts {
     pub selinux: bool,
     /// 0 without Landlock.
     pub landlock_abi: i32,
+    /// The user namespace that we are in forbids setgroups(2) (user_namespaces(7)).
+    pub no_setgroups: bool,
+}
+
+/// Whose rights over the host's own namespaces we have (user_namespaces(7), capabilities(7)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rights {
+    /// The host's root.
+    #[default]
+    Host,
+    /// The root of a user namespace below the host's: mounts of our own, but no device nodes, and the mount namespace
+    /// that we are in may still be another's.
+    Namespace,
+    /// No right to namespaces but by a user namespace of the container's own.
+    User { uid: Uid, gid: Gid },
+}
+
+impl Rights {
+    /// The only id that an ordinary user may map without help.
+    fn uid(self) -> Option<u32> {
+        match self {
+            Rights::User { uid, .. } => Some(uid.0),
+            _ => None,
+        }
+    }
+
+    fn gid(self) -> Option<u32> {
+        match self {
+            Rights::User { gid, .. } => Some(gid.0),
+            _ => None,
+        }
+    }
 }
 
 /// Something of the host that the child will need as an fd; `prepare` opens it.
@@ -83,6 +117,8 @@ pub enum Want {
         field: String,
         mode: u32,
         device: u64,
+        /// Copied on the host; else the container's process does that.
+        copy: bool,
     },
     /// The root directory as it is, when it can't be a mount of its own.
     Directory { path: PathBuf, field: String },
@@ -141,11 +177,11 @@ pub struct Plan {
 pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Filter>) -> Result<Plan> {
     let oci = &spec.oci;
     let mut draft = Draft::default();
-    let namespaces = namespaces::compile(oci, &mut draft);
-    let mounts = rootfs::mounts(oci, &namespaces, options, facts, &mut draft);
+    let namespaces = namespaces::compile(oci, facts, &mut draft);
+    let mut mounts = rootfs::mounts(oci, &namespaces, options, facts, &mut draft);
 
     namespaces::enter(&namespaces, &mut draft);
-    rootfs::take_root(&namespaces, options, &mounts, &mut draft);
+    root::take(&namespaces, options, facts, &mut mounts, &mut draft);
     namespaces::become_root(oci, &namespaces, options, facts, &mut draft);
     let net_devices = namespaces::net_devices(oci, &mut draft);
     namespaces::name(oci, &mut draft);
@@ -157,17 +193,17 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Fil
     rootfs::restrict(oci, &mut draft);
     process::working_directory(oci, &mut draft);
     draft.steps(mounts.late_read_only);
-    rootfs::read_only_root(oci, &mut draft);
+    root::read_only(oci, &mut draft);
     draft.step(Step::EnterRoot(match (namespaces.has(MOUNT), options.no_pivot) {
         (true, false) => EnterRoot::Pivot,
         (true, true) => EnterRoot::MoveOver,
         (false, _) => EnterRoot::Chroot,
     }));
-    rootfs::propagation(oci, &namespaces, &mut draft);
+    root::propagation(oci, &namespaces, &mut draft);
     let start = draft.want(Want::StartSocket);
     let mut host = process::compile(oci, &namespaces, options, facts, filter, Some(start), &mut draft);
     host.net_devices = net_devices;
-    host.cgroup_owner = rootfs::cgroup_owner(oci, &namespaces);
+    host.cgroup_owner = rootfs::cgroup_owner(oci, &namespaces, facts);
 
     draft.finish(namespaces, host, hook_state)
 }
@@ -186,10 +222,11 @@ pub fn compile_exec(
     let mut draft = Draft::default();
     let pidfd = draft.want(Want::Container);
     let user_first = facts.permitted & CAP_SYS_ADMIN == 0;
-    let namespaces = namespaces::of_container(oci, pidfd, user_first, own_user);
+    let mut namespaces = namespaces::of_container(oci, pidfd, user_first, own_user);
+    namespaces.apart = facts.rights != Rights::Host;
     if let Some(target) = namespaces.target {
         namespaces::enter_container(oci, target, options, facts, &mut draft);
-        rootfs::enter_container(oci, target, options, &mut draft);
+        root::enter_container(oci, target, options, &mut draft);
     }
     process::terminal(oci, false, &mut draft);
     let before_limits = draft.position();

@@ -5,10 +5,10 @@
 
 use std::fmt;
 
-use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, LinuxNetDevice, Spec};
+use oci_spec::runtime::{LinuxIdMapping, LinuxNamespace, LinuxNamespaceType, LinuxNetDevice, Spec};
 
 use super::step::Step;
-use super::{Draft, Facts, NetDevice, Options, Slot, Want};
+use super::{Draft, Facts, NetDevice, Options, Rights, Slot, Want};
 use crate::spec::annotations::{self, KEEP_ORIGINAL_GROUPS};
 use crate::spec::net_device_inside;
 
@@ -35,6 +35,38 @@ pub const PID: u64 = libc::CLONE_NEWPID as u64;
 pub struct IdMaps {
     pub uid: String,
     pub gid: String,
+    pub uid_by: Writer,
+    pub gid_by: Writer,
+}
+
+impl IdMaps {
+    /// Whoever writes them.
+    pub fn are_same(&self, other: &IdMaps) -> bool {
+        (&self.uid, &self.gid) == (&other.uid, &other.gid)
+    }
+}
+
+/// Who may write a map (user_namespaces(7), "Defining user and group ID mappings").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Writer {
+    /// We, with CAP_SETUID and CAP_SETGID.
+    #[default]
+    Root,
+    /// We, since it holds our own id alone; for groups setgroups(2) must be denied before.
+    Owner,
+    /// newuidmap(1) or newgidmap(1), as far as /etc/subuid and /etc/subgid allow it.
+    Helper,
+}
+
+impl Writer {
+    /// `own`: our id on the host, if we are an ordinary user.
+    fn of(mappings: &Option<Vec<LinuxIdMapping>>, own: Option<u32>) -> Writer {
+        match (own, mappings.as_deref().unwrap_or_default()) {
+            (None, _) => Writer::Root,
+            (Some(own), [only]) if only.size() == 1 && only.host_id() == own => Writer::Owner,
+            _ => Writer::Helper,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,6 +77,9 @@ pub struct Namespaces {
     pub join: Vec<(Slot, u64, &'static str)>,
     /// A user namespace to join, which a process between us and the container's must do.
     pub join_user: Option<Slot>,
+    /// Only the host's root can enter a namespace and come back. For others a process in between enters those that the
+    /// container's process is to be born in, first of all the user namespace, which gives the right to the rest.
+    pub apart: bool,
     /// A mount namespace to join, which the container's process does itself.
     pub join_mount: Option<Slot>,
     /// A cgroup namespace to join, which it does itself too: from inside of one nobody can be born into a cgroup
@@ -85,6 +120,12 @@ impl Namespaces {
         self.has(USER)
             || self.join_user.is_some()
             || self.target.is_some_and(|target| target.kinds & USER != 0)
+    }
+
+    /// The id maps are not written with root's rights.
+    pub fn maps_by_user(&self) -> bool {
+        let by_user = |maps: &IdMaps| [maps.uid_by, maps.gid_by].iter().any(|by| *by != Writer::Root);
+        self.id_maps.as_ref().is_some_and(by_user)
     }
 
     /// The container sees its own part of the cgroup tree.
@@ -133,8 +174,19 @@ impl fmt::Display for Namespaces {
 }
 
 /// config-linux.md, Namespaces, User namespace mappings, Offset for Time Namespace.
-pub fn compile(oci: &Spec, draft: &mut Draft) -> Namespaces {
+pub fn compile(oci: &Spec, facts: &Facts, draft: &mut Draft) -> Namespaces {
     let mut found = Namespaces::default();
+    let namespaces = oci
+        .linux()
+        .iter()
+        .flat_map(|linux| linux.namespaces().iter().flatten());
+    if let (Rights::User { uid, .. }, false) = (facts.rights, namespaces.into_iter().any(is_user)) {
+        let text = format!(
+            "rootless container requires user namespaces: add one of type \"user\", with mappings, for uid {uid} has no \
+             right to the others without it (rrunc spec --rootless writes such a configuration)"
+        );
+        draft.fault("linux.namespaces", text);
+    }
     let Some(linux) = oci.linux() else { return found };
     for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
         let Some((_, name, flag)) = KINDS.into_iter().find(|(typ, _, _)| *typ == namespace.typ()) else {
@@ -161,10 +213,13 @@ pub fn compile(oci: &Spec, draft: &mut Draft) -> Namespaces {
             _ => found.join.push((slot, flag, name)),
         }
     }
+    found.apart = facts.rights != Rights::Host;
     if found.has(USER) {
         found.id_maps = Some(IdMaps {
             uid: lines(linux.uid_mappings().as_deref().unwrap_or_default()),
             gid: lines(linux.gid_mappings().as_deref().unwrap_or_default()),
+            uid_by: Writer::of(linux.uid_mappings(), facts.rights.uid()),
+            gid_by: Writer::of(linux.gid_mappings(), facts.rights.gid()),
         });
     }
     if found.has(TIME) {
@@ -248,6 +303,18 @@ pub fn enter_container(oci: &Spec, target: Joined, options: &Options, facts: &Fa
         });
     }
     session_keyring(oci, options, facts, draft);
+}
+
+/// user_namespaces(7): where an ordinary user has written the map of groups, setgroups(2) is denied for ever, also in all
+/// namespaces below.
+pub fn is_setgroups_denied(oci: &Spec, facts: &Facts) -> bool {
+    let mappings = oci.linux().as_ref().map(|linux| linux.gid_mappings());
+    let by_owner = mappings.is_some_and(|mappings| Writer::of(mappings, facts.rights.gid()) == Writer::Owner);
+    facts.no_setgroups || by_owner
+}
+
+fn is_user(namespace: &LinuxNamespace) -> bool {
+    namespace.typ() == LinuxNamespaceType::User
 }
 
 /// Of uid_map or gid_map (user_namespaces(7)).

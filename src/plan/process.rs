@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use oci_spec::runtime::{Capabilities, LinuxPersonalityDomain, PosixRlimitType, Process, Spec};
 
-use super::namespaces::Namespaces;
+use super::namespaces::{self, Namespaces};
 use super::seccomp::Filter;
 use super::step::{HookState, Limit, Step};
 use super::{Draft, Facts, HostPart, Options, Slot, Want, hook_steps, in_root};
@@ -90,7 +90,7 @@ pub fn compile(
     };
     let uid = Uid(process.user().uid());
     let no_new_privileges = process.no_new_privileges().unwrap_or(false);
-    let capabilities = capabilities(process, facts, draft);
+    let capabilities = capabilities(process, namespaces, facts, draft);
     let cwd = draft.cstring("process.cwd", &process.cwd().to_string_lossy());
 
     draft.step(Step::Stdio { uid });
@@ -117,9 +117,8 @@ pub fn compile(
             draft.step(Step::RaiseLimit { index, limit });
         }
     }
+    let groups = groups(oci, process, facts, draft);
     draft.step(Step::KeepBoundingSet(capabilities.bounding));
-    let groups = process.user().additional_gids().iter().flatten().copied();
-    let groups = (!annotations::is_set(oci, KEEP_ORIGINAL_GROUPS)).then(|| groups.map(Gid).collect());
     draft.step(Step::SetIds {
         uid,
         gid: Gid(process.user().gid()),
@@ -196,6 +195,30 @@ pub fn compile(
     }
 }
 
+/// config.md, User: process.user.additionalGids, or `None` where the user namespace forbids to set groups. One with a
+/// single mapped gid has no others to set, but the one that we are in may know more.
+fn groups(oci: &Spec, process: &Process, facts: &Facts, draft: &mut Draft) -> Option<Vec<Gid>> {
+    let asked: Vec<_> = process
+        .user()
+        .additional_gids()
+        .iter()
+        .flatten()
+        .copied()
+        .map(Gid)
+        .collect();
+    if annotations::is_set(oci, KEEP_ORIGINAL_GROUPS) {
+        return None;
+    }
+    if !namespaces::is_setgroups_denied(oci, facts) {
+        return Some(asked);
+    }
+    if facts.no_setgroups && !asked.is_empty() {
+        draft
+            .warn("process.user.additionalGids: can't be set: the user namespace of this runtime forbids it");
+    }
+    None
+}
+
 struct Wanted {
     bounding: u64,
     sets: CapSets,
@@ -203,16 +226,21 @@ struct Wanted {
 }
 
 /// config.md, process.capabilities: what can't be granted is warned about, not an error.
-fn capabilities(process: &Process, facts: &Facts, draft: &mut Draft) -> Wanted {
+fn capabilities(process: &Process, namespaces: &Namespaces, facts: &Facts, draft: &mut Draft) -> Wanted {
     let mut missing = 0;
+    // user_namespaces(7): whoever is born in one, or joins it, has all of them there.
+    let permitted = match namespaces.foreign_user() {
+        true => caps::all().iter().fold(0, |mask, cap| mask | 1 << cap.index()),
+        false => facts.permitted,
+    };
     let mut mask = |set: &Option<Capabilities>| {
         let asked = set
             .iter()
             .flatten()
             .filter_map(|cap| caps::Capability::from_str(&format!("CAP_{cap}")).ok());
         let asked = asked.fold(0u64, |mask, cap| mask | 1 << cap.index());
-        missing |= asked & !facts.permitted;
-        asked & facts.permitted
+        missing |= asked & !permitted;
+        asked & permitted
     };
     let mut wanted = Wanted {
         bounding: 0,

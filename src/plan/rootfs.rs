@@ -4,10 +4,10 @@ use std::path::Path;
 
 use oci_spec::runtime::{Mount, Spec};
 
-use super::binds::{bind, copy, copy_by_host, mapped_by, root_propagation};
-use super::namespaces::{self, CGROUP, Joined, MOUNT, Namespaces, USER};
+use super::binds::{bind, copy, copy_by_host, mapped_by};
+use super::namespaces::{CGROUP, Namespaces, USER};
 use super::step::{After, InRoot, NewFs, Step, Target};
-use super::{Draft, Facts, Options, Want, from_bundle, in_root};
+use super::{Draft, Facts, Options, Rights, from_bundle, in_root};
 use crate::spec::annotations::{self, MOUNT_CONTEXT_TYPE};
 use crate::spec::idmap;
 use crate::spec::mount_options::{self, MountOptions, Reach};
@@ -73,7 +73,7 @@ pub fn mounts(
         .filter(|_| facts.selinux)
         .map(|label| format!("{context}=\"{label}\""));
     let copy_by_host = copy_by_host(oci);
-    let copy = copy(oci, namespaces);
+    let copy = copy(oci, namespaces, facts);
     for (index, mount) in oci.mounts().iter().flatten().enumerate() {
         let field = |what: &str| format!("mounts[{index}]{what}");
         let empty = vec![];
@@ -100,10 +100,7 @@ pub fn mounts(
         if is_cgroup && !parsed.is_bind() && !namespaces.cgroup_view() {
             // Without a view of its own the container gets its own directory, and no say in it unless asked.
             let Some(directory) = options.cgroup.clone() else {
-                draft.fault(
-                    &field(".type"),
-                    "a cgroup mount needs a cgroup, and this container has none",
-                );
+                found.steps.push(nothing(&field(""), target));
                 continue;
             };
             let mut parsed = parsed;
@@ -147,6 +144,10 @@ pub fn mounts(
                 format!("{fstype:?} on /proc: only a procfs may be mounted there"),
             );
         } else {
+            let mut parsed = parsed;
+            if is_cgroup && options.cgroup.is_none() {
+                parsed.flags |= libc::MS_RDONLY; // what it sees is the runtime's own cgroup
+            }
             let late = fstype == "tmpfs" && parsed.flags & libc::MS_RDONLY != 0 && !remount;
             if late {
                 found
@@ -170,12 +171,14 @@ pub fn mounts(
 
 /// config-linux.md, Cgroup ownership: the host's id of the container's root, if the container has a user and a
 /// cgroup namespace of its own and its cgroup mounted writable.
-pub fn cgroup_owner(oci: &Spec, namespaces: &Namespaces) -> Option<Uid> {
+pub fn cgroup_owner(oci: &Spec, namespaces: &Namespaces, facts: &Facts) -> Option<Uid> {
     let is_writable = |mount: &Mount| {
         let options = mount_options::parse(mount.options().as_deref().unwrap_or_default());
         matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2")) && options.flags & libc::MS_RDONLY == 0
     };
     let own = namespaces.has(USER) && namespaces.has(CGROUP);
+    // An ordinary user can't give files away; those of a delegated cgroup are the user's own already.
+    let own = own && !matches!(facts.rights, Rights::User { .. });
     if !own || !oci.mounts().iter().flatten().any(is_writable) {
         return None;
     }
@@ -278,64 +281,20 @@ pub fn after(parsed: &MountOptions) -> After {
     }
 }
 
-/// config.md, Root: a copy of the mount at the root's directory, in place of itself.
-pub fn take_root(namespaces: &Namespaces, options: &Options, mounts: &Mounts, draft: &mut Draft) {
-    let path = options.root.clone();
-    let field = "root.path".to_string();
-    if !namespaces.has(MOUNT) {
-        let slot = draft.want(Want::Directory { path, field });
-        let joined = namespaces
-            .join_mount
-            .map(|_| draft.cstring("root.path", &options.root.to_string_lossy()));
-        return draft.step(Step::UseRoot { slot, joined });
-    }
-    let c_path = draft.cstring(&field, &path.to_string_lossy());
-    let slot = draft.want(Want::Tree {
-        path,
-        field,
-        recursive: true,
-        propagation: libc::MS_PRIVATE,
-    });
-    if namespaces.foreign_user() {
-        draft.step(Step::CloneTree {
-            slot,
-            path: c_path.clone(),
-            recursive: true,
-        });
-        for step in &mounts.steps {
-            if let Step::Bind(bind) = step {
-                if bind.idmap.is_some() {
-                    continue; // only the host's copy is mapped
-                }
-                if let Some(Want::Tree { path, recursive, .. }) = draft.wanted(bind.slot) {
-                    let (path, recursive) = (path.to_string_lossy().into_owned(), *recursive);
-                    let path = draft.cstring("mounts", &path);
-                    draft.step(Step::CloneTree {
-                        slot: bind.slot,
-                        path,
-                        recursive,
-                    });
-                }
-            }
-        }
-    }
-    draft.step(Step::AttachRoot { slot, path: c_path });
-}
-
-/// The root of a container that is there: that of its mount namespace, unless it was entered by chroot.
-pub fn enter_container(oci: &Spec, target: Joined, options: &Options, draft: &mut Draft) {
-    let pivoted = target.kinds & MOUNT != 0 && namespaces::is_new(oci, MOUNT);
-    let path = if pivoted { Path::new("/") } else { &options.root };
-    let slot = draft.want(Want::Directory {
-        path: path.into(),
-        field: "root.path".into(),
-    });
-    let joined = target.kinds & MOUNT != 0;
-    let joined = joined.then(|| draft.cstring("root.path", &path.to_string_lossy()));
-    draft.step(Step::UseRoot { slot, joined });
-    if !pivoted {
-        draft.step(Step::EnterRoot(super::EnterRoot::Chroot));
-    }
+/// In the place of a cgroup that the container doesn't have: an empty directory, for what is mounted below might show
+/// those of the host, writable (CVE-2023-25809).
+fn nothing(field: &str, target: Target) -> Step {
+    Step::Mount(Box::new(NewFs {
+        field: field.into(),
+        target,
+        fstype: c"tmpfs".into(),
+        source: c"tmpfs".into(),
+        flags: libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC,
+        data: c"size=0,nr_inodes=2,mode=755".into(),
+        copy_up: false,
+        inherit_mode: false,
+        after: After::default(),
+    }))
 }
 
 /// config-linux.md, Masked Paths and Readonly Paths.
@@ -351,23 +310,6 @@ pub fn restrict(oci: &Spec, draft: &mut Draft) {
         .collect();
     if !masked.is_empty() {
         draft.step(Step::Mask(masked));
-    }
-}
-
-pub fn read_only_root(oci: &Spec, draft: &mut Draft) {
-    if oci
-        .root()
-        .as_ref()
-        .is_some_and(|root| root.readonly().unwrap_or(false))
-    {
-        draft.step(Step::ReadOnlyRoot);
-    }
-}
-
-/// config-linux.md, Rootfs Mount Propagation: for the entered root.
-pub fn propagation(oci: &Spec, namespaces: &Namespaces, draft: &mut Draft) {
-    if let (Some((flag, recursive)), true) = (root_propagation(oci), namespaces.has(MOUNT)) {
-        draft.step(Step::RootPropagation(flag, recursive));
     }
 }
 

@@ -20,7 +20,7 @@ impl fmt::Display for Step {
             Step::AwaitIdMaps => write!(f, "wait for the id maps of the new user namespace"),
             Step::AwaitNetDevices => write!(f, "wait for the host's network devices"),
             Step::BecomeRoot { .. } => write!(f, "become root in the user namespace"),
-            Step::CloneTree { path, .. } => write!(f, "clone the mount at {} from inside", text(path)),
+            Step::CloneTree { copy, .. } => write!(f, "clone the mount at {} from inside", text(&copy.path)),
             Step::NewSession => write!(f, "start a new session"),
             Step::SessionKeyring(name) => write!(f, "join the new session keyring {}", text(name)),
             Step::NewCgroupNamespace => write!(f, "new namespace: cgroup"),

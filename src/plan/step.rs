@@ -227,11 +227,12 @@ pub enum Step {
         drop_groups: bool,
     },
     /// Clone a mount from inside the new mount namespace, where the kernel keeps its locked flags
-    /// (mount_namespaces(7)), in place of the one that the host has opened.
+    /// (mount_namespaces(7)), in place of the one that the host has opened. Where the host had no right to clone one
+    /// and opened the file or directory alone, it is `required`; else, if we may not walk the path, the host's stays.
     CloneTree {
         slot: Slot,
-        path: CString,
-        recursive: bool,
+        copy: CopyInside,
+        required: bool,
     },
     /// The host moves network devices in meanwhile (netdev/mod.rs).
     AwaitNetDevices,
@@ -280,9 +281,11 @@ pub enum Step {
         uid: Uid,
         gid: Gid,
     },
+    /// With `inside` a mount of the host's node is copied here, and else by the host.
     BindDevice {
         slot: Slot,
         path: InRoot,
+        inside: Option<CopyInside>,
     },
     Symlink {
         directory: InRoot,

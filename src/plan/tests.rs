@@ -10,6 +10,8 @@ use crate::spec;
 fn facts() -> Facts {
     let all_but_boot = !(1 << 22) & ((1 << 41) - 1);
     Facts {
+        rights: Rights::Host,
+        no_setgroups: false,
         permitted: all_but_boot,
         kcore: true,
         apparmor: true,

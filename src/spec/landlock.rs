@@ -212,7 +212,7 @@ mod tests {
         fault(
             r#"{"ports": [{"ports": [70000], "access": ["bind_tcp"]}]}"#,
             ".ports[0].ports[0]",
-            "65535",
+            "u16",
         );
     }
 

@@ -40,6 +40,8 @@ const RESOURCES: &str = "resources.json";
 const PLAN: &str = "plan";
 const START: &str = "start.sock";
 const WAITING: &str = "waiting";
+const ELSEWHERE: &str = "an ordinary user's containers are remembered in $XDG_RUNTIME_DIR/rrunc: set that, as a login \
+                         does, to a directory of your own such as /run/user/UID; or name another with --root";
 
 /// All containers below one root directory.
 pub struct Store {
@@ -62,17 +64,17 @@ impl Store {
     /// Takes the id. What is reserved is undone unless it is committed.
     pub fn reserve(&self, id: &ContainerId) -> Result<Reservation> {
         let mut maker = DirBuilder::new();
-        maker
-            .mode(0o700)
-            .recursive(true)
-            .create(&self.root)
-            .doing(|| format!("make {:?}", self.root))?;
+        // Sticky, or what stays unused in XDG_RUNTIME_DIR might be pruned (XDG Base Directory Specification).
+        let made = maker.mode(0o1700).recursive(true).create(&self.root);
+        made.doing(|| format!("make {:?}", self.root))
+            .map_err(elsewhere)?;
+        maker.mode(0o700);
         let path = self.root.join(id.as_str());
         // Between mkdir and lock a `delete --force` may take it for a leftover and remove it: begin again.
         for _ in 0..16 {
             match maker.recursive(false).create(&path) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(self.exists(id)),
-                made => made.doing(|| format!("make {path:?}"))?,
+                made => made.doing(|| format!("make {path:?}")).map_err(elsewhere)?,
             }
             let mut container = match self.load(id) {
                 Err(error) if error.kind == Kind::NotFound => continue,
@@ -118,7 +120,7 @@ impl Store {
         let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
         let dir = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(not_found(id)),
-            dir => dir.doing(|| format!("open {path:?}"))?,
+            dir => dir.doing(|| format!("open {path:?}")).map_err(elsewhere)?,
         };
         let mut container = Container {
             id: id.clone(),
@@ -366,6 +368,14 @@ impl Container {
         self.write(RECORD, &json)?;
         self.record = Loaded::Record(Box::new(record));
         Ok(())
+    }
+}
+
+/// Root's containers aren't this user's.
+fn elsewhere(error: Error) -> Error {
+    match error.fail.map(|fail| fail.errno) {
+        Some(Errno::EACCES) => error.hint(ELSEWHERE),
+        _ => error,
     }
 }
 

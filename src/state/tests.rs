@@ -80,7 +80,7 @@ fn reserved_is_private_and_undone() {
     let store = root.store();
     let reservation = store.reserve(&id("a")).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-    assert_eq!(mode(&root.0), 0o700);
+    assert_eq!(mode(&root.0), 0o1700);
     assert_eq!(mode(reservation.path()), 0o700);
     fails(
         store.reserve(&id("a")).map(drop),
