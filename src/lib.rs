@@ -22,6 +22,7 @@ pub mod ops;
 pub mod pidfile;
 pub mod plan;
 pub mod prepare;
+pub mod rdt;
 mod relay;
 pub mod seal;
 mod seccomp_agent;

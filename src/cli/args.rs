@@ -136,6 +136,10 @@ impl Args {
                 for (flag, value) in super::commands::update::flags(&update.limits) {
                     self.option(&format!("--{flag}"), Some(value));
                 }
+                for line in &update.rdt {
+                    let flag = super::commands::update::rdt_flag(line);
+                    self.option(&format!("--{flag}"), Some(line));
+                }
                 for name in &update.ignored {
                     self.option(&format!("--{name}"), Some("0"));
                 }

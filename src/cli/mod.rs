@@ -172,6 +172,8 @@ pub struct Update {
     pub resources: Option<PathBuf>,
     /// What the options say, as linux.resources has it.
     pub limits: serde_json::Map<String, serde_json::Value>,
+    /// Lines for linux.intelRdt: of the cache, of the memory's bandwidth.
+    pub rdt: Vec<String>,
     /// Options that mean nothing in cgroup v2.
     pub ignored: Vec<String>,
 }

@@ -19,7 +19,7 @@ use crate::spec::annotations::{self, PIDFD_RECEIVER};
 use crate::state::{Container, ContainerId, Record, Reservation, Status, Store};
 use crate::sys::Pid;
 use crate::sys::ids;
-use crate::{console, hooks, host, idmap, log, netdev, pidfile, user_namespace};
+use crate::{console, hooks, host, idmap, log, netdev, pidfile, rdt, user_namespace};
 
 /// What `create` leaves to a caller that stays.
 pub struct Created {
@@ -98,6 +98,7 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         root: root.clone(),
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
+        await_host: false,
         preserve_fds,
         listen_fds,
         cgroup: cgroup.as_ref().map(|cgroup| cgroup.host_path().to_path_buf()),
@@ -138,14 +139,20 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         return Err(error);
     }
     set_limits(&plan, init.pid)?;
-
     if let Some(socket) = pidfd_socket {
         console::send_pidfd(socket.as_fd(), init.pidfd(), "standard")?;
     }
     if let Some(path) = &args.pid_file {
         pidfile::write(path, init.pid)?;
     }
-    let container = reservation.commit(&record)?;
+    record.rdt = join_rdt(oci, &args.id, init.pid)?;
+    let container = match reservation.commit(&record) {
+        Err(error) => {
+            record.rdt.iter().for_each(|group| drop(rdt::leave(group)));
+            return Err(error);
+        }
+        container => container?,
+    };
     if let Some(cgroup) = cgroup {
         cgroup.commit();
     }
@@ -165,6 +172,14 @@ fn pidfd_socket(args: &Create, oci: &oci_spec::runtime::Spec) -> Result<Option<O
     receiver
         .map(|path| console::connect(&format!("annotations[{PIDFD_RECEIVER}]"), path.as_ref()))
         .transpose()
+}
+
+/// linux.intelRdt, if there is one.
+fn join_rdt(oci: &oci_spec::runtime::Spec, id: &str, pid: Pid) -> Result<Option<rdt::Group>> {
+    match oci.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
+        Some(wanted) => rdt::join(wanted, id, pid, &rdt::root()?).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// By whom the command line says.

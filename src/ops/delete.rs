@@ -11,7 +11,7 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::state::{Container, ContainerId, Record, Status, Store};
 use crate::sys::process::{ended, pidfd_send_signal};
 use crate::sys::{Errno, Fail, Signal};
-use crate::{hooks, log};
+use crate::{hooks, log, rdt};
 
 /// How long a killed init may take to be gone; it is longer than usual only in an uninterruptible wait.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -98,6 +98,9 @@ fn end(container: &Container, record: &Record) -> Result<()> {
                 Error::new(Kind::WrongStatus, text).hint("it may be stuck in the kernel: try again later")
             );
         }
+    }
+    if let Some(group) = &record.rdt {
+        rdt::leave(group)?;
     }
     cgroup.map_or(Ok(()), |cgroup| cgroup.remove())
 }

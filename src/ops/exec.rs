@@ -21,7 +21,7 @@ use crate::spawn::{self, Halt, Init};
 use crate::spec::{self, Spec};
 use crate::state::{Container, ContainerId, Record, Status, Store};
 use crate::sys::Errno;
-use crate::{console, host, log, pidfile};
+use crate::{console, host, log, pidfile, rdt};
 
 /// A process as JSON that is larger is none.
 const MAX_SIZE: u64 = 16 << 20;
@@ -148,6 +148,7 @@ fn compile(
         bundle: record.bundle.clone().into(),
         root: record.rootfs.clone().into(),
         no_new_keyring: record.no_new_keyring,
+        await_host: record.rdt.is_some(),
         preserve_fds,
         listen_fds,
         ..Options::default()
@@ -192,7 +193,12 @@ fn converse(init: &Init, plan: &Plan, container: &Container, agent: &mut Option<
                     agent.give(listener.as_fd(), container.record()?, init.pid, Status::Running)?;
                 }
             }
-            Ok(Some(_)) => create::set_limits(plan, init.pid)?,
+            Ok(Some(_)) => {
+                create::set_limits(plan, init.pid)?;
+                if let Some(group) = &container.record()?.rdt {
+                    rdt::add(group, init.pid)?;
+                }
+            }
             Err(ended) => return Err(explain::ended(ended, plan, container.cgroup()?.as_ref())),
         }
         init.go()?;

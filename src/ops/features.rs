@@ -37,7 +37,7 @@ fn document() -> Value {
             },
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
-            "intelRdt": { "enabled": false },
+            "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
             "memoryPolicy": {
                 "modes": spec::words("linux.memoryPolicy.mode"),
                 "flags": spec::words("linux.memoryPolicy.flags"),

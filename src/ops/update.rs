@@ -15,7 +15,7 @@ use crate::cli::Update;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::ops::pause;
 use crate::state::{Container, ContainerId, Status, Store};
-use crate::{log, spec};
+use crate::{log, rdt, spec};
 
 /// Resources as JSON that are larger are none.
 const MAX_SIZE: u64 = 1 << 20;
@@ -47,7 +47,15 @@ pub fn update(root: &Path, args: &Update) -> Result<()> {
         let _ = apply(&cgroup, &old, &given);
         return Err(error);
     }
-    container.write_resources(merged.to_string().as_bytes())
+    container.write_resources(merged.to_string().as_bytes())?;
+    match (&container.record()?.rdt, args.rdt.is_empty()) {
+        (_, true) => Ok(()),
+        (Some(group), _) => rdt::limit(group, &args.rdt),
+        (None, _) => {
+            let text = "--l3-cache-schema, --mem-bw-schema: the container has no class of service";
+            Err(Error::new(Kind::Unsupported, text).hint("give it one with linux.intelRdt"))
+        }
+    }
 }
 
 fn apply(cgroup: &Cgroup, resources: &LinuxResources, given: &Value) -> Result<()> {

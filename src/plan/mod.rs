@@ -45,6 +45,8 @@ pub struct Options {
     pub root: PathBuf,
     pub no_pivot: bool,
     pub no_new_keyring: bool,
+    /// The host has more to do for a process of `exec` than the plan knows of.
+    pub await_host: bool,
     /// How many fds from 3 on the program inherits.
     pub preserve_fds: u32,
     /// How many of these are for socket activation (sd_listen_fds(3)).
@@ -231,7 +233,7 @@ pub fn compile_exec(
     process::terminal(oci, false, &mut draft);
     let before_limits = draft.position();
     let mut host = process::compile(oci, &namespaces, options, facts, filter, None, &mut draft);
-    if host.oom_score_adj.is_some() || !host.raise_limits.is_empty() {
+    if options.await_host || host.oom_score_adj.is_some() || !host.raise_limits.is_empty() {
         draft.insert(before_limits, Step::AwaitLimits);
     }
     host.affinity = scheduling::initial_affinity(oci, &mut draft);

@@ -8,6 +8,7 @@ use oci_spec::runtime::Hook;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Unit;
+use crate::rdt::Group;
 use crate::sys::{Pid, Uid};
 
 /// The newest layout of [`Record`] that this version reads and the one it writes.
@@ -44,6 +45,8 @@ pub struct Record {
     /// False if other processes of the container outlive its init.
     pub private_pid_namespace: bool,
     pub terminal: bool,
+    /// Where its processes are in resctrl (linux.intelRdt).
+    pub rdt: Option<Group>,
     /// The container has the session keyring of whoever made it (--no-new-keyring).
     pub no_new_keyring: bool,
     /// Whether config.json has a `process`, without which there is nothing to start.

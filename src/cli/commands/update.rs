@@ -114,6 +114,9 @@ const LIMITS: [(&str, &str, Reads, &str, &str); 14] = [
     ),
 ];
 
+/// Of linux.intelRdt, and how its lines begin.
+const RDT: [(&str, &str); 2] = [("l3-cache-schema", "L3"), ("mem-bw-schema", "MB")];
+
 /// Those of cgroup v1 that runc still takes.
 const IGNORED: [&str; 2] = ["kernel-memory", "kernel-memory-tcp"];
 
@@ -135,6 +138,7 @@ pub const UPDATE: Row = Row {
                 Text => limit.value_parser(|text: &str| Ok::<Value, &str>(text.into())),
             });
         }
+        args.extend(RDT.map(|(name, _)| option(name, None, "LINE", "A line of linux.intelRdt")));
         args.extend(IGNORED.map(|name| option(name, None, "BYTES", "Ignored").hide(true)));
         args.push(id());
         args
@@ -144,6 +148,7 @@ pub const UPDATE: Row = Row {
         ask(Command::Update(Box::new(Update {
             resources: m.remove_one("resources"),
             limits: limits(m),
+            rdt: rdt(m),
             ignored: given(m),
             id: take(m, "id"),
         })))
@@ -159,6 +164,19 @@ fn limits(m: &mut ArgMatches) -> Map<String, Value> {
         }
     }
     limits
+}
+
+fn rdt(m: &mut ArgMatches) -> Vec<String> {
+    let lines = RDT
+        .into_iter()
+        .filter_map(|(name, _)| m.remove_one::<String>(name));
+    lines.collect()
+}
+
+/// The option for a line of [`Update::rdt`].
+pub fn rdt_flag(line: &str) -> &'static str {
+    let memory = RDT.iter().find(|(_, begin)| line.starts_with(begin));
+    memory.map_or(RDT[0].0, |(name, _)| name)
 }
 
 fn given(m: &mut ArgMatches) -> Vec<String> {

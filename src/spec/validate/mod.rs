@@ -9,10 +9,10 @@ mod mounts;
 mod namespaces;
 mod net_devices;
 mod process;
+mod rdt;
 mod resources;
 mod seccomp;
 mod sysctls;
-mod unsupported;
 
 use std::path::Path;
 
@@ -73,7 +73,7 @@ const RULES: [fn(&mut Rules); 32] = [
     resources::device_rules,
     resources::limits,
     seccomp::listener,
-    unsupported::unsupported,
+    rdt::intel_rdt,
 ];
 
 /// The document under test, and what was found so far.
