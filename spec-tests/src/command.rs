@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::lab::{Lab, runtime};
+use crate::machine;
 
 /// Longer than any test needs on a loaded or emulated machine; who reaches it hangs.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -29,10 +30,12 @@ pub struct Command<'a> {
 
 impl<'a> Command<'a> {
     pub(crate) fn new<S: Into<String>>(lab: &'a Lab, args: impl IntoIterator<Item = S>) -> Command<'a> {
+        let mut global = vec!["--root".into(), lab.root().to_string_lossy().into_owned()];
+        global.extend(machine::by_systemd().then(|| "--systemd-cgroup".into()));
         Command {
             lab,
             shell: None,
-            global: vec!["--root".into(), lab.root().to_string_lossy().into_owned()],
+            global,
             args: args.into_iter().map(Into::into).collect(),
             env: Vec::new(),
             stdio: None,

@@ -303,7 +303,7 @@ fn mount_at(target: &str, source: Option<&str>, kind: Option<&str>, flags: MsFla
     mount(source, target, kind, flags, None::<&str>).unwrap_or_else(|e| panic!("mount on {target}: {e}"));
 }
 
-/// Directories whose name or parent's name begins with the tag; a tree deeper than 8 isn't ours.
+/// Directories whose name or parent's name holds the tag, after a prefix if systemd made them; a tree deeper than 8 isn't ours.
 fn collect_cgroups(dir: &Path, tag: &str, depth: u32, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -311,7 +311,7 @@ fn collect_cgroups(dir: &Path, tag: &str, depth: u32, found: &mut Vec<PathBuf>) 
             collect_cgroups(&path, tag, depth + 1, found);
             if path
                 .components()
-                .any(|c| c.as_os_str().to_string_lossy().starts_with(tag))
+                .any(|c| c.as_os_str().to_string_lossy().contains(tag))
             {
                 found.push(path);
             }

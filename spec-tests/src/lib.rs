@@ -21,7 +21,7 @@
 //! No test knows which runtime it judges: a known failure of one belongs into `expected.toml`, with its reason.
 //!
 //! Environment: `RUNTIME`; `CGROUP_VIEW` = `v2` (default: cgroup2 is mounted on /sys/fs/cgroup, in the test's own
-//! mount namespace) or `host` (as the machine has it); `MUST=1` makes a skip a failure, unless this machine
+//! mount namespace) or `host` (as the machine has it); `CGROUP_MANAGER` = `cgroupfs` (default) or `systemd`; `MUST=1` makes a skip a failure, unless this machine
 //! cannot do what the test needs; `INSIDE`, the helper, if it isn't where `make inside` puts it; `RESULTS`, a file
 //! to which each test adds its name, section and outcome.
 

@@ -20,6 +20,20 @@ pub fn controller(name: &str) -> bool {
     list.is_some_and(|l| l.split_whitespace().any(|c| c == name))
 }
 
+/// Whether systemd is to make all cgroups: `CGROUP_MANAGER=systemd`.
+pub fn by_systemd() -> bool {
+    match std::env::var("CGROUP_MANAGER").as_deref() {
+        Ok("systemd") => true,
+        Ok("cgroupfs") | Err(_) => false,
+        Ok(other) => panic!("CGROUP_MANAGER={other:?}: say systemd or cgroupfs"),
+    }
+}
+
+/// Whether systemd runs this machine, and its cgroups are those of version 2 alone (sd_booted(3)).
+pub fn systemd() -> bool {
+    fs::exists("/run/systemd/system").unwrap_or(false) && cgroup2().as_deref() == Some("/sys/fs/cgroup")
+}
+
 /// Whether we hold a capability in the effective set, by its number in linux/capability.h.
 pub fn capability(number: u32) -> bool {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();

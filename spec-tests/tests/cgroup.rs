@@ -30,6 +30,13 @@ fn limit(lab: &Lab, controller: &str, pointer: &str, value: Value, file: &str, e
     );
 }
 
+fn is_a_path() {
+    needs(
+        !machine::by_systemd(),
+        "cgroupsPath to be a path, and with systemd it is none",
+    );
+}
+
 #[test]
 fn a_container_has_a_cgroup_of_its_own() {
     obeys("config-linux.md#cgroups-path", |lab| {
@@ -44,6 +51,7 @@ fn a_container_has_a_cgroup_of_its_own() {
 #[test]
 fn an_absolute_path_is_below_the_mount_point() {
     obeys("config-linux.md#cgroups-path", |lab| {
+        is_a_path();
         let name = lab.fresh("absolute");
         let c = sleeper(lab)
             .set("/linux/cgroupsPath", format!("/{name}"))
@@ -57,6 +65,7 @@ fn an_absolute_path_is_below_the_mount_point() {
 #[test]
 fn a_path_is_made_with_its_parents() {
     obeys("config-linux.md#cgroups-path", |lab| {
+        is_a_path();
         let top = lab.cgroups().join(lab.fresh("top"));
         fs::create_dir(&top).unwrap();
         let path = format!("/{}/middle/leaf", top.file_name().unwrap().to_str().unwrap());
@@ -72,6 +81,7 @@ fn a_path_is_made_with_its_parents() {
 #[test]
 fn a_relative_path_is_at_the_same_place_each_time() {
     obeys("config-linux.md#cgroups-path", |lab| {
+        is_a_path();
         let name = lab.fresh("relative");
         let place = || {
             sleeper(lab)
@@ -92,6 +102,7 @@ fn a_relative_path_is_at_the_same_place_each_time() {
 #[test]
 fn a_path_cannot_leave_the_mount_point() {
     obeys("config-linux.md#cgroups-path", |lab| {
+        is_a_path();
         let name = lab.fresh("dots");
         let c = sleeper(lab)
             .set("/linux/cgroupsPath", format!("/../../../../{name}"))

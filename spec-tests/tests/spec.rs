@@ -24,7 +24,8 @@ mod rootfs; // readonly, propagation, masked and readonly paths
 mod rootless; // for an ordinary user, and for the root of a user namespace
 mod seccomp; // actions, operators, architectures, flags, errnos
 mod seccomp_notify; // SCMP_ACT_NOTIFY, and the agent that is notified
-mod sysctl; // settings of the container's namespaces, and of nothing else
+mod sysctl;
+mod systemd; // settings of the container's namespaces, and of nothing else
 mod terminal; // the console socket, and a terminal in the foreground
 mod update; // update and events
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::devices::{self, Kind, Rule};
 use super::resources::Write;
 use crate::error::{Error, Fault, Result};
+use crate::spec::annotations::SYSTEMD_PROPERTY as PREFIX;
 use crate::systemd::{Properties, Value};
 
 /// systemd's word for no limit.
@@ -187,9 +188,6 @@ fn allow(rule: &Rule, found: &mut Vec<Value>) {
         ]));
     }
 }
-
-/// Annotations that are properties of the scope begin so.
-pub const PREFIX: &str = "org.systemd.property.";
 
 /// The properties among the annotations, in the order of their names.
 pub fn of_annotations<'a>(annotations: impl Iterator<Item = (&'a String, &'a String)>) -> Result<Properties> {

@@ -10,11 +10,9 @@ use oci_spec::runtime::{LinuxResources, Spec};
 use super::unit::{Asked, Unit};
 use super::{Cgroup, Hierarchy, Made, PIDS, clean, devices, files, properties, resources, unit};
 use crate::error::{Doing, Error, Kind, Result};
+use crate::spec::annotations::{self, SYSTEMD_SUBGROUP as SUBGROUP};
 use crate::sys::{Uid, ids};
 use crate::systemd::{Holder, Instance, Manager, Properties, Value};
-
-/// A cgroup below the scope for the container's processes, so that the scope itself stays systemd's alone.
-const SUBGROUP: &str = "run.oci.systemd.subgroup";
 
 /// The systemd that we may ask: only the system's root may ask the system's.
 fn instance() -> Instance {
@@ -30,15 +28,7 @@ pub fn create(oci: &Spec, id: &str) -> Result<Cgroup> {
     let linux = oci.linux().as_ref();
     let given = linux.and_then(|linux| linux.cgroups_path().as_deref());
     let asked = unit::asked(given, id, instance())?;
-    let annotation = |key: &str| {
-        oci.annotations()
-            .as_ref()
-            .and_then(|annotations| annotations.get(key))
-    };
-    let subgroup = annotation(SUBGROUP)
-        .map(|name| subgroup(name))
-        .transpose()?
-        .flatten();
+    let subgroup = annotations::get(oci, SUBGROUP).map(subgroup).transpose()?;
     let own = properties::of_annotations(oci.annotations().iter().flatten())?;
     let resources = linux.and_then(|linux| linux.resources().as_ref());
 
@@ -109,18 +99,13 @@ impl Drop for Undo {
     }
 }
 
-/// One part of a path. The empty name is none.
-fn subgroup(name: &str) -> Result<Option<&str>> {
-    let is_plain = !name.contains(['/', '\0']) && name != "." && name != "..";
-    match (name, is_plain) {
-        ("", _) => Ok(None),
-        (_, true) => Ok(Some(name)),
-        (_, false) => {
-            let text =
-                format!("config.json: annotations[{SUBGROUP}]: {name:?} is not the name of a directory");
-            Err(Error::new(Kind::InvalidSpec, text))
-        }
+/// One part of a path.
+fn subgroup(name: &str) -> Result<&str> {
+    if !name.contains(['/', '\0']) && name != "." && name != ".." {
+        return Ok(name);
     }
+    let text = format!("config.json: annotations[{SUBGROUP}]: {name:?} is not the name of a directory");
+    Err(Error::new(Kind::InvalidSpec, text))
 }
 
 /// What every container's scope is like. One that failed (its processes were killed for want of memory, say) is not

@@ -26,7 +26,7 @@ fn document() -> Value {
         "linux": {
             "namespaces": spec::words("linux.namespaces.type"),
             "capabilities": capabilities(),
-            "cgroup": { "v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": true },
+            "cgroup": { "v1": false, "v2": true, "systemd": true, "systemdUser": true, "rdma": true },
             "seccomp": {
                 "enabled": true,
                 "actions": spec::words("linux.seccomp.defaultAction"),
@@ -97,7 +97,7 @@ mod tests {
             ("/hooks/0", json!("prestart")),
             ("/linux/cgroup/v2", json!(true)),
             ("/linux/capabilities/21", json!("CAP_SYS_ADMIN")),
-            ("/potentiallyUnsafeConfigAnnotations/0", json!("run.oci.handler")),
+            ("/potentiallyUnsafeConfigAnnotations/1", json!("run.oci.handler")),
         ] {
             assert_eq!(again.pointer(path), Some(&value), "{path}");
         }

@@ -16,9 +16,14 @@ pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
 pub const SECCOMP_FAIL_UNKNOWN: &str = "run.oci.seccomp_fail_unknown_syscall";
 /// As linux.seccomp.listenerPath, which goes before it.
 pub const SECCOMP_RECEIVER: &str = "run.oci.seccomp.receiver";
+/// What comes after it is a property of the scope that systemd makes (systemd.unit(5), systemd.resource-control(5)).
+pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
+/// A cgroup below that scope for the container's processes, so that the scope itself stays systemd's alone.
+pub const SYSTEMD_SUBGROUP: &str = "run.oci.systemd.subgroup";
 
 /// All that we act upon or refuse, for `features`. One that ends in a dot stands for all that begin so.
-pub const POTENTIALLY_UNSAFE: [&str; 10] = [
+pub const POTENTIALLY_UNSAFE: [&str; 12] = [
+    SYSTEMD_PROPERTY,
     "run.oci.handler",
     HOOKS_STDERR,
     HOOKS_STDOUT,
@@ -29,6 +34,7 @@ pub const POTENTIALLY_UNSAFE: [&str; 10] = [
     SECCOMP_RECEIVER,
     "run.oci.seccomp_bpf_data",
     SECCOMP_FAIL_UNKNOWN,
+    SYSTEMD_SUBGROUP,
 ];
 
 /// What another runtime does for these can't be left out without harm, and rrunc doesn't do it.
