@@ -6,7 +6,8 @@ use oci_spec::runtime::{self, LinuxNamespaceType};
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::plan::{Facts, Rights};
-use crate::sys::{fs, ids};
+use crate::spec::{annotations, landlock};
+use crate::sys::{fs, ids, landlock as sys_landlock};
 
 /// capabilities(7).
 const CAP_SYS_ADMIN: u64 = 1 << 21;
@@ -37,6 +38,7 @@ pub fn facts(oci: &runtime::Spec) -> Result<Facts> {
         kcore: Path::new("/proc/kcore").exists(),
         apparmor: apparmor && has_apparmor(),
         selinux: selinux && has_selinux(),
+        landlock_abi: annotations::get(oci, landlock::KEY).map_or(0, |_| sys_landlock::abi()),
     })
 }
 

@@ -31,6 +31,7 @@ pub mod spec;
 pub mod state;
 #[allow(unsafe_code)] // the system calls; each block says why it is sound
 pub mod sys;
+pub mod systemd;
 pub mod time;
 mod user_namespace;
 pub mod version;

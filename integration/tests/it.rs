@@ -3,6 +3,7 @@
 mod crash; // rrunc killed, twice at once, or after a reboot: what is left can be deleted
 mod fault; // the kernel refuses one call after the other
 mod fields; // fields whose failure comes late or costs the host something
+mod landlock; // the annotation org.rrunc.landlock
 mod look; // check, plan, info, features: what they tell is what create does
 mod security; // hostile images and configurations, and what an attacker learned from other runtimes
 mod stress; // many containers, one after the other and at once

@@ -30,7 +30,7 @@ pub struct Rule {
 
 impl Rule {
     /// It decides for every device and access: before it nothing can change the answer.
-    fn is_for_all(&self) -> bool {
+    pub fn is_for_all(&self) -> bool {
         self.kind.is_none() && self.major.is_none() && self.is_last_word()
     }
 

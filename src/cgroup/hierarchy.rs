@@ -76,6 +76,12 @@ impl Hierarchy {
         }
     }
 
+    /// Lets the cgroup at `place` alone pass on all that it has.
+    pub(super) fn pass_all_on(&self, place: &str) {
+        let has = files::value(self.fd(), &format!("{place}/cgroup.controllers")).unwrap_or_default();
+        self.add(&format!("{place}/cgroup.subtree_control"), words(&has));
+    }
+
     /// Those of `missing` that could be added to the subtree_control in `file`.
     fn add(&self, file: &str, mut missing: Vec<String>) -> Vec<String> {
         if missing.is_empty() {

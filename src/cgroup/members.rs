@@ -5,8 +5,9 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::{Cgroup, files};
+use super::{Cgroup, Unit, files};
 use crate::error::{Doing, Error, Result};
+use crate::log;
 use crate::sys::fs::{self as sys, resolve};
 use crate::sys::{Errno, Fail, Pid, poll};
 
@@ -66,7 +67,20 @@ impl Cgroup {
     }
 
     /// Removes it with all below it, once the killed processes are gone. What isn't there is fine.
+    ///
+    /// systemd removes what it has made. Where it can't be asked any more, since the user's session is over, say, the
+    /// directory is all that is left.
     pub fn remove(&self) -> Result<()> {
+        match self.unit().map_or(Ok(()), Unit::stop) {
+            Ok(()) => self.remove_directory(),
+            Err(error) => {
+                log::debug(|| error.to_string());
+                self.remove_directory().map_err(|_| error)
+            }
+        }
+    }
+
+    fn remove_directory(&self) -> Result<()> {
         let doing = || format!("remove the cgroup {}", self.path.display());
         let root = self.made.hierarchy.fd();
         let name = files::name(&self.place).doing(doing)?;

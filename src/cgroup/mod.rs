@@ -8,8 +8,11 @@ pub mod devices;
 mod files;
 mod hierarchy;
 mod members;
+mod properties;
 pub mod resources;
 pub mod stats;
+pub mod systemd;
+mod unit;
 mod without;
 
 use std::fs;
@@ -20,13 +23,17 @@ use oci_spec::runtime::LinuxResources;
 
 pub use hierarchy::{Hierarchy, v1_hierarchy};
 pub use resources::needs_nothing;
+pub use unit::Unit;
 pub use without::create_if_allowed;
 
 use crate::error::{Doing, Error, Fault, Kind, Result};
 use crate::log;
 use crate::sys::fs as sys;
 use crate::sys::{Call, Errno, Fail, Pid, Uid, bpf, ids};
+use crate::systemd::Holder;
 use resources::Write;
+
+const PIDS: &str = "pids.max";
 
 /// A cgroup's directory. A new one is removed when this is dropped, with all that is in it, unless it was
 /// [committed](Cgroup::commit).
@@ -38,6 +45,10 @@ pub struct Cgroup {
     path: PathBuf,
     dir: OwnedFd,
     made: Made,
+    /// systemd's scope that it is, or is in.
+    unit: Option<Unit>,
+    /// What is in it while the container's process isn't yet.
+    holder: Option<Holder>,
 }
 
 /// Where the container's cgroup goes, relative to the root of the hierarchy: linux.cgroupsPath if it is
@@ -108,6 +119,8 @@ impl Cgroup {
             path,
             dir,
             made,
+            unit: None,
+            holder: None,
         };
         if !cgroup.is_new() {
             let pids = cgroup.pids()?;
@@ -136,6 +149,8 @@ impl Cgroup {
                 path,
                 dir,
                 made: Made::nothing(hierarchy),
+                unit: None,
+                holder: None,
             })),
             Err(Fail {
                 errno: Errno::ENOENT, ..
@@ -164,6 +179,11 @@ impl Cgroup {
     /// The directory as a path of the host.
     pub fn host_path(&self) -> &Path {
         &self.path
+    }
+
+    /// Relative to the root of the hierarchy.
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
     /// The container is there to stay, and its cgroup with it.
@@ -200,6 +220,9 @@ impl Cgroup {
     pub fn limit(&self, resources: &LinuxResources) -> Result<()> {
         let writes = resources::writes(resources)?;
         self.check_usage(resources)?;
+        if let (Some(unit), false) = (&self.unit, self.is_new()) {
+            unit.limit(resources)?;
+        }
         let mut missing = Vec::new();
         for write in &writes {
             let Err(fail) = self.write(write) else { continue };
@@ -217,7 +240,11 @@ impl Cgroup {
     }
 
     fn write(&self, write: &Write) -> Result<(), Fail> {
-        match (files::write(self.fd(), &write.file, &write.value), &write.or) {
+        let value = match &self.holder {
+            Some(_) if write.file == PIDS => "max", // the holder counts, and the container's process must be born
+            _ => &write.value,
+        };
+        match (files::write(self.fd(), &write.file, value), &write.or) {
             (
                 Err(Fail {
                     call: Call::Open,
@@ -274,6 +301,9 @@ impl Cgroup {
         let given = resources.and_then(|resources| resources.devices().as_deref());
         let rules = devices::rules(given.unwrap_or_default())
             .map_err(|fault| Error::invalid("config.json", vec![fault]))?;
+        if let (Some(unit), false) = (&self.unit, self.is_new()) {
+            unit.limit_devices(&rules)?;
+        }
         let done = match (devices::allow_all(&rules), self.is_new()) {
             (true, true) => Ok(()),
             (true, false) => bpf::detach_device_programs(self.fd()),

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources, LinuxThrottleDevice};
 
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Fault, Kind, Result};
 
 /// One value for one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,6 +130,26 @@ pub fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
 /// Whether `resources` (device rules aside) can be had without any controller.
 pub fn needs_nothing(resources: &LinuxResources) -> bool {
     writes(resources).is_ok_and(|writes| writes.iter().all(|write| write.asks_nothing))
+}
+
+/// Whether a container can do without a cgroup, as with `--cgroup-manager disabled`: limits can't be had so. Rules for
+/// devices are part of every configuration, so they are no reason.
+pub fn check_none(resources: Option<&LinuxResources>) -> Result<()> {
+    let writes = resources.map_or(Ok(vec![]), writes)?;
+    let limits = writes.into_iter().filter(|write| !write.asks_nothing);
+    let faults: Vec<_> = limits
+        .map(|write| Fault {
+            path: write.field,
+            text: format!("{} can't be set without a cgroup", write.asked),
+        })
+        .collect();
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let error = Error::new(Kind::Unsupported, "--cgroup-manager disabled");
+    Err(error
+        .with_faults(faults)
+        .hint("leave the limits away, or let systemd or cgroupfs manage cgroups"))
 }
 
 fn fault(field: &str, text: String) -> Fault {

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use super::{Command, Create, Exec, ListFormat, Request, Rootless};
+use super::{CgroupManager, Command, Create, Exec, ListFormat, Request, Rootless};
 use crate::log::{Format, Level};
 
 impl Request {
@@ -23,7 +23,14 @@ impl Request {
             );
         }
         args.switch("--debug", global.debug);
-        args.switch("--systemd-cgroup", global.systemd_cgroup);
+        args.switch(
+            "--systemd-cgroup",
+            global.cgroup_manager == CgroupManager::Systemd,
+        );
+        args.option(
+            "--cgroup-manager",
+            (global.cgroup_manager == CgroupManager::Disabled).then_some("disabled"),
+        );
         args.option(
             "--rootless",
             match global.rootless {

@@ -10,7 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 use super::arg::{one_of, option, path, switch, take};
 use super::commands::{COMMANDS, Row};
 use super::fault::fault;
-use super::{Asked, Global, Rootless, go};
+use super::{Asked, CgroupManager, Global, Rootless, go};
 use crate::error::{Error, Kind, Result};
 use crate::log::{Format, Level};
 
@@ -54,8 +54,15 @@ pub fn global() -> Definition {
             switch(
                 "systemd-cgroup",
                 None,
-                "Let systemd make the cgroup; cgroupsPath is slice:prefix:name",
+                "As --cgroup-manager systemd",
             ),
+            option(
+                "cgroup-manager",
+                None,
+                "MANAGER",
+                "Who makes the cgroup: cgroupfs, systemd (cgroupsPath is slice:prefix:name) or disabled (default: cgroupfs)",
+            )
+            .value_parser(one_of::<CgroupManager>(&CgroupManager::NAMES)),
             option(
                 "rootless",
                 None,
@@ -70,13 +77,19 @@ pub fn global() -> Definition {
 
 pub fn read_global(m: &mut ArgMatches, root: impl FnOnce() -> PathBuf) -> Global {
     let debug = take(m, "debug");
+    let systemd: bool = take(m, "systemd-cgroup");
+    let manager: Option<CgroupManager> = m.remove_one("cgroup-manager"); // says more than the switch
     Global {
         root: m.remove_one("root").unwrap_or_else(root),
         log: m.remove_one("log"),
         log_format: take(m, "log-format"),
         log_level: if debug { Level::Debug } else { take(m, "log-level") },
         debug,
-        systemd_cgroup: take(m, "systemd-cgroup"),
+        cgroup_manager: manager.unwrap_or(if systemd {
+            CgroupManager::Systemd
+        } else {
+            CgroupManager::Cgroupfs
+        }),
         rootless: take(m, "rootless"),
     }
 }

@@ -40,7 +40,7 @@ pub struct Global {
     /// With --debug, [`Level::Debug`].
     pub log_level: Level,
     pub debug: bool,
-    pub systemd_cgroup: bool,
+    pub cgroup_manager: CgroupManager,
     pub rootless: Rootless,
 }
 
@@ -208,6 +208,32 @@ impl fmt::Display for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.uid)?;
         self.gid.map_or(Ok(()), |gid| write!(f, ":{gid}"))
+    }
+}
+
+/// Who makes the container's cgroup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CgroupManager {
+    #[default]
+    Cgroupfs,
+    Systemd,
+    /// Nobody: it has none.
+    Disabled,
+}
+
+impl CgroupManager {
+    const NAMES: [&str; 3] = ["systemd", "cgroupfs", "disabled"];
+}
+
+impl FromStr for CgroupManager {
+    type Err = &'static str;
+    fn from_str(text: &str) -> std::result::Result<CgroupManager, Self::Err> {
+        match text {
+            "systemd" => Ok(CgroupManager::Systemd),
+            "cgroupfs" => Ok(CgroupManager::Cgroupfs),
+            "disabled" => Ok(CgroupManager::Disabled),
+            _ => Err("systemd, cgroupfs or disabled"),
+        }
     }
 }
 

@@ -22,7 +22,7 @@ fn global() -> Global {
         log_format: Format::Text,
         log_level: Level::Warning,
         debug: false,
-        systemd_cgroup: false,
+        cgroup_manager: CgroupManager::Cgroupfs,
         rootless: Rootless::Auto,
     }
 }
@@ -259,7 +259,7 @@ fn options_before_the_command() {
         log_format: Format::Json,
         log_level: Level::Error,
         debug: false,
-        systemd_cgroup: true,
+        cgroup_manager: CgroupManager::Systemd,
         rootless: Rootless::No,
     };
     assert_eq!(all.global, expected);
@@ -270,6 +270,26 @@ fn options_before_the_command() {
         (Level::Debug, Rootless::Yes)
     );
     assert_eq!(parse(debug.to_args(), &ROOT).unwrap(), debug);
+}
+
+#[test]
+fn who_manages_cgroups() {
+    use CgroupManager::*;
+    let check = |line: &str, expected| {
+        let request = request(&format!("{line} state a"));
+        assert_eq!(request.global.cgroup_manager, expected, "{line}");
+        assert_eq!(parse(request.to_args(), &ROOT).unwrap(), request, "{line}");
+    };
+    check("", Cgroupfs);
+    check("--systemd-cgroup", Systemd);
+    check("--systemd-cgroup=false", Cgroupfs);
+    check("--cgroup-manager systemd", Systemd);
+    check("--cgroup-manager=disabled", Disabled);
+    check("--systemd-cgroup --cgroup-manager cgroupfs", Cgroupfs);
+    refused(
+        "--cgroup-manager none state a",
+        "invalid cgroup-manager: none: one of systemd, cgroupfs, disabled",
+    );
 }
 
 #[test]

@@ -11,6 +11,7 @@
 mod console;
 mod copy;
 mod hook;
+mod landlock;
 mod mount;
 mod process;
 mod seccomp;
@@ -35,6 +36,8 @@ struct Container<'a> {
     program: usize,
     /// Whether the working directory was entered before the ids changed.
     in_directory: bool,
+    /// Landlock's rules, until they are put in force.
+    landlock: Option<OwnedFd>,
     /// The connection of `start`, and the state that it sent.
     start: Option<(ChildEnd, Option<OwnedFd>)>,
 }
@@ -47,6 +50,7 @@ pub fn run(prepared: &Prepared, parent: &ChildEnd, progress: &Progress) -> ! {
         root: None,
         program: 0,
         in_directory: false,
+        landlock: None,
         start: None,
     };
     let mut number = 0;
@@ -191,6 +195,14 @@ impl<'a> Container<'a> {
                 Ok(())
             }
             Step::CloseFds { keep } => fs::cloexec_from(3 + keep),
+            Step::LandlockRules(wanted) => {
+                self.landlock = Some(landlock::rules(wanted)?);
+                Ok(())
+            }
+            Step::LandlockRestrict => match &self.landlock {
+                Some(rules) => crate::sys::landlock::restrict_self(rules.as_fd()),
+                None => Err(Fail::new(Call::Landlock, Errno::EBADF)),
+            },
             Step::AwaitLimits => self.halt(ToParent::Ready),
             Step::Outlive => ids::prctl(libc::PR_SET_PDEATHSIG, 0, 0).map(drop),
             Step::AwaitStart { socket } => self.await_start(self.prepared.fd(*socket)?),
@@ -264,7 +276,8 @@ impl<'a> Container<'a> {
             _ => [None; 2],
         });
         let outputs = outputs.flatten().flat_map(|slot| self.prepared.fd(slot));
-        let kept = kept.into_iter().chain(waiting);
+        let rules = self.landlock.as_ref().map(AsRawFd::as_raw_fd);
+        let kept = kept.into_iter().chain(waiting).chain(rules);
         let kept = kept.chain(outputs.map(|fd| fd.as_raw_fd()));
         fs::close_others(self.first_own_fd(), kept)?;
         ids::prctl(libc::PR_SET_PDEATHSIG, 0, 0)?;

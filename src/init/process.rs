@@ -28,14 +28,16 @@ pub fn become_root(drop_groups: bool) -> Done {
 }
 
 /// A kernel without keyrings, a user with too many keys, or a filter that forbids them to us and so to the container, is
-/// no reason to have no container.
+/// no reason to have no container. A keyring that isn't as it must be is one.
 pub fn session_keyring(name: &CStr) -> Done {
-    match ids::new_session_keyring(name) {
+    // All to the possessor; view, read, search and link to the owner (keyctl_setperm(3)).
+    const PERMISSIONS: u32 = 0x3f1b_0000;
+    match ids::join_session_keyring(name) {
         Err(Fail {
             errno: Errno::ENOSYS | Errno::EDQUOT | Errno::EPERM,
             ..
         }) => Ok(()),
-        other => other,
+        joined => ids::set_key_permissions(joined?, PERMISSIONS),
     }
 }
 

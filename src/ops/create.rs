@@ -8,7 +8,7 @@ use oci_spec::runtime::{Hook, Hooks};
 use super::bundle::Bundle;
 use super::explain;
 use crate::cgroup::{self, Cgroup, Hierarchy};
-use crate::cli::{Create, Global, Rootless};
+use crate::cli::{CgroupManager, Create, Global, Rootless};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::hooks::Place;
 use crate::netdev::Loan;
@@ -16,7 +16,7 @@ use crate::plan::{self, Facts, Options, Plan, Rights};
 use crate::prepare::{self, Given, Prepared};
 use crate::spawn::{self, Halt, Init};
 use crate::spec::annotations::{self, PIDFD_RECEIVER};
-use crate::state::{Container, ContainerId, Record, Status, Store};
+use crate::state::{Container, ContainerId, Record, Reservation, Status, Store};
 use crate::sys::Pid;
 use crate::sys::ids;
 use crate::{console, hooks, host, idmap, log, netdev, pidfile, user_namespace};
@@ -80,18 +80,12 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
 
     let store = Store::open(&global.root)?;
     let mut reservation = store.reserve(&id)?;
-    let place = cgroup_place(oci, &args.id)?;
     let resources = oci.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-    // Recorded as ours only once it is: a delete after our death would else kill whoever has it.
-    reservation.plan_cgroup(&place)?;
-    let cgroup = match is_rootless(global.rootless, &facts) {
-        true => cgroup::create_if_allowed(&place, is_cgroup_asked(oci), resources)?,
-        false => Some(Cgroup::create(&Hierarchy::find()?, &place)?),
-    };
+    let mut cgroup = make_cgroup(global, (oci, &args.id), &facts, &reservation)?;
     let mut record = Record {
         no_new_keyring: args.no_new_keyring,
         seccomp_listener,
-        ..record(bundle, &id, &root, cgroup.as_ref().map(|_| place))
+        ..record(bundle, &id, &root, cgroup.as_ref())
     };
     reservation.write_early(&record)?;
     if let Some(cgroup) = &cgroup {
@@ -129,6 +123,9 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         Some(cgroup) => cgroup.explain_clone(error),
         None => error,
     })?;
+    if let Some(cgroup) = &mut cgroup {
+        cgroup.inhabited(resources)?;
+    }
     record.set_init(init.pid)?;
     let mut loan = None;
     if let Err(error) = converse(&init, &prepared, &record, bundle, cgroup.as_ref(), &mut loan) {
@@ -170,13 +167,27 @@ fn pidfd_socket(args: &Create, oci: &oci_spec::runtime::Spec) -> Result<Option<O
         .transpose()
 }
 
-/// Where the container's cgroup goes, relative to the cgroup2 mount.
-fn cgroup_place(oci: &oci_spec::runtime::Spec, id: &str) -> Result<String> {
-    let given = oci
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.cgroups_path().as_deref());
-    crate::cgroup::place(given, id)
+/// By whom the command line says.
+fn make_cgroup(
+    global: &Global,
+    (oci, id): (&oci_spec::runtime::Spec, &str),
+    facts: &Facts,
+    reservation: &Reservation,
+) -> Result<Option<Cgroup>> {
+    let linux = oci.linux().as_ref();
+    let resources = linux.and_then(|linux| linux.resources().as_ref());
+    match global.cgroup_manager {
+        CgroupManager::Systemd => return cgroup::systemd::create(oci, id).map(Some),
+        CgroupManager::Disabled => return cgroup::resources::check_none(resources).map(|()| None),
+        CgroupManager::Cgroupfs => {}
+    }
+    let place = cgroup::place(linux.and_then(|linux| linux.cgroups_path().as_deref()), id)?;
+    // Recorded as ours only once it is: a delete after our death would else kill whoever has it.
+    reservation.plan_cgroup(&place)?;
+    match is_rootless(global.rootless, facts) {
+        true => cgroup::create_if_allowed(&place, is_cgroup_asked(oci), resources),
+        false => Cgroup::create(&Hierarchy::find()?, &place).map(Some),
+    }
 }
 
 /// Whether what only the host's root may do is overlooked: `--rootless`, and what we are if that doesn't say.
@@ -196,7 +207,7 @@ fn is_cgroup_asked(oci: &oci_spec::runtime::Spec) -> bool {
     path.is_some_and(|path| !path.as_os_str().is_empty())
 }
 
-fn record(bundle: &Bundle, id: &ContainerId, root: &std::path::Path, cgroup: Option<String>) -> Record {
+fn record(bundle: &Bundle, id: &ContainerId, root: &std::path::Path, cgroup: Option<&Cgroup>) -> Record {
     let oci = &bundle.spec.oci;
     let namespaces = oci
         .linux()
@@ -222,7 +233,8 @@ fn record(bundle: &Bundle, id: &ContainerId, root: &std::path::Path, cgroup: Opt
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect(),
         owner: Some(crate::sys::Uid(nix::unistd::geteuid().as_raw())),
-        cgroup,
+        cgroup: cgroup.map(|cgroup| cgroup.place().into()),
+        unit: cgroup.and_then(Cgroup::unit).cloned(),
         private_pid_namespace: namespaces
             .into_iter()
             .any(|ns| ns.typ() == oci_spec::runtime::LinuxNamespaceType::Pid && ns.path().is_none()),

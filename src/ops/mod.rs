@@ -25,19 +25,12 @@ pub mod update;
 use std::io::stdout;
 
 use crate::cli::{Command, Request};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 
 /// Carries out a request: what `rrunc` exits with. Errors say which command and container they are about.
 pub fn run(request: &Request) -> Result<i32> {
     let global = &request.global;
     let root = &global.root;
-    if global.systemd_cgroup {
-        return Err(Error::new(
-            Kind::Unsupported,
-            "--systemd-cgroup: cgroups made by systemd are not supported yet",
-        )
-        .hint("leave the flag away: then rrunc makes the cgroup itself"));
-    }
     let (what, done) = match &request.command {
         Command::Create(args) => (
             format!("create {}", args.id),

@@ -6,6 +6,7 @@
 mod binds;
 mod devices;
 mod draft;
+mod landlock;
 pub mod namespaces;
 mod process;
 mod root;
@@ -62,6 +63,8 @@ pub struct Facts {
     pub kcore: bool,
     pub apparmor: bool,
     pub selinux: bool,
+    /// 0 without Landlock.
+    pub landlock_abi: i32,
     /// The user namespace that we are in forbids setgroups(2) (user_namespaces(7)).
     pub no_setgroups: bool,
 }

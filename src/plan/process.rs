@@ -8,10 +8,10 @@ use std::str::FromStr;
 use oci_spec::runtime::{Capabilities, LinuxPersonalityDomain, PosixRlimitType, Process, Spec};
 
 use super::namespaces::{self, Namespaces};
-use super::scheduling;
 use super::seccomp::Filter;
 use super::step::{HookState, Limit, Step};
 use super::{Draft, Facts, HostPart, Options, Slot, Want, hook_steps, in_root};
+use super::{landlock, scheduling};
 use crate::spec::annotations::{self, KEEP_ORIGINAL_GROUPS};
 use crate::sys::exec::CArray;
 use crate::sys::ids::CapSets;
@@ -99,6 +99,7 @@ pub fn compile(
     scheduling::compile(process, draft);
     scheduling::memory_policy(oci, draft);
     personality(oci, draft);
+    let landlock = landlock::compile(oci, facts, draft);
     let program = program(process, options, draft);
     if program.envp.has_hole() {
         draft.step(Step::HomeFromPasswd(uid));
@@ -142,8 +143,8 @@ pub fn compile(
         early: false,
     };
 
-    // Without no_new_privs a filter can be installed only with CAP_SYS_ADMIN (seccomp(2)), so then the
-    // capabilities go last; whatever else is done, is done before, so that a filter need allow little.
+    // Without no_new_privs a filter and Landlock's rules can be installed only with CAP_SYS_ADMIN (seccomp(2)), so then
+    // the capabilities go last; whatever else is done, is done before, so that a filter need allow little.
     let await_start = |draft: &mut Draft| {
         let Some(socket) = start else {
             draft.step(Step::Outlive);
@@ -164,28 +165,27 @@ pub fn compile(
             draft.step(Step::SetLimit { index, limit });
         }
     };
-    match (no_new_privileges, filter) {
-        (false, Some(filter)) => {
-            draft.step(check_directory);
-            draft.step(find);
-            await_start(draft);
-            set_limits(draft);
-            draft.step(Step::Seccomp(filter));
-            draft.step(keep);
+    let restrict = |draft: &mut Draft, filter: Option<Filter>| {
+        draft.steps(landlock.then_some(Step::LandlockRestrict).into_iter().collect());
+        draft.steps(filter.map(Step::Seccomp).into_iter().collect());
+    };
+    if !no_new_privileges && (landlock || filter.is_some()) {
+        draft.step(check_directory);
+        draft.step(find);
+        await_start(draft);
+        set_limits(draft);
+        restrict(draft, filter);
+        draft.step(keep);
+    } else {
+        draft.step(keep);
+        draft.step(check_directory);
+        draft.step(find);
+        if no_new_privileges {
+            draft.step(Step::NoNewPrivileges);
         }
-        (no_new_privileges, filter) => {
-            draft.step(keep);
-            draft.step(check_directory);
-            draft.step(find);
-            if no_new_privileges {
-                draft.step(Step::NoNewPrivileges);
-            }
-            await_start(draft);
-            set_limits(draft);
-            if let Some(filter) = filter {
-                draft.step(Step::Seccomp(filter));
-            }
-        }
+        await_start(draft);
+        set_limits(draft);
+        restrict(draft, filter);
     }
     draft.step(execute);
     HostPart {

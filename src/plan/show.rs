@@ -198,6 +198,18 @@ impl fmt::Display for Step {
             Step::HomeFromPasswd(uid) => write!(f, "set HOME from /etc/passwd for uid {uid}"),
             Step::CloseFds { keep: 0 } => write!(f, "close every fd but 0-2 at exec"),
             Step::CloseFds { keep } => write!(f, "close every fd but 0-{} at exec", 2 + keep),
+            Step::LandlockRules(rules) => {
+                let paths: Vec<_> = rules.paths.iter().map(|rule| text(&rule.path)).collect();
+                let ports: Vec<_> = rules.ports.iter().map(|(port, _)| port.to_string()).collect();
+                write!(
+                    f,
+                    "{}: make rules for paths [{}], ports [{}]",
+                    crate::spec::landlock::KEY,
+                    paths.join(" "),
+                    ports.join(" ")
+                )
+            }
+            Step::LandlockRestrict => write!(f, "{}: put the rules in force", crate::spec::landlock::KEY),
             Step::AwaitLimits => write!(f, "wait for limits that the host sets"),
             Step::Outlive => write!(f, "stay if the runtime ends"),
             Step::AwaitStart { .. } => write!(f, "wait for start"),

@@ -380,6 +380,10 @@ pub enum Step {
     },
     /// The host sets what only it can set from outside: resource limits, the OOM score.
     AwaitLimits,
+    /// Rules for paths and ports, kept until [`Step::LandlockRestrict`].
+    LandlockRules(Box<Ruleset>),
+    /// Before a filter that might forbid it, and with the right to it: no_new_privs or CAP_SYS_ADMIN.
+    LandlockRestrict,
     /// The runtime's end isn't ours any more.
     Outlive,
     /// From here on the container counts as running: before a filter that might forbid to say so.
@@ -394,6 +398,27 @@ pub enum Step {
 
 /// What the text of [`Step::Seccomp`] says of a filter with a listener.
 pub const NOTIFIES: &str = "hand over its listener";
+
+/// Rules of Landlock: what is forbidden (LANDLOCK_ACCESS_FS_*, LANDLOCK_ACCESS_NET_*, LANDLOCK_SCOPE_*), and what of it is
+/// allowed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ruleset {
+    pub files: u64,
+    pub net: u64,
+    pub scopes: u64,
+    /// Of the attributes that this kernel's ABI knows, in bytes.
+    pub size: usize,
+    pub paths: Vec<FileRule>,
+    pub ports: Vec<(u16, u64)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRule {
+    pub path: CString,
+    pub access: u64,
+    /// One that is missing is no failure.
+    pub optional: bool,
+}
 
 /// Where a hook in the container's process has its state from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

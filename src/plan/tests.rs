@@ -16,6 +16,7 @@ fn facts() -> Facts {
         kcore: true,
         apparmor: true,
         selinux: true,
+        landlock_abi: 7,
     }
 }
 

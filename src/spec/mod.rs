@@ -7,6 +7,7 @@
 pub mod annotations;
 pub mod default;
 pub mod idmap;
+pub mod landlock;
 pub mod mount_options;
 pub mod running;
 mod schema;

@@ -288,8 +288,12 @@ impl Container {
 
     /// The container's cgroup, if it has one that is still there.
     pub fn cgroup(&self) -> Result<Option<Cgroup>> {
-        match &self.record()?.cgroup {
-            Some(path) => Cgroup::open(&Hierarchy::find()?, path),
+        let record = self.record()?;
+        match &record.cgroup {
+            Some(path) => {
+                let opened = Cgroup::open(&Hierarchy::find()?, path)?;
+                Ok(opened.map(|cgroup| cgroup.of_unit(record.unit.clone())))
+            }
             None => Ok(None),
         }
     }

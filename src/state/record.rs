@@ -7,6 +7,7 @@ use std::fmt;
 use oci_spec::runtime::Hook;
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::Unit;
 use crate::sys::{Pid, Uid};
 
 /// The newest layout of [`Record`] that this version reads and the one it writes.
@@ -38,6 +39,8 @@ pub struct Record {
     pub boot_id: String,
     /// Relative to the cgroup2 mount; `None` if the container has no cgroup of its own.
     pub cgroup: Option<String>,
+    /// systemd's scope that the cgroup belongs to, if systemd manages it.
+    pub unit: Option<Unit>,
     /// False if other processes of the container outlive its init.
     pub private_pid_namespace: bool,
     pub terminal: bool,
@@ -91,6 +94,9 @@ pub struct Report<'a> {
     bundle: &'a str,
     rootfs: &'a str,
     created: &'a str,
+    /// As crun has it.
+    #[serde(rename = "systemd-scope", skip_serializing_if = "Option::is_none")]
+    systemd_scope: Option<&'a str>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     annotations: &'a BTreeMap<String, String>,
     owner: &'a str,
@@ -134,6 +140,7 @@ impl Record {
             bundle: &self.bundle,
             rootfs: &self.rootfs,
             created: &self.created,
+            systemd_scope: self.unit.as_ref().map(|unit| unit.name.as_str()),
             annotations: &self.annotations,
             owner,
         }
@@ -220,7 +227,15 @@ mod tests {
 }"#;
         assert_eq!(record.state_json(Status::Running), expected);
         record.annotations.clear();
+        record.unit = Some(Unit {
+            name: "a-b.scope".into(),
+            ..Unit::default()
+        });
         let stopped = record.state_json(Status::Stopped);
+        assert!(
+            stopped.contains("\n  \"systemd-scope\": \"a-b.scope\",\n"),
+            "{stopped}"
+        );
         assert!(
             stopped.contains("\"pid\": 0,\n  \"status\": \"stopped\""),
             "{stopped}"

@@ -136,19 +136,21 @@ pub fn capget() -> Result<CapSets, Fail> {
     })
 }
 
-/// keyctl(2): joins a new session keyring of this name, and lets the container's user search it.
-pub fn new_session_keyring(name: &CStr) -> Result<(), Fail> {
+/// keyctl(2): joins the session keyring of this name, a new one if there is none; its serial number.
+pub fn join_session_keyring(name: &CStr) -> Result<i64, Fail> {
     const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1; // linux/keyctl.h
-    const KEYCTL_SETPERM: i32 = 5;
-    // All to the possessor; view, read, search and link to the owner (keyctl_setperm(3)).
-    const PERMISSIONS: u32 = 0x3f1b_0000;
     // SAFETY: name is NUL-terminated and outlives the call.
-    let key = gate(Call::Keyctl, unsafe {
+    gate(Call::Keyctl, unsafe {
         libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr())
-    })?;
+    })
+}
+
+/// keyctl(2): what may be done with a key, as keyctl_setperm(3) has it.
+pub fn set_key_permissions(key: i64, permissions: u32) -> Result<(), Fail> {
+    const KEYCTL_SETPERM: i32 = 5;
     // SAFETY: only integers go in.
     gate(Call::Keyctl, unsafe {
-        libc::syscall(libc::SYS_keyctl, KEYCTL_SETPERM, key, PERMISSIONS)
+        libc::syscall(libc::SYS_keyctl, KEYCTL_SETPERM, key, permissions)
     })
     .map(drop)
 }

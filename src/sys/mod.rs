@@ -9,6 +9,7 @@ pub mod clone;
 pub mod exec;
 pub mod fs;
 pub mod ids;
+pub mod landlock;
 pub mod mount;
 pub mod net;
 pub mod netlink;

@@ -73,6 +73,7 @@ calls! {
     EpollCtl = "epoll_ctl",
     EpollWait = "epoll_wait",
     Exec = "execve",
+    Landlock = "landlock",
     SetMempolicy = "set_mempolicy",
     Fchdir = "fchdir",
     Fcntl = "fcntl",

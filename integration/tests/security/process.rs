@@ -242,6 +242,9 @@ fn state_is_for_its_owner_alone() {
             let mut todo = vec![root.clone()];
             while let Some(path) = todo.pop() {
                 let m = fs::symlink_metadata(&path).expect("a file");
+                if m.is_symlink() {
+                    continue; // it has no mode that would count
+                }
                 let expected = if m.is_dir() { 0o700 } else { 0o600 };
                 if m.permissions().mode() & 0o777 != expected {
                     wrong.push(format!("{} has {:o}", path.display(), m.permissions().mode()));

@@ -7,6 +7,7 @@ use crate::spec::annotations::{
     self as known, CONTEXT_TYPES, HOOKS_STDERR, HOOKS_STDOUT, KEEP_ORIGINAL_GROUPS, MOUNT_CONTEXT_TYPE,
     PIDFD_RECEIVER, REFUSED, SECCOMP_FAIL_UNKNOWN, SECCOMP_RECEIVER,
 };
+use crate::spec::landlock;
 
 /// config.md, Annotations: keys are not empty.
 pub fn annotations(rules: &mut Rules) {
@@ -35,6 +36,9 @@ pub fn annotations(rules: &mut Rules) {
         if !Path::new(path).is_absolute() {
             rules.fault(field(key), format!("{path:?} must be an absolute path"));
         }
+    }
+    if let Some(Err((place, text))) = known::get(rules.oci, landlock::KEY).map(landlock::parse) {
+        rules.fault(field(landlock::KEY) + &place, text);
     }
     let context = known::get(rules.oci, MOUNT_CONTEXT_TYPE);
     if let Some(value) = context.filter(|value| !CONTEXT_TYPES.contains(value)) {
