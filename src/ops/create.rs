@@ -81,7 +81,7 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     let store = Store::open(&global.root)?;
     let mut reservation = store.reserve(&id)?;
     let resources = oci.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-    let mut cgroup = make_cgroup(global, oci, &args.id, &reservation, &facts)?;
+    let mut cgroup = make_cgroup(global, (oci, &args.id), &facts, &reservation)?;
     let mut record = Record {
         no_new_keyring: args.no_new_keyring,
         seccomp_listener,
@@ -185,10 +185,9 @@ fn join_rdt(oci: &oci_spec::runtime::Spec, id: &str, pid: Pid) -> Result<Option<
 /// By whom the command line says.
 fn make_cgroup(
     global: &Global,
-    oci: &oci_spec::runtime::Spec,
-    id: &str,
-    reservation: &Reservation,
+    (oci, id): (&oci_spec::runtime::Spec, &str),
     facts: &Facts,
+    reservation: &Reservation,
 ) -> Result<Option<Cgroup>> {
     let linux = oci.linux().as_ref();
     let resources = linux.and_then(|linux| linux.resources().as_ref());

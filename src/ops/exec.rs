@@ -226,7 +226,13 @@ fn stay(init: &Init, console: Option<OwnedFd>, signals: &Signals) -> Result<i32>
 fn is_same_user_namespace(pid: i32) -> Result<bool> {
     let link = |who: &str| {
         let path = format!("/proc/{who}/ns/user");
-        fs::read_link(&path).doing(|| format!("read {path}"))
+        let read = fs::read_link(&path).doing(|| format!("read {path}"));
+        read.map_err(|error| match error.fail.map(|fail| fail.errno) {
+            Some(Errno::EACCES) => {
+                error.hint("only root has a right to a container's process before its start")
+            }
+            _ => error,
+        })
     };
     Ok(link("self")? == link(&pid.to_string())?)
 }
