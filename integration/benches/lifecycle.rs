@@ -96,6 +96,7 @@ fn main() {
             }
         }
         sums.print(&format!("create + start + delete{name}"));
+        exec(&runtimes, bundle, rounds).print(&format!("exec{name}"));
         if name.is_empty() {
             steps.iter().for_each(|(step, table)| table.print(step));
             faults = runtimes
@@ -110,6 +111,32 @@ fn main() {
     }
 }
 
+/// Another program in a container that sleeps, one for each runtime.
+fn exec(runtimes: &[Runtime], bundle: &Path, rounds: usize) -> Table {
+    let file = bundle.join("config.json");
+    let text = fs::read_to_string(&file).expect("config.json");
+    fs::write(
+        &file,
+        text.replace(r#"["/bin/true"]"#, r#"["/bin/sleep","10000"]"#),
+    )
+    .expect("config.json");
+    for runtime in runtimes {
+        runtime.time(&["run", "--detach", "--bundle", path(bundle), &runtime.sleeping()]);
+    }
+    let mut table = Table::new(runtimes, None);
+    for round in 0..rounds {
+        for at in turns(round, runtimes.len()) {
+            let id = runtimes[at].sleeping();
+            table.add(at, runtimes[at].time(&["exec", &id, "/bin/true"]));
+        }
+    }
+    for runtime in runtimes {
+        runtime.time(&["delete", "--force", &runtime.sleeping()]);
+    }
+    fs::write(&file, text).expect("config.json");
+    table
+}
+
 /// The order of a round: each begins with another.
 fn turns(round: usize, count: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |i| (round + i) % count)
@@ -117,6 +144,7 @@ fn turns(round: usize, count: usize) -> impl Iterator<Item = usize> {
 
 fn runtimes(top: &Path) -> Vec<Runtime> {
     let controls = Command::new(top.join("spec-tests/validation/controls"))
+        .arg("forky")
         .output()
         .expect("run controls");
     let controls = PathBuf::from(String::from_utf8_lossy(&controls.stdout).trim());
@@ -173,7 +201,10 @@ fn bundle(name: &str, profile: Option<Value>) -> PathBuf {
     for sub in ["bin", "dev", "proc", "sys", "etc"] {
         fs::create_dir_all(dir.join("rootfs").join(sub)).expect("a root file system");
     }
-    fs::copy("/bin/busybox", dir.join("rootfs/bin/true")).expect("apt-get install busybox-static");
+    for name in ["true", "sleep"] {
+        let program = dir.join("rootfs/bin").join(name);
+        fs::copy("/bin/busybox", program).expect("apt-get install busybox-static");
+    }
     let mut config: Value = serde_json::from_str(&rrunc::spec::default::default_config(None)).expect("JSON");
     config["ociVersion"] = json!("1.0.2");
     config["process"]["terminal"] = json!(false);
@@ -211,6 +242,11 @@ impl Runtime {
                 .arg(&self.root)
                 .args(args),
         )
+    }
+
+    /// An id of its own, since the cgroups are named after it.
+    fn sleeping(&self) -> String {
+        format!("sleeping-{}", self.name)
     }
 
     /// create, start, state of the stopped container, delete; what the program itself takes isn't counted.
