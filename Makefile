@@ -109,7 +109,7 @@ matrix: build inside ## which tests of the specification rrunc, runc, crun and y
 
 .PHONY: integration
 integration: bundle inside ## errors, crashes, leaks, hostile roots, and the shape of the source
-	RRUNC=$(CURDIR)/build/rrunc RUNTIME=$(CURDIR)/build/rrunc cargo test $(LOCKED) --package integration --tests
+	RRUNC=$(CURDIR)/build/rrunc RUNTIME=$(CURDIR)/build/rrunc cargo test $(LOCKED) --package integration --lib --test it
 
 .PHONY: engines
 engines: build ## Podman, Docker and Swarm, containerd, Buildah on rrunc, and on runc or crun as the control; SUITE=forky
