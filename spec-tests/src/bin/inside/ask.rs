@@ -68,6 +68,8 @@ pub fn answer(verb: &str, rest: &str) -> Option<Value> {
         "mkdir" => done(fs::create_dir(rest)),
         "remove" => done(fs::remove_file(rest)),
         "chmod" => done(fs::set_permissions(second, mode(first))),
+        "make-mount-writable" => errno(sys::make_writable(rest.parse().ok()?, false), |_| json!("ok")),
+        "clone-mount-writable" => errno(sys::make_writable(rest.parse().ok()?, true), |_| json!("ok")),
         "mknod" => mknod(&words)?,
         "spawn" => spawn(&words)?,
         "background" => io(
