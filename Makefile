@@ -114,8 +114,8 @@ integration: bundle inside ## errors, crashes, leaks, hostile roots, and the sha
 .PHONY: engines
 engines: build ## Podman, Docker and Swarm, containerd, Buildah on rrunc, and on runc or crun as the control; SUITE=forky
 	$(NEED) $(BUILD_NEEDS) mmdebstrap iproute2
-	@for run in "podman crun" "podman rrunc" "docker runc" "docker rrunc" "containerd runc" "containerd rrunc" \
-		"buildah crun" "buildah rrunc"; do \
+	@for run in "podman crun" "podman rrunc" "rootless crun" "rootless rrunc" "docker runc" "docker rrunc" \
+		"containerd runc" "containerd rrunc" "buildah crun" "buildah rrunc"; do \
 		echo "--- $$run"; integration/engines/run $$run $(or $(SUITE),trixie) || failed=1; \
 	done; [ -z "$$failed" ]
 
