@@ -112,7 +112,7 @@ integration: bundle inside ## errors, crashes, leaks, hostile roots, and the sha
 	RRUNC=$(CURDIR)/build/rrunc RUNTIME=$(CURDIR)/build/rrunc cargo test $(LOCKED) --package integration --lib --test it
 
 .PHONY: engines
-engines: build ## Podman, Docker and Swarm, containerd, Buildah on rrunc, and on runc or crun as the control; SUITE=forky
+engines: deb ## Podman, Docker and Swarm, containerd, Buildah on rrunc, and on runc or crun as the control; SUITE=forky
 	$(NEED) $(BUILD_NEEDS) mmdebstrap iproute2
 	@for run in "podman crun" "podman rrunc" "rootless crun" "rootless rrunc" "docker runc" "docker rrunc" \
 		"containerd runc" "containerd rrunc" "buildah crun" "buildah rrunc"; do \
@@ -137,6 +137,12 @@ install: build ## binary, man pages, completions below $(DESTDIR)$(PREFIX)
 		$$rrunc completion bash >bash-completion/completions/rrunc && \
 		$$rrunc completion zsh >zsh/site-functions/_rrunc && \
 		$$rrunc completion fish >fish/vendor_completions.d/rrunc.fish
+
+.PHONY: deb
+deb: build ## a Debian package of the same, with engines' drop-ins: build/rrunc_VERSION_ARCHITECTURE.deb
+	@rm -rf build/deb
+	@$(MAKE) --no-print-directory -s install DESTDIR=build/deb PREFIX=/usr
+	@integration/deb/build build/deb
 
 .PHONY: clean
 clean: ## what all of this has made
