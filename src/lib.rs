@@ -10,6 +10,7 @@ pub mod cgroup;
 pub mod channel;
 pub mod cli;
 pub mod console;
+mod criu;
 pub mod error;
 pub mod foreground;
 pub mod hooks;

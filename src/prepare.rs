@@ -22,6 +22,8 @@ pub struct Prepared<'p> {
     pub proc: OwnedFd,
     /// Locked until the program is executed: whoever finds the lock held knows that the container waits.
     pub waiting: Option<OwnedFd>,
+    /// What the program keeps ([`Step::Inherit`](crate::plan::Step::Inherit)).
+    pub inherited: Vec<OwnedFd>,
 }
 
 /// What `create` has made already and the plan asks for.
@@ -32,6 +34,7 @@ pub struct Given {
     pub container: Option<OwnedFd>,
     pub start_socket: Option<OwnedFd>,
     pub waiting: Option<OwnedFd>,
+    pub inherited: Vec<OwnedFd>,
 }
 
 impl Prepared<'_> {
@@ -44,7 +47,7 @@ impl Prepared<'_> {
 
     /// The numbers of all fds that the child is meant to have, besides those that its program inherits.
     pub fn numbers(&self) -> impl Iterator<Item = i32> + Clone {
-        let others = self.waiting.iter().chain([&self.proc]);
+        let others = self.waiting.iter().chain([&self.proc]).chain(&self.inherited);
         self.fds.iter().chain(others).map(AsRawFd::as_raw_fd)
     }
 }
@@ -91,6 +94,7 @@ pub fn prepare<'p>(plan: &'p Plan, mut given: Given) -> Result<Prepared<'p>> {
         fds,
         proc,
         waiting: given.waiting,
+        inherited: given.inherited,
     };
     for (bind, idmap) in idmap::mapped(plan) {
         if let MappedBy::Slot(user) = idmap.by {

@@ -117,6 +117,7 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         container: None,
         start_socket: Some(reservation.listen_start()?),
         waiting: Some(reservation.waiting()?),
+        ..Given::default()
     };
     let prepared = prepare::prepare(&plan, given)?;
     let init = spawn::spawn(&prepared, cgroup.as_ref().map(Cgroup::fd));
@@ -175,7 +176,7 @@ fn pidfd_socket(args: &Create, oci: &oci_spec::runtime::Spec) -> Result<Option<O
 }
 
 /// linux.intelRdt, if there is one.
-fn join_rdt(oci: &oci_spec::runtime::Spec, id: &str, pid: Pid) -> Result<Option<rdt::Group>> {
+pub(super) fn join_rdt(oci: &oci_spec::runtime::Spec, id: &str, pid: Pid) -> Result<Option<rdt::Group>> {
     match oci.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
         Some(wanted) => rdt::join(wanted, id, pid, &rdt::root()?).map(Some),
         None => Ok(None),
@@ -183,7 +184,7 @@ fn join_rdt(oci: &oci_spec::runtime::Spec, id: &str, pid: Pid) -> Result<Option<
 }
 
 /// By whom the command line says.
-fn make_cgroup(
+pub(super) fn make_cgroup(
     global: &Global,
     (oci, id): (&oci_spec::runtime::Spec, &str),
     facts: &Facts,
@@ -222,7 +223,12 @@ fn is_cgroup_asked(oci: &oci_spec::runtime::Spec) -> bool {
     path.is_some_and(|path| !path.as_os_str().is_empty())
 }
 
-fn record(bundle: &Bundle, id: &ContainerId, root: &std::path::Path, cgroup: Option<&Cgroup>) -> Record {
+pub(super) fn record(
+    bundle: &Bundle,
+    id: &ContainerId,
+    root: &std::path::Path,
+    cgroup: Option<&Cgroup>,
+) -> Record {
     let oci = &bundle.spec.oci;
     let namespaces = oci
         .linux()

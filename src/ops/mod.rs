@@ -2,7 +2,9 @@
 
 mod bundle;
 pub mod check;
+pub mod checkpoint;
 pub mod create;
+mod criu;
 pub mod delete;
 pub mod events;
 pub mod exec;
@@ -16,6 +18,7 @@ pub mod mounts;
 pub mod pause;
 pub mod plan;
 pub mod ps;
+pub mod restore;
 pub mod run;
 pub mod spec;
 pub mod start;
@@ -43,6 +46,11 @@ pub fn run(request: &Request) -> Result<i32> {
             format!("exec failed: exec {}", args.id),
             exec::exec(global, args).map_err(|error| error.exit_with(255)),
         ),
+        Command::Checkpoint(args) => (
+            format!("checkpoint {}", args.id),
+            checkpoint::checkpoint(root, args).map(|()| 0),
+        ),
+        Command::Restore(args) => (format!("restore {}", args.id), restore::restore(global, args)),
         Command::Pause { id } => (format!("pause {id}"), pause::pause(root, id).map(|()| 0)),
         Command::Resume { id } => (format!("resume {id}"), pause::resume(root, id).map(|()| 0)),
         Command::Ps { id, format, options } => (

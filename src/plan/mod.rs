@@ -4,6 +4,7 @@
 //! [`compile`] is the order of a container's life, top to bottom.
 
 mod binds;
+pub mod criu;
 mod devices;
 mod draft;
 mod landlock;

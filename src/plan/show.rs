@@ -103,6 +103,7 @@ impl fmt::Display for Step {
                 write!(f, "link {directory}/{} to {}", text(name), text(target))
             }
             Step::Console { .. } => write!(f, "open a terminal and hand its master to the console socket"),
+            Step::Inherit => write!(f, "leave the program what was opened for it"),
             Step::AwaitHostHooks => write!(f, "wait for the host's prestart and createRuntime hooks"),
             Step::Hook {
                 program, list, index, ..
