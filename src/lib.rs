@@ -19,6 +19,7 @@ mod idmap;
 mod init;
 pub mod log;
 mod netdev;
+mod notify;
 pub mod ops;
 pub mod pidfile;
 pub mod plan;

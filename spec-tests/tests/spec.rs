@@ -17,6 +17,7 @@ mod mounts; // file systems, and every option of a mount
 mod mounts_command; // into a container that runs, and out again
 mod namespaces; // new, inherited, joined by path; id mappings, time offsets, host and domain name
 mod net_devices; // what is moved into the network namespace
+mod notify; // what is passed on to a service manager
 mod pause; // pause, resume, ps
 mod process; // arguments, environment, directory, ids, limits
 mod rootfs; // readonly, propagation, masked and readonly paths

@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use oci_spec::runtime::{Hook, Hooks};
+use oci_spec::runtime::{Hook, Hooks, LinuxNamespaceType};
 
 use super::bundle::Bundle;
 use super::explain;
@@ -19,7 +19,7 @@ use crate::spec::annotations::{self, PIDFD_RECEIVER};
 use crate::state::{Container, ContainerId, Record, Reservation, Status, Store};
 use crate::sys::Pid;
 use crate::sys::ids;
-use crate::{console, hooks, host, idmap, log, netdev, pidfile, rdt, user_namespace};
+use crate::{console, hooks, host, idmap, log, netdev, notify, pidfile, rdt, user_namespace};
 
 /// What `create` leaves to a caller that stays.
 pub struct Created {
@@ -92,6 +92,10 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         cgroup.apply(resources)?;
     }
 
+    let notify = match has_own_mounts(oci) {
+        true => notify::directory(reservation.path())?,
+        false => None, // a mount on the host's /run is nobody's wish
+    };
     let options = Options {
         id: args.id.clone(),
         bundle: bundle.path.clone(),
@@ -102,6 +106,7 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         preserve_fds,
         listen_fds,
         cgroup: cgroup.as_ref().map(|cgroup| cgroup.host_path().to_path_buf()),
+        notify,
     };
     let plan = plan::compile(&bundle.spec, &options, &facts, filter)?;
     plan.warnings.iter().for_each(|warning| log::warning(warning));
@@ -162,6 +167,12 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     }
     init.release();
     Ok(Created { container, init })
+}
+
+fn has_own_mounts(oci: &oci_spec::runtime::Spec) -> bool {
+    let linux = oci.linux().iter();
+    let mut namespaces = linux.flat_map(|linux| linux.namespaces().iter().flatten());
+    namespaces.any(|ns| ns.typ() == LinuxNamespaceType::Mount && ns.path().is_none())
 }
 
 /// Who gets the init's pidfd.
@@ -258,7 +269,7 @@ pub(super) fn record(
         unit: cgroup.and_then(Cgroup::unit).cloned(),
         private_pid_namespace: namespaces
             .into_iter()
-            .any(|ns| ns.typ() == oci_spec::runtime::LinuxNamespaceType::Pid && ns.path().is_none()),
+            .any(|ns| ns.typ() == LinuxNamespaceType::Pid && ns.path().is_none()),
         terminal: oci
             .process()
             .as_ref()

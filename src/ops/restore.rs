@@ -94,7 +94,7 @@ fn stay(
         pid,
         pidfd: pidfd.as_fd(),
     };
-    foreground::supervise(init, relay, signals, reap)
+    foreground::supervise(init, (relay, None), signals, reap)
 }
 
 /// Makes the container; its processes run.

@@ -64,6 +64,7 @@ pub fn answer(verb: &str, rest: &str) -> Option<Value> {
                 .open(first)
                 .and_then(|mut f| f.write_all(second.as_bytes())),
         ),
+        "tell" => done(tell(first, &second.replace("\\n", "\n"))),
         "create" => done(File::create_new(rest)),
         "mkdir" => done(fs::create_dir(rest)),
         "remove" => done(fs::remove_file(rest)),
@@ -105,6 +106,13 @@ fn read(from: &mut dyn Read) -> Value {
     io(from.read_to_end(&mut text), |_| {
         json!(String::from_utf8_lossy(&text))
     })
+}
+
+/// One datagram to a socket.
+fn tell(path: &str, message: &str) -> io::Result<()> {
+    std::os::unix::net::UnixDatagram::unbound()?
+        .send_to(message.as_bytes(), path)
+        .map(drop)
 }
 
 fn lines(bytes: io::Result<Vec<u8>>, end: u8) -> Value {
