@@ -119,6 +119,10 @@ engines: deb ## Podman, Docker and Swarm, containerd, Buildah on rrunc, and on r
 		echo "--- $$run"; integration/engines/run $$run $(or $(SUITE),trixie) || failed=1; \
 	done; [ -z "$$failed" ]
 
+.PHONY: test-vm
+test-vm: build inside ## in a virtual machine with systemd and all controllers: the tests that need one; TESTS="selftest …"
+	integration/vm/test $(TESTS)
+
 .PHONY: bench
 bench: build ## how long it takes beside crun, runc and what the kernel must do; ROUNDS=60
 	$(NEED) $(BUILD_NEEDS) busybox-static

@@ -8,6 +8,7 @@ mod commands; // run, list, files and fds that are passed, the log
 mod config; // the document: version, unknown fields, broken text; the command that writes one
 mod devices; // default and configured nodes, and the rules of the device cgroup
 mod distribution; // a whole Debian, and what runs in it
+mod effects; // what the limits of a cgroup do, by both drivers, for root and for a user
 mod engines; // whole configurations as Docker and Podman write them
 mod exec; // another process in a container, and how it differs from the first
 mod hooks; // when each of the six runs, where, with which state, and what its failure does
