@@ -18,7 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("prepare", &["error", "channel", "idmap", "plan", "sys"]),
     ("init", &["channel", "plan", "prepare", "sys"]),
     ("spawn", &["error", "channel", "init", "plan", "prepare", "sys"]),
-    ("cgroup", &["error", "log", "spec", "sys", "systemd"]),
+    ("cgroup", &["error", "log", "rdt", "spec", "sys", "systemd"]),
     ("systemd", &["error", "sys"]),
     ("seccomp_cache", &["error", "plan", "sys"]),
     ("state", &["cgroup", "error", "rdt", "sys", "time"]),

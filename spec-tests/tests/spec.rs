@@ -14,6 +14,7 @@ mod exec; // another process in a container, and how it differs from the first
 mod hooks; // when each of the six runs, where, with which state, and what its failure does
 mod idmap; // id-mapped mounts
 mod lifecycle; // create, start, state, kill, delete: what they do, and what they refuse
+mod limits; // what update has set, by its effect
 mod mounts; // file systems, and every option of a mount
 mod mounts_command; // into a container that runs, and out again
 mod namespaces; // new, inherited, joined by path; id mappings, time offsets, host and domain name
@@ -21,6 +22,7 @@ mod net_devices; // what is moved into the network namespace
 mod notify; // what is passed on to a service manager
 mod pause; // pause, resume, ps
 mod process; // arguments, environment, directory, ids, limits
+mod regex; // kill and delete of all whose id matches
 mod rootfs; // readonly, propagation, masked and readonly paths
 
 mod rootless; // for an ordinary user, and for the root of a user namespace

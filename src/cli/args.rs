@@ -86,15 +86,22 @@ impl Args {
                 self.word("state");
                 self.operand(id);
             }
-            Command::Kill { id, signal, all } => {
+            Command::Kill {
+                id,
+                signal,
+                all,
+                regex,
+            } => {
                 self.word("kill");
                 self.switch("--all", *all);
+                self.switch("--regex", *regex);
                 self.operand(id);
                 self.word(signal.0.to_string());
             }
-            Command::Delete { id, force } => {
+            Command::Delete { id, force, regex } => {
                 self.word("delete");
                 self.switch("--force", *force);
+                self.switch("--regex", *regex);
                 self.operand(id);
             }
             Command::Run(run) => {

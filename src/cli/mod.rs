@@ -60,10 +60,14 @@ pub enum Command {
         id: String,
         signal: Signal,
         all: bool,
+        /// `id` is a regular expression.
+        regex: bool,
     },
     Delete {
         id: String,
         force: bool,
+        /// `id` is a regular expression.
+        regex: bool,
     },
     Run(Run),
     Mounts {

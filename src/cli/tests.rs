@@ -77,6 +77,7 @@ fn commands() {
             id: "a".into(),
             signal: Signal::TERM,
             all: false,
+            regex: false,
         },
     );
     check(
@@ -85,6 +86,7 @@ fn commands() {
             id: "a".into(),
             signal: Signal::KILL,
             all: true,
+            regex: false,
         },
     );
     check(
@@ -93,6 +95,7 @@ fn commands() {
             id: "a".into(),
             signal: Signal::KILL,
             all: true,
+            regex: false,
         },
     );
     check(
@@ -100,6 +103,7 @@ fn commands() {
         Command::Delete {
             id: "a".into(),
             force: false,
+            regex: false,
         },
     );
     check(
@@ -107,6 +111,7 @@ fn commands() {
         Command::Delete {
             id: "a".into(),
             force: true,
+            regex: false,
         },
     );
     check(
@@ -114,6 +119,7 @@ fn commands() {
         Command::Delete {
             id: "a".into(),
             force: true,
+            regex: false,
         },
     );
     check(
@@ -229,6 +235,7 @@ fn flags_as_go_takes_them() {
         Command::Delete {
             id: "a".into(),
             force: false,
+            regex: false,
         },
     );
     check(
@@ -236,6 +243,7 @@ fn flags_as_go_takes_them() {
         Command::Delete {
             id: "a".into(),
             force: true,
+            regex: false,
         },
     );
     check(
@@ -243,6 +251,7 @@ fn flags_as_go_takes_them() {
         Command::Delete {
             id: "a".into(),
             force: false,
+            regex: false,
         },
     );
     check("state -- -a", Command::State { id: "-a".into() });

@@ -6,6 +6,7 @@ pub mod checkpoint;
 pub mod create;
 mod criu;
 pub mod delete;
+mod each;
 pub mod events;
 pub mod exec;
 mod explain;
@@ -69,13 +70,18 @@ pub fn run(request: &Request) -> Result<i32> {
             format!("state {id}"),
             state::state(root, id, &mut stdout()).map(|()| 0),
         ),
-        Command::Kill { id, signal, all } => (
+        Command::Kill {
+            id,
+            signal,
+            all,
+            regex,
+        } => (
             format!("kill {id}"),
-            kill::kill(root, id, *signal, *all).map(|()| 0),
+            each::named(root, id, *regex, |id| kill::kill(root, id, *signal, *all)).map(|()| 0),
         ),
-        Command::Delete { id, force } => (
+        Command::Delete { id, force, regex } => (
             format!("delete {id}"),
-            delete::delete(root, id, *force).map(|()| 0),
+            each::named(root, id, *regex, |id| delete::delete(root, id, *force)).map(|()| 0),
         ),
         Command::Mounts { action, id, file } => (
             format!("mounts {} {id}", action.name()),
