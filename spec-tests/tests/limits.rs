@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::linux::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -24,7 +25,12 @@ fn update_by_file(c: &Container, resources: &Value) -> Ran {
 }
 
 fn value(c: &Container, file: &str) -> String {
-    let path = c.cgroup().join(file);
+    value_in(&c.cgroup(), file)
+}
+
+/// For a container that may have ended meanwhile.
+fn value_in(cgroup: &Path, file: &str) -> String {
+    let path = cgroup.join(file);
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     text.trim().to_string()
 }
@@ -41,10 +47,11 @@ fn a_limit_of_processes_stops_a_fork() {
             lab,
             "while [ ! -e /go ]; do :; done; true & wait; echo done > /out; exec sleep 1000",
         );
+        let cgroup = c.cgroup();
         update(&c, &["--pids-limit", "1"]).ok();
         fs::write(c.bundle.path("/go"), "").unwrap();
         eventually("a fork that fails", || {
-            let events = value(&c, "pids.events");
+            let events = value_in(&cgroup, "pids.events");
             events
                 .lines()
                 .any(|line| line.starts_with("max ") && line != "max 0")
@@ -116,9 +123,10 @@ fn memory_that_is_too_much_is_taken_back() {
         eventually("a megabyte in use", || {
             c.bundle.path("/out").exists().then_some(())
         });
+        let cgroup = c.cgroup();
         update(&c, &["--memory", "512k", "--memory-swap", "512k"]);
         eventually("the end of what uses more", || {
-            let events = value(&c, "memory.events");
+            let events = value_in(&cgroup, "memory.events");
             events
                 .lines()
                 .any(|line| line.starts_with("oom_kill ") && line != "oom_kill 0")
@@ -128,7 +136,7 @@ fn memory_that_is_too_much_is_taken_back() {
 }
 
 /// Major and minor of the whole disk that a file is on.
-fn disk(file: &std::path::Path) -> Option<(u64, u64)> {
+fn disk(file: &Path) -> Option<(u64, u64)> {
     let dev = fs::metadata(file).ok()?.st_dev();
     let device = (nix::sys::stat::major(dev), nix::sys::stat::minor(dev));
     let sys = format!("/sys/dev/block/{}:{}", device.0, device.1);
