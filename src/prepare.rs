@@ -220,7 +220,16 @@ fn host_device(path: &Path, field: &str, (mode, device): (u32, u64), copy: bool)
     if !copy {
         return Ok(node);
     }
-    mount::clone_tree(node.as_fd(), c"", false).doing(|| format!("{field}: clone {}", path.display()))
+    let copy = mount::clone_tree(node.as_fd(), c"", false);
+    let copy = copy.doing(|| format!("{field}: clone {}", path.display()))?;
+    // As a peer of the host's mount it would pass on to the host what the container mounts on it.
+    let slave = MountAttr {
+        propagation: libc::MS_SLAVE,
+        ..MountAttr::default()
+    };
+    let set = mount::set_attr(copy.as_fd(), &slave, false);
+    set.doing(|| format!("{field}: set the propagation of the copy"))?;
+    Ok(copy)
 }
 
 fn namespace(path: &Path, field: &str, kind: u64) -> Result<OwnedFd> {

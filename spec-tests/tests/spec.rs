@@ -4,6 +4,7 @@ mod annotations; // what engines ask for beside the fields
 mod binds; // the host's files and directories, recursive options, propagation
 mod capabilities; // the five sets, as the program has them after execve
 mod cgroup; // where the container is, what limits it, and what it sees of that
+mod checkpoint; // with criu: save, delete, restore
 mod commands; // run, list, files and fds that are passed, the log
 mod config; // the document: version, unknown fields, broken text; the command that writes one
 mod devices; // default and configured nodes, and the rules of the device cgroup

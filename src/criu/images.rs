@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fs::{self, DirBuilder, File};
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use super::log;
 use crate::cli::criu;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::sys::fs::{self as sys, resolve};
-use crate::sys::{Errno, Fail, Pid, c_path};
+use crate::sys::{Errno, Fail, Gid, Pid, Uid, c_path};
 
 const FILE: &CStr = c"rrunc.json";
 /// The newest layout of [`Table`].
@@ -71,17 +71,24 @@ impl Directory {
         self.dir.as_raw_fd()
     }
 
-    /// A plain file in it; `None` if there is none.
-    fn read(&self, name: &CStr) -> Result<Option<Vec<u8>>, Fail> {
+    /// A plain file in it; `None` if there is none, or something else.
+    fn open_file(&self, name: &CStr) -> Result<Option<OwnedFd>, Fail> {
         let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOFOLLOW;
         let file = match sys::open(self.dir.as_fd(), name, flags, 0, resolve::BENEATH_PLAIN) {
-            Err(fail) if fail.errno == Errno::ENOENT => return Ok(None),
+            Err(fail) if matches!(fail.errno, Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => {
+                return Ok(None);
+            }
             file => file?,
         };
         let is_file = sys::stat(file.as_fd())?.mode & libc::S_IFMT == libc::S_IFREG;
-        if !is_file {
-            return Err(Fail::new(crate::sys::Call::Open, Errno::EINVAL));
-        }
+        Ok(is_file.then_some(file))
+    }
+
+    /// All of it, or the beginning if it is long.
+    fn read(&self, name: &CStr) -> Result<Option<Vec<u8>>, Fail> {
+        let Some(file) = self.open_file(name)? else {
+            return Ok(None);
+        };
         let mut bytes = Vec::new();
         let read = File::from(file).take(LONGEST).read_to_end(&mut bytes);
         read.map_err(|error| {
@@ -156,6 +163,22 @@ impl Images {
                 Err(Error::new(Kind::Usage, text))
             }
         }
+    }
+
+    /// Lets the root of the container's user namespace read the image, which is its own memory: criu reads it in there,
+    /// first with our ids, which have no rights in there but those of the group, then with those of that root.
+    pub fn give_to(&self, uid: Uid) -> Result<()> {
+        let dir = self.images.dir.as_fd();
+        let give = |file: BorrowedFd, mode| {
+            sys::chown(file, Some(uid), Some(Gid(0))).and_then(|()| sys::chmod(file, mode))
+        };
+        let doing = || format!("give {} to uid {uid}", self.images.path.display());
+        sys::for_each_entry(dir, |name| match self.images.open_file(name)? {
+            Some(file) => give(file.as_fd(), 0o640),
+            None => Ok(()),
+        })
+        .doing(doing)?;
+        give(dir, 0o750).doing(doing)
     }
 
     /// No log of that name is there.

@@ -68,6 +68,9 @@ pub fn restore(args: &Restore) -> Options {
         evasive_devices: Some(true),
         // The container's first process is our child, as after a create.
         restore_sibling: Some(true),
+        // Binds of one file system of the host are slaves of one mount there, which the newer way (criu 3.17) restores only
+        // if they all are of one directory, and in a user namespace not at all.
+        mntns_compat_mode: Some(true),
         tcp_close: yes(args.tcp_close),
         lsm_profile: args.lsm_profile.clone(),
         lsm_mount_context: args.lsm_mount_context.clone(),

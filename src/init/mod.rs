@@ -112,6 +112,9 @@ impl<'a> Container<'a> {
                 self.root = Some(tree);
                 crate::sys::mount::attach_to_host_path(tree, path)
             }
+            Step::Cover { slot, path } => {
+                crate::sys::mount::attach_to_host_path(self.prepared.fd(*slot)?, path)
+            }
             Step::UseRoot { slot, joined } => {
                 let root = self.prepared.fd(*slot)?;
                 self.root = Some(root);

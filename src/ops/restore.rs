@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 
 use super::bundle::Bundle;
 use super::criu::{Criu, config_file};
@@ -27,7 +28,7 @@ use crate::prepare::{self, Given};
 use crate::spawn::{self, Halt};
 use crate::spec::Spec;
 use crate::state::{Container, ContainerId, Record, Status, Store};
-use crate::sys::{Pid, net, process};
+use crate::sys::{Pid, Uid, net, process};
 use crate::{console, hooks, host, idmap, log, netdev, pidfile, rdt, user_namespace};
 
 /// In the container's state directory, what criu alone sees of the host.
@@ -138,8 +139,14 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
     reservation.write_plan(&make_mount_points(&bundle.spec, &options, &facts)?)?;
     reservation.write_config(&bundle.config)?;
 
+    if let Some(uid) = root_of(&bundle.spec, &plan) {
+        images.give_to(uid)?;
+    }
+
     let directory = reservation.path().join(SCENE);
-    let made = fs::DirBuilder::new().mode(0o700).create(&directory);
+    let stage = reservation.path().join("..").canonicalize();
+    let stage = stage.doing(|| format!("find {}", global.root.display()))?;
+    let made = fs::DirBuilder::new().mode(0o711).create(&directory);
     made.doing(|| format!("make {}", directory.display()))?;
     let mut keys: Vec<&str> = mounts.iter().map(|(_, key)| *key).collect();
     keys.extend(table.masked.then_some(NULL));
@@ -147,16 +154,17 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
         plan: &plan,
         keys: &keys,
         directory: directory.clone(),
+        stage: stage.clone(),
         root,
     };
     let mut inherited = vec![];
     let mut told = Told {
-        root: Some(directory.join(ROOT).to_string_lossy().into_owned()),
+        root: Some(stage.join(ROOT).to_string_lossy().into_owned()),
         config_file: config_file(oci),
         external: mounts
             .iter()
-            .map(|(known, key)| outside::external(&directory, known, key))
-            .chain(table.masked.then(|| outside::external(&directory, NULL, NULL)))
+            .map(|(known, key)| outside::external(&stage, known, key))
+            .chain(table.masked.then(|| outside::external(&stage, NULL, NULL)))
             .collect(),
         inherit_fd: outside::streams(&table),
         join_ns: outside::joined_by_path(&bundle.spec),
@@ -185,7 +193,8 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
         ..Message::default()
     };
     let answer = criu.wire.ask(&message, &mut |notify, fd| {
-        progress.borrow_mut().hear(notify, fd, bundle, &plan, socket)
+        let given = (socket, args.pid_file.as_deref());
+        progress.borrow_mut().hear(notify, fd, bundle, &plan, given)
     });
     let answer = answer.and_then(|answer| {
         criu.end()?;
@@ -214,9 +223,6 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
     record.set_init(pid)?;
     // Its mounts went with criu.
     fs::remove_dir_all(&directory).doing(|| format!("remove {}", directory.display()))?;
-    if let Some(path) = &args.pid_file {
-        pidfile::write(path, pid)?;
-    }
     record.rdt = create::join_rdt(oci, &args.id, pid)?;
     let container = match reservation.commit(&record) {
         Err(error) => {
@@ -274,9 +280,14 @@ impl<'p> Progress<'p> {
         fd: Option<OwnedFd>,
         bundle: &Bundle,
         plan: &'p Plan,
-        socket: Option<&OwnedFd>,
+        (socket, pid_file): (Option<&OwnedFd>, Option<&Path>),
     ) -> Result<()> {
         match (notify.script(), fd) {
+            // Nothing of the container has run yet.
+            ("post-restore", _) => match pid_file {
+                Some(path) => pidfile::write(path, Pid(notify.pid())),
+                None => Ok(()),
+            },
             ("setup-namespaces", _) => self.namespaces_are_there(Pid(notify.pid()), bundle, plan),
             ("orphan-pts-master", Some(master)) => match socket {
                 Some(socket) => net::send(socket.as_fd(), b"/dev/ptmx", Some(master.as_fd()))
@@ -319,6 +330,14 @@ impl<'p> Progress<'p> {
         }
         Ok(())
     }
+}
+
+/// The host's id of the root of the container's new user namespace.
+fn root_of(spec: &Spec, plan: &Plan) -> Option<Uid> {
+    plan.namespaces.id_maps.as_ref()?;
+    let maps = spec.oci.linux().as_ref()?.uid_mappings().as_ref()?;
+    let root = maps.iter().find(|map| map.container_id() == 0)?;
+    Some(Uid(root.host_id()))
 }
 
 /// Makes the mount points in the root file system; gives the plan of that.

@@ -8,7 +8,7 @@ use std::ffi::CString;
 use std::path::PathBuf;
 
 use super::namespaces::{MOUNT, Namespaces, PID};
-use super::step::{After, Bind, InRoot, MappedBy, Step, Target};
+use super::step::{After, Bind, CopyInside, InRoot, MappedBy, Step, Target};
 use super::{Draft, Facts, HostPart, Options, Plan, Slot, Want, devices, namespaces, root, rootfs};
 use crate::error::{Error, Kind, Result};
 use crate::spec::Spec;
@@ -103,8 +103,11 @@ pub struct Scene<'a> {
     pub plan: &'a Plan,
     /// Keys of the mounts that the image has.
     pub keys: &'a [&'a str],
-    /// An empty directory of ours: all is attached below it, where criu alone sees it.
+    /// An empty directory of ours, below which all is attached.
     pub directory: PathBuf,
+    /// What it then covers, for criu alone: a directory that anybody can reach, for in a user namespace criu is not who
+    /// may enter ours.
+    pub stage: PathBuf,
     /// The root file system.
     pub root: PathBuf,
 }
@@ -117,6 +120,8 @@ pub fn service(socket: i32, environment: Vec<CString>, scene: Option<&Scene>) ->
         namespaces.new = MOUNT;
         draft.step(Step::PropagateNothing);
         attach(scene, &mut draft);
+    } else {
+        draft.step(Step::Umask(0o077)); // what it writes is memory
     }
     draft.step(Step::Inherit);
     draft.step(Step::Outlive);
@@ -149,17 +154,21 @@ pub fn service(socket: i32, environment: Vec<CString>, scene: Option<&Scene>) ->
 /// Each mount by its key in the directory, prepared as for `create`.
 fn attach(scene: &Scene, draft: &mut Draft) {
     let path = scene.directory.clone();
-    let joined = Some(draft.cstring("--root", &path.to_string_lossy()));
+    let c_directory = draft.cstring("--root", &path.to_string_lossy());
+    let joined = Some(c_directory.clone());
     let field = "the container's state".to_string();
-    let slot = draft.want(Want::Directory { path, field });
-    draft.step(Step::UseRoot { slot, joined });
+    let directory = draft.want(Want::Directory { path, field });
+    draft.step(Step::UseRoot {
+        slot: directory,
+        joined,
+    });
 
     let field = "root.path".to_string();
     let slot = draft.want(Want::Tree {
         path: scene.root.clone(),
         field: field.clone(),
         recursive: true,
-        propagation: libc::MS_PRIVATE,
+        propagation: libc::MS_SLAVE, // for criu to copy, if the container had it so
     });
     draft.step(Step::Bind(Box::new(Bind {
         field,
@@ -221,6 +230,22 @@ fn attach(scene: &Scene, draft: &mut Draft) {
             inside: None,
         });
     }
+    let copy = CopyInside {
+        path: c_directory,
+        recursive: true,
+        private: false,
+    };
+    let required = true;
+    draft.step(Step::CloneTree {
+        slot: directory,
+        copy,
+        required,
+    });
+    let path = draft.cstring("--root", &scene.stage.to_string_lossy());
+    draft.step(Step::Cover {
+        slot: directory,
+        path,
+    });
 }
 
 fn target(name: &str) -> Target {
@@ -328,6 +353,7 @@ mod tests {
                 plan: &plan,
                 keys,
                 directory: "/run/c/criu".into(),
+                stage: "/run".into(),
                 root: "/b/rootfs".into(),
             };
             let environment = vec![c"A=1".into(), c"PATH=/bin:rel".into()];

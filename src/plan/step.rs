@@ -253,6 +253,11 @@ pub enum Step {
         slot: Slot,
         path: CString,
     },
+    /// A mount on a directory of the host, as our mount namespace has it.
+    Cover {
+        slot: Slot,
+        path: CString,
+    },
     /// Without a mount namespace of our own; in one that we joined the path is looked up there.
     UseRoot {
         slot: Slot,
