@@ -25,14 +25,14 @@ pub const INIT_PID: &str = "init.pid";
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Config {
-    annotations: HashMap<String, String>,
-    linux: Linux,
+    annotations: Option<HashMap<String, String>>,
+    linux: Option<Linux>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Linux {
-    namespaces: Vec<Namespace>,
+    namespaces: Option<Vec<Namespace>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -53,7 +53,7 @@ impl Config {
     pub fn group<'c>(&'c self, id: &'c str) -> &'c str {
         ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"]
             .iter()
-            .find_map(|name| self.annotations.get(*name))
+            .find_map(|name| self.annotations.as_ref()?.get(*name))
             .filter(|group| !group.is_empty())
             .map_or(id, String::as_str)
     }
@@ -61,7 +61,8 @@ impl Config {
     /// Whether its processes outlive its init, since the pid namespace isn't its own.
     pub fn shares_pids(&self) -> bool {
         let own = |namespace: &&Namespace| namespace.r#type == "pid" && namespace.path.is_empty();
-        !self.linux.namespaces.iter().any(|namespace| own(&namespace))
+        let namespaces = self.linux.iter().filter_map(|linux| linux.namespaces.as_ref());
+        !namespaces.flatten().any(|namespace| own(&namespace))
     }
 }
 
@@ -81,6 +82,15 @@ pub fn write(bundle: &Path, name: &str, content: &[u8]) -> Result<(), Refusal> {
         fs::rename(&temporary, &path)
     };
     write().doing(|| format!("write {}", path.display()))
+}
+
+/// Whether there may be a container that [`crate::delete`] has to remove: from before its creation to after its removal.
+pub fn has_container(bundle: &Path) -> bool {
+    bundle.join(RUNTIME).exists()
+}
+
+pub fn forget(bundle: &Path) {
+    let _ = fs::remove_file(bundle.join(RUNTIME)); // at worst a container is removed that isn't there
 }
 
 /// The process id that a runtime wrote.
@@ -103,6 +113,7 @@ mod tests {
     fn groups() {
         let check = |text, expected| assert_eq!(config(text).group("i"), expected, "{text}");
         check("{}", "i");
+        check(r#"{"annotations": null, "linux": null}"#, "i");
         check(r#"{"annotations": {"io.kubernetes.cri.sandbox-id": "s"}}"#, "s");
         check(r#"{"annotations": {"io.containerd.runc.v2.group": ""}}"#, "i");
         check(

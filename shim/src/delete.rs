@@ -23,19 +23,8 @@ pub fn run(args: &Args) -> Result<(), Refusal> {
         true => PathBuf::from("."),
         false => args.bundle.clone(),
     };
-    let options = options(&bundle);
-    let log = bundle.join("log-delete.json");
-    let mut command = runtime::command(&options, &args.namespace, &log);
-    let output = command.args(["delete", "--force", &args.id]).output();
-    let said = runtime::last_error(&log);
-    let _ = fs::remove_file(&log); // goes with the bundle
-    match output {
-        Err(error) => eprintln!("{}", runtime::not_executable(options.binary(), &error)),
-        Ok(output) if !output.status.success() => {
-            let status = output.status.to_string();
-            eprintln!("{}", runtime::failure("delete", &status, said, &output.stderr));
-        }
-        Ok(_) => {}
+    if bundle::has_container(&bundle) {
+        delete(&bundle, args);
     }
     mounts::unmount_all(&bundle.join(bundle::ROOTFS));
     if let Ok(address) = fs::read_to_string(bundle.join(bundle::ADDRESS)) {
@@ -50,6 +39,24 @@ pub fn run(args: &Args) -> Result<(), Refusal> {
     };
     let answer = response.encode_to_vec();
     io::stdout().write_all(&answer).doing(|| "write to stdout".into())
+}
+
+/// Whatever goes wrong is told on stderr, and does not keep the rest from being removed.
+fn delete(bundle: &Path, args: &Args) {
+    let options = options(bundle);
+    let log = bundle.join("log-delete.json");
+    let mut command = runtime::command(&options, &args.namespace, &log);
+    let output = command.args(["delete", "--force", &args.id]).output();
+    let said = runtime::last_error(&log);
+    let _ = fs::remove_file(&log); // goes with the bundle
+    match output {
+        Err(error) => eprintln!("{}", runtime::not_executable(options.binary(), &error)),
+        Ok(output) if !output.status.success() => {
+            let status = output.status.to_string();
+            eprintln!("{}", runtime::failure("delete", &status, said, &output.stderr));
+        }
+        Ok(_) => {}
+    }
 }
 
 /// As `Create` wrote them; without them (it came to no creation, or another shim made the container) the usual ones.

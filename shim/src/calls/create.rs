@@ -281,9 +281,10 @@ impl Shim {
     pub fn cleaned(&mut self, id: ProcessId) {
         if let Ok(container) = self.container_of(id) {
             mounts::unmount_all(&container.bundle.join(bundle::ROOTFS));
+            bundle::forget(&container.bundle);
         }
-        self.end_streams(id);
         self.table.remove(id);
+        self.end_streams(id);
         if let Some(live) = self.live.remove(&id) {
             let why = live
                 .failure

@@ -111,15 +111,17 @@ impl Shim {
                 self.reply(asker, Err(refusal));
             }
             _ => {
+                let mut execs = vec![];
                 if let Ok(container) = self.table.container(&process.container) {
                     mounts::unmount_all(&container.bundle.join(bundle::ROOTFS));
-                    for exec in container.execs.values().copied().collect::<Vec<_>>() {
-                        self.end_streams(exec);
-                        self.live.remove(&exec);
-                    }
+                    bundle::forget(&container.bundle);
+                    execs.extend(container.execs.values().copied());
                 }
                 self.oom.remove(&process.container);
                 self.gone(id, &process);
+                for exec in execs {
+                    self.gone_with_container(exec, &process);
+                }
                 let end = process.end;
                 let event = TaskDelete {
                     container_id: process.container,
@@ -133,9 +135,19 @@ impl Shim {
         }
     }
 
-    fn gone(&mut self, id: ProcessId, process: &Process) {
+    /// An exec that nobody deleted before its container.
+    fn gone_with_container(&mut self, id: ProcessId, init: &Process) {
         self.end_streams(id);
+        let live = self.live.remove(&id).unwrap_or_default();
+        for asker in live.waiters.into_iter().chain(live.asker) {
+            let gone = Refusal::not_found(format!("{}: has been deleted", init.name()));
+            self.reply(Some(asker), Err(gone));
+        }
+    }
+
+    fn gone(&mut self, id: ProcessId, process: &Process) {
         self.table.remove(id);
+        self.end_streams(id);
         let response = DeleteResponse {
             pid: process.pid,
             exit_status: process.end.map_or(0, |end| end.status),

@@ -41,6 +41,10 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// What a logger that was asked to end gets.
 pub const LOGGER_LIMIT: Duration = Duration::from_secs(12);
 
+/// What a shim without a container and without a client gets: containerd may have died between two calls, and nobody
+/// else would end it. Longer than containerd tries to reach a shim.
+const IDLE: Duration = Duration::from_secs(120);
+
 pub struct Shim {
     pub table: Table,
     pub namespace: String,
@@ -136,6 +140,7 @@ impl Shim {
     }
 
     fn run(&mut self) -> Result<(), Refusal> {
+        self.timers.set(IDLE, Alarm::Idle);
         loop {
             let now = Instant::now();
             let limit = [self.timers.next(), self.publisher.due(), self.ending];
@@ -179,6 +184,8 @@ impl Shim {
 
     fn alarm(&mut self, alarm: Alarm) {
         match alarm {
+            Alarm::Idle if self.is_idle() => self.end(),
+            Alarm::Idle => {}
             Alarm::Drained(process) => self.give_up_draining(process),
             Alarm::KillLogger(process) => {
                 if let Some(logger) = self.loggers.get(&process) {
@@ -186,6 +193,10 @@ impl Shim {
                 }
             }
         }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.table.containers.is_empty() && self.connections.is_empty()
     }
 
     fn signals(&mut self) {
@@ -262,6 +273,9 @@ impl Shim {
         }
         for live in self.live.values_mut() {
             live.waiters.retain(|waiter| waiter.connection != number);
+        }
+        if self.is_idle() {
+            self.timers.set(IDLE, Alarm::Idle);
         }
     }
 

@@ -9,6 +9,8 @@ use crate::table::ProcessId;
 pub enum Alarm {
     /// The output of a process that is to be deleted has had its time.
     Drained(ProcessId),
+    /// A shim that has no container has had its time to get one.
+    Idle,
     /// A logger that was asked to end has had its time.
     KillLogger(ProcessId),
 }

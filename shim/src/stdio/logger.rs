@@ -60,9 +60,9 @@ impl Logger {
         self.ready.as_ref().map(File::as_fd)
     }
 
-    /// What it has told: true for ready, false for nothing yet.
+    /// What it has told, which it does once: true for ready, false for nothing yet.
     pub fn is_ready(&mut self) -> Result<bool, Refusal> {
-        let Some(pipe) = &mut self.ready else {
+        let Some(mut pipe) = self.ready.take() else {
             return Ok(true);
         };
         match pipe.read(&mut [0]) {
@@ -70,11 +70,11 @@ impl Logger {
                 "logger {}: ended or closed fd 5 without a byte that says that it is ready",
                 self.name
             ))),
-            Ok(_) => {
-                self.ready = None;
-                Ok(true)
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                self.ready = Some(pipe);
+                Ok(false)
             }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(error).doing(|| format!("logger {}", self.name)),
         }
     }
