@@ -1,7 +1,7 @@
 //! A client of the task service, over one connection.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -42,8 +42,12 @@ impl Client {
     /// What comes next, or nothing if the connection is closed.
     pub fn read(&mut self) -> Vec<u8> {
         let mut buffer = [0; 65_536];
-        let bytes = self.socket.read(&mut buffer).unwrap();
-        buffer[..bytes].to_vec()
+        loop {
+            match self.socket.read(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                bytes => return buffer[..bytes.unwrap()].to_vec(),
+            }
+        }
     }
 
     pub fn send(&mut self, service: &str, method: &str, message: &impl Message) -> u32 {
