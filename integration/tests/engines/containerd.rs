@@ -1,5 +1,8 @@
 //! containerd with its own runc shim and our binary in runc's place, or with our shim.
 
+#[path = "containerd_shim.rs"]
+mod shim; // what is the shim's part
+
 use crate::shell::{Shell, user};
 
 /// `ctr run` with these options, as the test's own task.

@@ -211,7 +211,8 @@ impl Shim {
                 checkpoint: String::new(),
                 pid: process.pid,
             };
-            self.publisher.publish("/tasks/create", "TaskCreate", &event);
+            self.publisher
+                .publish(&process.container, "/tasks/create", "TaskCreate", &event);
         }
         if let Some(cgroup) = cgroup {
             self.oom.add(&process.container, &cgroup);

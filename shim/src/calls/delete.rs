@@ -124,13 +124,14 @@ impl Shim {
                 }
                 let end = process.end;
                 let event = TaskDelete {
-                    container_id: process.container,
+                    container_id: process.container.clone(),
                     pid: process.pid,
                     exit_status: end.map_or(0, |end| end.status),
                     exited_at: end.map(|end| end.at),
                     id: String::new(),
                 };
-                self.publisher.publish("/tasks/delete", "TaskDelete", &event);
+                self.publisher
+                    .publish(&process.container, "/tasks/delete", "TaskDelete", &event);
             }
         }
     }

@@ -45,7 +45,7 @@ impl Shim {
             exec_id: exec.clone(),
         };
         self.publisher
-            .publish("/tasks/exec-added", "TaskExecAdded", &event);
+            .publish(exec, "/tasks/exec-added", "TaskExecAdded", &event);
         done(&Empty {})
     }
 

@@ -62,6 +62,17 @@ impl Shim {
     pub fn pids(&mut self, request: IdRequest, reply: ReplyTo) -> Answer {
         let container = self.table.container(&request.id)?;
         let init = container.init;
+        // A containerd that comes back asks for processes first, and throws away a container that has none, and its
+        // exit status with it. So one whose end has not been told yet still has its init, as far as is known.
+        let process = self.table.processes.get(&init);
+        let ended = process.filter(|process| process.end.is_some());
+        if let Some(process) = ended.filter(|_| self.publisher.is_untold(&request.id, "/tasks/exit")) {
+            let processes = vec![ProcessInfo {
+                pid: process.pid,
+                info: None,
+            }];
+            return done(&PidsResponse { processes });
+        }
         self.command(
             init,
             Purpose::List,

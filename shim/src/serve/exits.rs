@@ -107,12 +107,13 @@ impl Shim {
                 self.tell_exit(id, &process);
             }
             News::Paused | News::Resumed => {
-                let container_id = process.container;
+                let container_id = process.container.clone();
                 let (topic, name) = match news {
                     News::Paused => ("/tasks/paused", "TaskPaused"),
                     _ => ("/tasks/resumed", "TaskResumed"),
                 };
-                self.publisher.publish(topic, name, &TaskId { container_id });
+                self.publisher
+                    .publish(&process.container, topic, name, &TaskId { container_id });
             }
         }
     }
@@ -123,7 +124,8 @@ impl Shim {
         match process.kind {
             Kind::Init => {
                 let event = TaskStart { container_id, pid };
-                self.publisher.publish("/tasks/start", "TaskStart", &event);
+                self.publisher
+                    .publish(process.event_id(), "/tasks/start", "TaskStart", &event);
             }
             Kind::Exec => {
                 let event = TaskExecStarted {
@@ -131,8 +133,12 @@ impl Shim {
                     exec_id: process.exec.clone(),
                     pid,
                 };
-                self.publisher
-                    .publish("/tasks/exec-started", "TaskExecStarted", &event);
+                self.publisher.publish(
+                    process.event_id(),
+                    "/tasks/exec-started",
+                    "TaskExecStarted",
+                    &event,
+                );
             }
         }
     }
@@ -145,7 +151,8 @@ impl Shim {
             exit_status: process.end.map_or(UNKNOWN, |end| end.status),
             exited_at: process.end.map(|end| end.at),
         };
-        self.publisher.publish("/tasks/exit", "TaskExit", &event);
+        self.publisher
+            .publish(process.event_id(), "/tasks/exit", "TaskExit", &event);
         self.release_waiters(id, process);
         self.go_on_deleting(id);
     }
