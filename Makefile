@@ -117,7 +117,7 @@ integration: bundle inside ## errors, crashes, leaks, hostile roots, and the sha
 engines: build ## Podman, Docker and Swarm, containerd (also with our shim), Buildah on rrunc, and on runc or crun as the control; SUITE=forky
 	$(NEED) $(BUILD_NEEDS) mmdebstrap iproute2
 	@for run in "podman crun" "podman rrunc" "docker runc" "docker rrunc" "containerd runc" "containerd rrunc" \
-		"containerd shim" "buildah crun" "buildah rrunc"; do \
+		"containerd shim" "docker shim" "buildah crun" "buildah rrunc"; do \
 		echo "--- $$run"; integration/engines/run $$run $(or $(SUITE),trixie) || failed=1; \
 	done; [ -z "$$failed" ]
 

@@ -144,9 +144,8 @@ fn parse(options: &[String]) -> Parsed {
     Parsed { flags, data }
 }
 
-/// An overlay whose options are longer than mount(2) takes: option by option, and layer by layer, through the
-/// new mount interface (fsconfig(2); `lowerdir+` since Linux 6.5). Before, with the layers' common directory as
-/// the working directory, which shortens them.
+/// An overlay whose options are longer than mount(2) takes: with the layers' common directory as the working
+/// directory, which makes their names a few bytes each. E2BIG: there are too many even so.
 fn overlay(source: &str, data: &str, flags: MsFlags, target: &Path) -> nix::Result<()> {
     let (prefix, shorter) = shorten(data);
     if shorter.len() >= PAGE {
@@ -215,6 +214,45 @@ mod tests {
             MsFlags::MS_RDONLY,
             "index=off,lowerdir=/a:/b",
         );
+    }
+
+    /// In a mount namespace of the test's own thread.
+    #[test]
+    #[ignore = "needs root"]
+    fn more_layers_than_fit_into_a_page() {
+        use nix::sched::{CloneFlags, unshare};
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        let none = None::<&str>;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+        let dir = std::env::temp_dir().join(format!("rrunc-shim-overlay-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        mount(Some("none"), &dir, Some("tmpfs"), MsFlags::empty(), none).unwrap();
+        let below = dir.join("x".repeat(100));
+        let layers: Vec<_> = (0..60).map(|i| below.join(i.to_string()).join("fs")).collect();
+        for (i, layer) in layers.iter().enumerate() {
+            fs::create_dir_all(layer).unwrap();
+            fs::write(layer.join(format!("from-{i}")), "").unwrap();
+        }
+        let layers: Vec<_> = layers.iter().map(|layer| layer.display().to_string()).collect();
+        let overlay = |source: &str, target: &str| Mount {
+            r#type: "overlay".into(),
+            source: source.into(),
+            target: target.into(),
+            options: vec![format!("lowerdir={}", layers.join(":"))],
+        };
+        assert!(overlay("", "").options[0].len() > PAGE);
+        let rootfs = dir.join("rootfs");
+        let before = std::env::current_dir().unwrap();
+        mount_all(&[overlay("overlay", "")], &rootfs).unwrap();
+        assert_eq!(std::env::current_dir().unwrap(), before);
+        assert!(rootfs.join("from-0").exists() && rootfs.join("from-59").exists());
+        unmount_all(&rootfs);
+        assert!(!rootfs.join("from-0").exists());
+        // One that fails takes those before it with it.
+        mount_all(&[overlay("overlay", ""), overlay("overlay", "nowhere")], &rootfs).unwrap_err();
+        assert!(!rootfs.join("from-0").exists());
+        unmount_all(&dir);
+        fs::remove_dir(&dir).unwrap();
     }
 
     #[test]
