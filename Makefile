@@ -24,10 +24,11 @@ help: ## show this list
 	@sed -n 's/^\([a-z-]*\)[a-z -]*:.*## /\1\t/p' Makefile | expand -t 14
 
 .PHONY: build
-build: ## the static release binary, build/rrunc
+build: ## the static release binaries, build/rrunc and build/containerd-shim-rrunc-v2
 	$(NEED) $(BUILD_NEEDS)
-	RRUNC_COMMIT=$(COMMIT) $(STATIC) cargo build $(LOCKED) --release --target $(TARGET) --bin rrunc
-	@install -D $(OUT)/$(TARGET)/release/rrunc build/rrunc
+	RRUNC_COMMIT=$(COMMIT) $(STATIC) cargo build $(LOCKED) --release --target $(TARGET) \
+		--package rrunc --package containerd-shim-rrunc --bins
+	@install -D -t build $(addprefix $(OUT)/$(TARGET)/release/,rrunc containerd-shim-rrunc-v2)
 
 .PHONY: run
 run: bundle ## a container from the default bundle, which tells what it sees
@@ -74,7 +75,8 @@ fmt: ## format everything
 .PHONY: unit
 unit: ## the tests beside the code; as root those with real cgroups too
 	$(NEED) $(BUILD_NEEDS)
-	cargo test $(LOCKED) --package rrunc -- $(if $(filter 0,$(shell id -u)),--include-ignored)
+	cargo test $(LOCKED) --package rrunc --package containerd-shim-rrunc -- \
+		$(if $(filter 0,$(shell id -u)),--include-ignored)
 
 .PHONY: inside
 inside: # the static helper that spec-tests run in containers, and the root file systems around it
@@ -112,10 +114,10 @@ integration: bundle inside ## errors, crashes, leaks, hostile roots, and the sha
 	RRUNC=$(CURDIR)/build/rrunc RUNTIME=$(CURDIR)/build/rrunc cargo test $(LOCKED) --package integration --lib --test it
 
 .PHONY: engines
-engines: deb ## Podman, Docker and Swarm, containerd, Buildah on rrunc, and on runc or crun as the control; SUITE=forky
+engines: deb ## Podman, Docker and Swarm, containerd, Buildah on rrunc and our shim, and on runc or crun as the control; SUITE=forky
 	$(NEED) $(BUILD_NEEDS) mmdebstrap iproute2
 	@for run in "podman crun" "podman rrunc" "rootless crun" "rootless rrunc" "docker runc" "docker rrunc" \
-		"containerd runc" "containerd rrunc" "buildah crun" "buildah rrunc"; do \
+		"containerd runc" "containerd rrunc" "containerd shim" "docker shim" "buildah crun" "buildah rrunc"; do \
 		echo "--- $$run"; integration/engines/run $$run $(or $(SUITE),trixie) || failed=1; \
 	done; [ -z "$$failed" ]
 
@@ -130,7 +132,7 @@ bench: build ## how long it takes beside crun, runc and what the kernel must do;
 
 .PHONY: install
 install: build ## binary, man pages, completions below $(DESTDIR)$(PREFIX)
-	install -D build/rrunc $(DESTDIR)$(PREFIX)/bin/rrunc
+	install -D -t $(DESTDIR)$(PREFIX)/bin build/rrunc build/containerd-shim-rrunc-v2
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man8 bash-completion/completions \
 		zsh/site-functions fish/vendor_completions.d)
 	cd $(DESTDIR)$(PREFIX)/share && rrunc=$(CURDIR)/build/rrunc && \

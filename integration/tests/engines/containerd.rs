@@ -1,4 +1,7 @@
-//! containerd with its own runc shim and our binary in runc's place.
+//! containerd with its own runc shim and our binary in runc's place, or with our shim.
+
+#[path = "containerd_shim.rs"]
+mod shim; // what is the shim's part
 
 use crate::shell::{Shell, user};
 
@@ -12,8 +15,12 @@ fn run(sh: &Shell, options: &str, command: &str) -> crate::shell::Ran {
 
 fn binary() -> String {
     let runtime = std::env::var("ENGINE_RUNTIME").unwrap_or_default();
+    let runtime = match runtime.as_str() {
+        "shim" => "--runtime io.containerd.rrunc.v2".to_string(),
+        runtime => format!("--runc-binary {runtime}"),
+    };
     // Without shares and quota there is nothing that this machine's cgroup v2 could lack.
-    format!("--runc-binary {runtime} --cpu-shares 0")
+    format!("{runtime} --cpu-shares 0")
 }
 
 fn start(sh: &Shell, command: &str) {

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::{Command, Output, Stdio};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// Longer takes only what hangs.
@@ -24,8 +25,22 @@ pub struct Ran {
     pub err: String,
 }
 
+/// Held by every test, and by those that stop what others need, alone.
+static ENGINE: RwLock<()> = RwLock::new(());
+
 /// Runs a test; if it fails, what was run and printed is shown.
 pub fn user<F: FnOnce(&Shell)>(test: F) {
+    let _shared = ENGINE.read().unwrap_or_else(PoisonError::into_inner);
+    run(test);
+}
+
+/// Runs a test that the others don't survive.
+pub fn alone<F: FnOnce(&Shell)>(test: F) {
+    let _mine = ENGINE.write().unwrap_or_else(PoisonError::into_inner);
+    run(test);
+}
+
+fn run<F: FnOnce(&Shell)>(test: F) {
     let path = std::any::type_name::<F>().trim_end_matches("::{{closure}}");
     let path = path.split_once("::").map_or(path, |(_crate, rest)| rest);
     let name = path.rsplit("::").next().unwrap_or(path).replace('_', "-");

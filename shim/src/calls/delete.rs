@@ -1,0 +1,165 @@
+//! Delete: what a process has left is removed, after its output has been passed on.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use prost::Message;
+use rrunc::sys::process::{Signal, pidfd_send_signal};
+
+use crate::bundle;
+use crate::mounts;
+use crate::proto::events::TaskDelete;
+use crate::proto::task::{DeleteRequest, DeleteResponse};
+use crate::refusal::Refusal;
+use crate::serve::Shim;
+use crate::serve::connection::ReplyTo;
+use crate::serve::live::Purpose;
+use crate::serve::requests::{Answer, LATER};
+use crate::serve::timers::Alarm;
+use crate::table::life::{Event, Kind, State};
+use crate::table::{Process, ProcessId};
+
+/// How long output is waited for that somebody who outlives the process may still write, or nobody reads.
+const DRAIN: Duration = Duration::from_secs(10);
+
+impl Shim {
+    pub fn delete(&mut self, request: DeleteRequest, reply: ReplyTo) -> Answer {
+        let (id, _) = self.table.find(&request.id, &request.exec_id)?;
+        self.table.apply(id, Event::Delete)?;
+        let doomed = self
+            .table
+            .processes
+            .get(&id)
+            .is_some_and(|process| process.state == State::Doomed);
+        if let Some(live) = self.live.get_mut(&id) {
+            live.asker = Some(reply);
+            if doomed {
+                if let Some(pidfd) = &live.pidfd {
+                    let _ = pidfd_send_signal(pidfd.as_fd(), Signal::KILL); // it has ended: that is told soon
+                }
+                return LATER;
+            }
+        }
+        self.drain(id);
+        LATER
+    }
+
+    /// One who was killed to be deleted has ended.
+    pub fn go_on_deleting(&mut self, id: ProcessId) {
+        let wanted = self.live.get(&id).is_some_and(|live| live.asker.is_some());
+        let stopped = self
+            .table
+            .processes
+            .get(&id)
+            .is_some_and(|process| process.state == State::Stopped);
+        if wanted && stopped && self.table.apply(id, Event::Delete).is_ok() {
+            self.drain(id);
+        }
+    }
+
+    fn drain(&mut self, id: ProcessId) {
+        match self.live.get(&id).map_or(0, |live| live.outputs) {
+            0 => self.remove(id),
+            _ => self.timers.set(DRAIN, Alarm::Drained(id)),
+        }
+    }
+
+    /// The last of a process's output has been passed on.
+    pub fn drained(&mut self, id: ProcessId) {
+        let process = self.table.processes.get(&id);
+        if process.is_some_and(|process| process.state == State::Deleting && self.flight_of(id).is_none()) {
+            self.remove(id);
+        }
+    }
+
+    pub fn give_up_draining(&mut self, id: ProcessId) {
+        let process = self.table.processes.get(&id);
+        if process.is_some_and(|process| process.state == State::Deleting) && self.flight_of(id).is_none() {
+            self.remove(id);
+        }
+    }
+
+    fn flight_of(&self, id: ProcessId) -> Option<u64> {
+        let mut flights = self.flights.iter();
+        let delete = flights.find(|(_, flight)| flight.process == id && flight.purpose == Purpose::Delete);
+        delete.map(|(number, _)| *number)
+    }
+
+    fn remove(&mut self, id: ProcessId) {
+        let Some(process) = self.table.processes.get(&id).cloned() else {
+            return;
+        };
+        match process.kind {
+            Kind::Exec => self.gone(id, &process),
+            Kind::Init => {
+                let launched = self.command(id, Purpose::Delete, &[&process.container], None, None);
+                if let Err(refusal) = launched {
+                    self.deleted(id, Err(refusal));
+                }
+            }
+        }
+    }
+
+    pub fn deleted(&mut self, id: ProcessId, result: Result<Vec<u8>, Refusal>) {
+        let Some(process) = self.table.processes.get(&id).cloned() else {
+            return;
+        };
+        match result {
+            Err(refusal) if refusal.code != crate::refusal::Code::NotFound => {
+                self.happened(id, Event::DeleteFailed);
+                let asker = self.live.get_mut(&id).and_then(|live| live.asker.take());
+                self.reply(asker, Err(refusal));
+            }
+            _ => {
+                let mut execs = vec![];
+                if let Ok(container) = self.table.container(&process.container) {
+                    mounts::unmount_all(&container.bundle.join(bundle::ROOTFS));
+                    bundle::forget(&container.bundle);
+                    execs.extend(container.execs.values().copied());
+                }
+                self.oom.remove(&process.container);
+                self.gone(id, &process);
+                for exec in execs {
+                    self.gone_with_container(exec, &process);
+                }
+                let end = process.end;
+                let event = TaskDelete {
+                    container_id: process.container.clone(),
+                    pid: process.pid,
+                    exit_status: end.map_or(0, |end| end.status),
+                    exited_at: end.map(|end| end.at),
+                    id: String::new(),
+                };
+                self.publisher
+                    .publish(&process.container, "/tasks/delete", "TaskDelete", &event);
+            }
+        }
+    }
+
+    /// An exec that nobody deleted before its container.
+    fn gone_with_container(&mut self, id: ProcessId, init: &Process) {
+        self.end_streams(id);
+        let live = self.live.remove(&id).unwrap_or_default();
+        for asker in live.waiters.into_iter().chain(live.asker) {
+            let gone = Refusal::not_found(format!("{}: has been deleted", init.name()));
+            self.reply(Some(asker), Err(gone));
+        }
+    }
+
+    fn gone(&mut self, id: ProcessId, process: &Process) {
+        self.table.remove(id);
+        self.end_streams(id);
+        let response = DeleteResponse {
+            pid: process.pid,
+            exit_status: process.end.map_or(0, |end| end.status),
+            exited_at: process.end.map(|end| end.at),
+        };
+        if let Some(live) = self.live.remove(&id) {
+            for waiter in live.waiters {
+                let gone = Refusal::not_found(format!("{}: has been deleted", process.name()));
+                self.reply(Some(waiter), Err(gone));
+            }
+            self.reply(live.asker, Ok(response.encode_to_vec()));
+        }
+    }
+}

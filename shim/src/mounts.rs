@@ -1,0 +1,295 @@
+//! A container's root, made of mounts that a snapshotter asks for.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use crate::proto::task::Mount;
+use crate::refusal::{Doing, Refusal};
+
+/// mount(2) takes no more for its data.
+const PAGE: usize = 4096;
+
+/// Mounts all of them in order below `rootfs`, which is made if it isn't there, or none.
+pub fn mount_all(mounts: &[Mount], rootfs: &Path) -> Result<(), Refusal> {
+    match DirBuilder::new().mode(0o711).create(rootfs) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(error).doing(|| format!("make {}", rootfs.display()));
+        }
+        _ => {}
+    }
+    let mount_all = || mounts.iter().try_for_each(|mount| mount_one(mount, rootfs));
+    mount_all().inspect_err(|_| unmount_all(rootfs))
+}
+
+/// Unmounts what is mounted there, one over the other, and what is mounted below. What is still in use goes when
+/// it no longer is.
+pub fn unmount_all(rootfs: &Path) {
+    // More than can be stacked by anybody who means it.
+    for _ in 0..64 {
+        match umount2(rootfs, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+            Ok(()) => continue,
+            Err(_) => break, // EINVAL: nothing is mounted there any more
+        }
+    }
+}
+
+fn mount_one(asked: &Mount, rootfs: &Path) -> Result<(), Refusal> {
+    let target = below(rootfs, &asked.target)?;
+    let doing = || format!("mount {} {} on {}", asked.r#type, asked.source, target.display());
+    let Parsed { flags, data } = parse(&asked.options);
+    let kind = match asked.r#type.as_str() {
+        "bind" | "rbind" => None,
+        kind => Some(kind),
+    };
+    let bind = flags.contains(MsFlags::MS_BIND);
+    let propagation = MsFlags::MS_SHARED | MsFlags::MS_PRIVATE | MsFlags::MS_SLAVE | MsFlags::MS_UNBINDABLE;
+    let first = flags - propagation;
+    if data.len() >= PAGE && kind == Some("overlay") {
+        overlay(&asked.source, &data, first, &target).doing(doing)?;
+    } else {
+        let data = Some(data.as_str()).filter(|data| !data.is_empty());
+        mount(Some(asked.source.as_str()), &target, kind, first, data).doing(doing)?;
+    }
+    let none = None::<&str>;
+    // A bind mount takes no other flags at once (mount(2)).
+    if bind
+        && first.intersects(MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC)
+    {
+        mount(none, &target, none, first | MsFlags::MS_REMOUNT, none).doing(doing)?;
+    }
+    if flags.intersects(propagation) {
+        let how = flags & (propagation | MsFlags::MS_REC);
+        mount(none, &target, none, how, none).doing(doing)?;
+    }
+    Ok(())
+}
+
+/// `target` is the client's and stays below the root by its words; the root's own content may hold links, so
+/// only a directory that is really there is taken.
+fn below(rootfs: &Path, target: &str) -> Result<PathBuf, Refusal> {
+    let mut path = rootfs.to_path_buf();
+    for part in Path::new(target).components() {
+        match part {
+            Component::Normal(part) => path.push(part),
+            Component::RootDir | Component::CurDir => continue,
+            Component::ParentDir | Component::Prefix(_) => {
+                return Err(Refusal::invalid(format!("mount target {target} has .. in it")));
+            }
+        }
+        let metadata = fs::symlink_metadata(&path).doing(|| format!("mount target {}", path.display()))?;
+        if metadata.is_symlink() {
+            return Err(Refusal::invalid(format!(
+                "mount target {} is a symbolic link",
+                path.display()
+            )));
+        }
+    }
+    Ok(path)
+}
+
+struct Parsed {
+    flags: MsFlags,
+    data: String,
+}
+
+/// Options as fstab has them: those that are flags of mount(2), and the rest.
+fn parse(options: &[String]) -> Parsed {
+    let mut flags = MsFlags::empty();
+    let mut data = vec![];
+    for option in options {
+        let (flag, on) = match option.as_str() {
+            "ro" => (MsFlags::MS_RDONLY, true),
+            "rw" => (MsFlags::MS_RDONLY, false),
+            "nosuid" => (MsFlags::MS_NOSUID, true),
+            "suid" => (MsFlags::MS_NOSUID, false),
+            "nodev" => (MsFlags::MS_NODEV, true),
+            "dev" => (MsFlags::MS_NODEV, false),
+            "noexec" => (MsFlags::MS_NOEXEC, true),
+            "exec" => (MsFlags::MS_NOEXEC, false),
+            "sync" => (MsFlags::MS_SYNCHRONOUS, true),
+            "async" => (MsFlags::MS_SYNCHRONOUS, false),
+            "dirsync" => (MsFlags::MS_DIRSYNC, true),
+            "noatime" => (MsFlags::MS_NOATIME, true),
+            "atime" => (MsFlags::MS_NOATIME, false),
+            "nodiratime" => (MsFlags::MS_NODIRATIME, true),
+            "diratime" => (MsFlags::MS_NODIRATIME, false),
+            "relatime" => (MsFlags::MS_RELATIME, true),
+            "norelatime" => (MsFlags::MS_RELATIME, false),
+            "strictatime" => (MsFlags::MS_STRICTATIME, true),
+            "nostrictatime" => (MsFlags::MS_STRICTATIME, false),
+            "bind" => (MsFlags::MS_BIND, true),
+            "rbind" => (MsFlags::MS_BIND | MsFlags::MS_REC, true),
+            "remount" => (MsFlags::MS_REMOUNT, true),
+            "private" => (MsFlags::MS_PRIVATE, true),
+            "rprivate" => (MsFlags::MS_PRIVATE | MsFlags::MS_REC, true),
+            "slave" => (MsFlags::MS_SLAVE, true),
+            "rslave" => (MsFlags::MS_SLAVE | MsFlags::MS_REC, true),
+            "shared" => (MsFlags::MS_SHARED, true),
+            "rshared" => (MsFlags::MS_SHARED | MsFlags::MS_REC, true),
+            "unbindable" => (MsFlags::MS_UNBINDABLE, true),
+            "defaults" => continue,
+            other => {
+                data.push(other);
+                continue;
+            }
+        };
+        flags.set(flag, on);
+    }
+    let data = data.join(",");
+    Parsed { flags, data }
+}
+
+/// An overlay whose options are longer than mount(2) takes: with the layers' common directory as the working
+/// directory, which makes their names a few bytes each. E2BIG: there are too many even so.
+fn overlay(source: &str, data: &str, flags: MsFlags, target: &Path) -> nix::Result<()> {
+    let (prefix, shorter) = shorten(data);
+    if shorter.len() >= PAGE {
+        return Err(Errno::E2BIG);
+    }
+    let here = File::open(".").map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()))?;
+    nix::unistd::chdir(&prefix)?;
+    let mounted = mount(
+        Some(source),
+        target,
+        Some("overlay"),
+        flags,
+        Some(shorter.as_str()),
+    );
+    nix::unistd::fchdir(here)?;
+    mounted
+}
+
+/// The directory that all lower layers are in, and the options with them relative to it.
+fn shorten(data: &str) -> (PathBuf, String) {
+    let lower = data
+        .split(',')
+        .find_map(|option| option.strip_prefix("lowerdir="));
+    let layers: Vec<&Path> = lower
+        .map(|lower| lower.split(':').map(Path::new).collect())
+        .unwrap_or_default();
+    let mut prefix = layers
+        .first()
+        .and_then(|layer| layer.parent())
+        .unwrap_or(Path::new("/"));
+    while !layers.iter().all(|layer| layer.starts_with(prefix)) {
+        prefix = prefix.parent().unwrap_or(Path::new("/"));
+    }
+    let relative = |layer: &&Path| layer.strip_prefix(prefix).unwrap_or(layer).as_os_str().to_owned();
+    let layers: Vec<_> = layers.iter().map(relative).collect();
+    let layers = layers.join(OsStr::new(":")).to_string_lossy().into_owned();
+    let options = data
+        .split(',')
+        .map(|option| match option.starts_with("lowerdir=") {
+            true => format!("lowerdir={layers}"),
+            false => option.to_string(),
+        });
+    (prefix.to_path_buf(), options.collect::<Vec<_>>().join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options() {
+        let check = |options: &[&str], flags, data| {
+            let options: Vec<_> = options.iter().map(|o| o.to_string()).collect();
+            let parsed = parse(&options);
+            assert_eq!((parsed.flags, parsed.data.as_str()), (flags, data));
+        };
+        check(&[], MsFlags::empty(), "");
+        check(&["rw"], MsFlags::empty(), "");
+        check(
+            &["ro", "rbind"],
+            MsFlags::MS_RDONLY | MsFlags::MS_BIND | MsFlags::MS_REC,
+            "",
+        );
+        check(
+            &["index=off", "ro", "lowerdir=/a:/b"],
+            MsFlags::MS_RDONLY,
+            "index=off,lowerdir=/a:/b",
+        );
+    }
+
+    /// In a mount namespace of the test's own thread.
+    #[test]
+    #[ignore = "needs root"]
+    fn more_layers_than_fit_into_a_page() {
+        use nix::sched::{CloneFlags, unshare};
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        let none = None::<&str>;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+        let dir = std::env::temp_dir().join(format!("rrunc-shim-overlay-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        mount(Some("none"), &dir, Some("tmpfs"), MsFlags::empty(), none).unwrap();
+        let below = dir.join("x".repeat(100));
+        let layers: Vec<_> = (0..60).map(|i| below.join(i.to_string()).join("fs")).collect();
+        for (i, layer) in layers.iter().enumerate() {
+            fs::create_dir_all(layer).unwrap();
+            fs::write(layer.join(format!("from-{i}")), "").unwrap();
+        }
+        let layers: Vec<_> = layers.iter().map(|layer| layer.display().to_string()).collect();
+        let overlay = |source: &str, target: &str| Mount {
+            r#type: "overlay".into(),
+            source: source.into(),
+            target: target.into(),
+            options: vec![format!("lowerdir={}", layers.join(":"))],
+        };
+        assert!(overlay("", "").options[0].len() > PAGE);
+        let rootfs = dir.join("rootfs");
+        let before = std::env::current_dir().unwrap();
+        mount_all(&[overlay("overlay", "")], &rootfs).unwrap();
+        assert_eq!(std::env::current_dir().unwrap(), before);
+        assert!(rootfs.join("from-0").exists() && rootfs.join("from-59").exists());
+        unmount_all(&rootfs);
+        assert!(!rootfs.join("from-0").exists());
+        // One that fails takes those before it with it.
+        mount_all(&[overlay("overlay", ""), overlay("overlay", "nowhere")], &rootfs).unwrap_err();
+        assert!(!rootfs.join("from-0").exists());
+        unmount_all(&dir);
+        fs::remove_dir(&dir).unwrap();
+    }
+
+    #[test]
+    fn layers_become_shorter() {
+        let check = |data, prefix: &str, expected: &str| {
+            assert_eq!(
+                shorten(data),
+                (PathBuf::from(prefix), expected.to_string()),
+                "{data}"
+            );
+        };
+        check(
+            "index=off,upperdir=/s/9/fs,lowerdir=/s/1/fs:/s/22/fs",
+            "/s",
+            "index=off,upperdir=/s/9/fs,lowerdir=1/fs:22/fs",
+        );
+        check("lowerdir=/a/b:/c", "/", "lowerdir=a/b:c");
+        check("lowerdir=/a/b", "/a", "lowerdir=b");
+    }
+
+    #[test]
+    fn targets_stay_below() {
+        let dir = std::env::temp_dir().join(format!("rrunc-shim-mounts-{}", std::process::id()));
+        fs::create_dir_all(dir.join("a/b")).unwrap();
+        std::os::unix::fs::symlink("/etc", dir.join("link")).unwrap();
+        let check = |target, expected: Option<&str>| {
+            assert_eq!(
+                below(&dir, target).ok(),
+                expected.map(|e| dir.join(e)),
+                "{target}"
+            );
+        };
+        check("", Some(""));
+        check("/a/./b", Some("a/b"));
+        check("../x", None);
+        check("link", None);
+        check("nope", None);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}

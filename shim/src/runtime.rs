@@ -1,0 +1,150 @@
+//! The runtime's command line, which is runc's, and what it says when it fails.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::options::Options;
+use crate::refusal::{Code, Refusal};
+use crate::sys;
+
+/// `BINARY --root ROOT/NAMESPACE --log LOG --log-format json`, to be continued with a command.
+pub fn command(options: &Options, namespace: &str, log: &Path) -> Command {
+    let mut command = Command::new(options.binary());
+    command
+        .arg("--root")
+        .arg(Path::new(options.root()).join(namespace));
+    command.arg("--log").arg(log).args(["--log-format", "json"]);
+    if options.systemd_cgroup {
+        command.arg("--systemd-cgroup");
+    }
+    command.env_remove("NOTIFY_SOCKET"); // containerd's, not the container's
+    sys::bind_to_us(&mut command);
+    command
+}
+
+/// What a program that can't even be executed means.
+pub fn not_executable(binary: &str, error: &std::io::Error) -> Refusal {
+    let code = match error.kind() {
+        std::io::ErrorKind::NotFound => Code::NotFound,
+        _ => Code::Unknown,
+    };
+    Refusal::new(code, format!("execute the runtime {binary:?}: {error}"))
+}
+
+#[derive(Deserialize)]
+struct Line {
+    #[serde(default)]
+    level: String,
+    #[serde(default)]
+    msg: String,
+}
+
+/// The last error in a log that the runtime wrote.
+pub fn last_error(log: &Path) -> Option<String> {
+    let text = fs::read(log).ok()?;
+    let lines = text.split(|byte| *byte == b'\n');
+    let errors = lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok());
+    let mut errors = errors.filter(|line| matches!(line.level.as_str(), "error" | "fatal" | "panic"));
+    errors
+        .next_back()
+        .map(|line| line.msg)
+        .filter(|msg| !msg.is_empty())
+}
+
+/// A refusal out of what the runtime said in its log, or else on stderr. `doing` is the command.
+pub fn failure(doing: &str, status: &str, log: Option<String>, stderr: &[u8]) -> Refusal {
+    let said = log.unwrap_or_else(|| String::from_utf8_lossy(stderr).trim().to_string());
+    let said = if said.is_empty() { status.to_string() } else { said };
+    let gone = [
+        "process already finished",
+        "container not running",
+        "no such process",
+        "does not exist",
+    ];
+    let code = match gone.iter().any(|text| said.contains(text)) && doing != "create" && doing != "exec" {
+        true => Code::NotFound,
+        false => Code::Unknown,
+    };
+    Refusal::new(code, format!("OCI runtime {doing} failed: {said}"))
+}
+
+/// A word that is part of a file's name: exec ids go into those.
+pub fn is_identifier(word: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    !word.is_empty() && word.len() <= 255 && word.chars().all(plain) && !word.starts_with(['.', '-'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_runtime_said() {
+        let check = |doing, log: Option<&str>, stderr: &[u8], code, text: &str| {
+            let refusal = failure(doing, "exit status 1", log.map(str::to_string), stderr);
+            assert_eq!((refusal.code, refusal.text.as_str()), (code, text));
+        };
+        check(
+            "kill",
+            Some("a"),
+            b"b",
+            Code::Unknown,
+            "OCI runtime kill failed: a",
+        );
+        check("kill", None, b"b\n", Code::Unknown, "OCI runtime kill failed: b");
+        check(
+            "kill",
+            None,
+            b"",
+            Code::Unknown,
+            "OCI runtime kill failed: exit status 1",
+        );
+        let gone = "container not running";
+        check(
+            "kill",
+            Some(gone),
+            b"",
+            Code::NotFound,
+            "OCI runtime kill failed: container not running",
+        );
+        check(
+            "create",
+            Some(gone),
+            b"",
+            Code::Unknown,
+            "OCI runtime create failed: container not running",
+        );
+    }
+
+    #[test]
+    fn the_last_error_of_a_log() {
+        let log = std::env::temp_dir().join(format!("rrunc-shim-log-{}", std::process::id()));
+        let check = |text: &str, expected: Option<&str>| {
+            fs::write(&log, text).unwrap();
+            assert_eq!(last_error(&log).as_deref(), expected, "{text}");
+        };
+        check("", None);
+        check("no json\n", None);
+        check("{\"level\":\"warning\",\"msg\":\"w\"}\n", None);
+        check(
+            "{\"level\":\"error\",\"msg\":\"a\"}\n{\"level\":\"error\",\"msg\":\"b\"}\n{\"level\":\"info\",\"msg\":\"c\"}\n{\"lev",
+            Some("b"),
+        );
+        fs::remove_file(&log).unwrap();
+        assert_eq!(last_error(&log), None);
+    }
+
+    #[test]
+    fn identifiers() {
+        let check = |word: &str, expected| assert_eq!(is_identifier(word), expected, "{word:?}");
+        check("a-b_c.9", true);
+        check("", false);
+        check("..", false);
+        check("a/b", false);
+        check("-x", false);
+        check(&"x".repeat(256), false);
+    }
+}

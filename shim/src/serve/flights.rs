@@ -1,0 +1,216 @@
+//! Programs that run for us: the runtime's commands. Each is a child whose end is an event like any other, so that
+//! none is ever waited for.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{Read, Seek, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use rrunc::sys::process::{Child, Exit, pidfd_open, wait};
+use rrunc::sys::types::Pid;
+
+use super::Shim;
+use super::connection::ReplyTo;
+use super::live::{Console, Flight, Purpose};
+use super::poller::{IN, Token};
+use crate::refusal::{Doing, Refusal};
+use crate::runtime;
+use crate::table::ProcessId;
+
+/// A command of the runtime that is about to be given.
+pub struct Takeoff {
+    pub command: Command,
+    pub flight: FlightPlan,
+}
+
+/// What is known of a flight before it has begun.
+pub struct FlightPlan {
+    pub process: ProcessId,
+    pub purpose: Purpose,
+    pub reply: Option<ReplyTo>,
+    pub log: PathBuf,
+    pub printed: Option<File>,
+    pub complained: Option<File>,
+    pub temporary: Vec<PathBuf>,
+    pub console: Option<Console>,
+    pub pid_file: Option<PathBuf>,
+}
+
+impl Shim {
+    /// A command for a container's runtime, to be continued with arguments. Its log is its own, so that no other's
+    /// error is taken for its.
+    pub fn prepare(
+        &mut self,
+        process: ProcessId,
+        purpose: Purpose,
+        reply: Option<ReplyTo>,
+    ) -> Result<Takeoff, Refusal> {
+        let number = self.number();
+        let container = self.container_of(process)?;
+        let log = match purpose {
+            Purpose::Create => container.bundle.join("log.json"),
+            _ => container.bundle.join(format!("log-{number}.json")),
+        };
+        let mut command = runtime::command(&container.options, &self.namespace, &log);
+        command.arg(purpose.word()).stdin(Stdio::null());
+        Ok(Takeoff {
+            command,
+            flight: FlightPlan {
+                process,
+                purpose,
+                reply,
+                temporary: vec![log.clone()],
+                log,
+                printed: None,
+                complained: None,
+                console: None,
+                pid_file: None,
+            },
+        })
+    }
+
+    /// One that prints nothing into a container: ends as an event with what it has printed.
+    pub fn command(
+        &mut self,
+        process: ProcessId,
+        purpose: Purpose,
+        args: &[&str],
+        stdin: Option<&[u8]>,
+        reply: Option<ReplyTo>,
+    ) -> Result<(), Refusal> {
+        let mut takeoff = self.prepare(process, purpose, reply)?;
+        takeoff.command.args(args);
+        let (printed, complained) = (memory()?, memory()?);
+        let copy = |file: &File| file.try_clone().doing(|| "copy an fd".into());
+        takeoff.command.stdout(copy(&printed)?).stderr(copy(&complained)?);
+        if let Some(bytes) = stdin {
+            let mut input = memory()?;
+            let filled = input.write_all(bytes).and_then(|()| input.rewind());
+            filled.doing(|| "write a memfd".into())?;
+            takeoff.command.stdin(input);
+        }
+        takeoff.flight.printed = Some(printed);
+        takeoff.flight.complained = Some(complained);
+        self.launch(takeoff)
+    }
+
+    pub fn launch(&mut self, takeoff: Takeoff) -> Result<(), Refusal> {
+        let Takeoff { mut command, flight } = takeoff;
+        let name = command.get_program().to_owned();
+        let child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                remove(&flight.temporary);
+                return Err(runtime::not_executable(&name.to_string_lossy(), &error));
+            }
+        };
+        drop(command); // and with it our copies of what the process has for stdio
+        let pid = child.id();
+        let pidfd = pidfd_open(Pid(pid as i32)).doing(|| "open a pidfd".into())?;
+        let number = self.number();
+        self.poller.add(&pidfd, Token::Flight(number), IN)?;
+        self.flights.insert(
+            number,
+            Flight {
+                process: flight.process,
+                purpose: flight.purpose,
+                pid,
+                pidfd,
+                reply: flight.reply,
+                log: flight.log,
+                printed: flight.printed,
+                complained: flight.complained,
+                temporary: flight.temporary,
+                console: flight.console,
+                pid_file: flight.pid_file,
+            },
+        );
+        Ok(())
+    }
+
+    pub(super) fn landed(&mut self, number: u64) {
+        let Some(flight) = self.flights.get(&number) else {
+            return;
+        };
+        let exit = match wait(Child::Pidfd(flight.pidfd.as_fd())) {
+            Ok(None) => return,
+            Ok(Some((_, exit))) => Ok(exit),
+            Err(fail) => Err(fail),
+        };
+        let Some(mut flight) = self.flights.remove(&number) else {
+            return;
+        };
+        self.poller.remove(&flight.pidfd);
+        let status = match exit {
+            Ok(Exit::Status(0)) => None,
+            Ok(Exit::Status(status)) => Some(format!("exit status {status}")),
+            Ok(Exit::Signal(signal)) => Some(format!("killed by signal {}", signal.0)),
+            Err(fail) => Some(fail.to_string()),
+        };
+        let result = match status {
+            None => Ok(content(flight.printed.as_mut())),
+            Some(status) => {
+                let complaint = content(flight.complained.as_mut());
+                let said = runtime::last_error(&flight.log);
+                Err(runtime::failure(flight.purpose.word(), &status, said, &complaint))
+            }
+        };
+        self.arrived(&mut flight, result);
+        remove(&flight.temporary);
+    }
+}
+
+/// A file without a name.
+fn memory() -> Result<File, Refusal> {
+    let fd = rrunc::sys::fs::memfd(c"rrunc-shim");
+    Ok(File::from(fd.doing(|| "make a memfd".into())?))
+}
+
+fn content(file: Option<&mut File>) -> Vec<u8> {
+    let mut bytes = vec![];
+    if let Some(file) = file {
+        let _ = file.rewind().and_then(|()| file.read_to_end(&mut bytes)); // what can't be read hasn't been said
+    }
+    bytes
+}
+
+fn remove(files: &[PathBuf]) {
+    for file in files {
+        let _ = fs::remove_file(file); // it may never have been made
+    }
+}
+
+impl Console {
+    pub fn new(bundle: &std::path::Path, number: u64) -> Result<Console, Refusal> {
+        use std::os::fd::AsRawFd;
+        let doing = || format!("make a socket for the terminal in {}", bundle.display());
+        let dir = File::open(bundle).doing(doing)?;
+        let name = format!("console-{number}.sock");
+        let fd = dir.as_raw_fd();
+        let listener = UnixListener::bind(format!("/proc/self/fd/{fd}/{name}")).doing(doing)?;
+        listener.set_nonblocking(true).doing(doing)?;
+        Ok(Console {
+            listener,
+            path: format!("/proc/{}/fd/{fd}/{name}", std::process::id()).into(),
+            dir,
+        })
+    }
+
+    /// The terminal, which has been sent by now if it was sent at all.
+    pub fn receive(&self) -> Result<std::os::fd::OwnedFd, Refusal> {
+        let doing = || "receive the terminal".to_string();
+        let (socket, _) = self.listener.accept().doing(doing)?;
+        socket.set_nonblocking(true).doing(doing)?;
+        let (_, master) = rrunc::sys::net::receive(socket.as_fd(), &mut [0; 4096]).doing(doing)?;
+        master.ok_or("none came").doing(doing)
+    }
+}
+
+impl Takeoff {
+    pub fn option(&mut self, name: &str, value: impl AsRef<OsStr>) {
+        self.command.arg(name).arg(value);
+    }
+}

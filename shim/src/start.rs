@@ -1,0 +1,85 @@
+//! `start`: finds the shim of a container's group or makes one, and says where it listens. Runs in the bundle,
+//! as a child of containerd, which reads stdout and stderr until both are closed: the shim gets neither.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::args::Args;
+use crate::bootstrap::{self, Question};
+use crate::bundle::{self, Config};
+use crate::options::Options;
+use crate::refusal::{Doing, Refusal};
+use crate::socket::{Claim, Place};
+use crate::{cgroup, sys};
+
+/// The kernel's bounds for oom_score_adj.
+const WORST: i32 = 1000;
+
+pub fn run(args: &Args) -> Result<(), Refusal> {
+    let mut stdin = vec![];
+    let read = io::stdin().take(bootstrap::LONGEST + 1).read_to_end(&mut stdin);
+    if read.doing(|| "read stdin".into())? as u64 > bootstrap::LONGEST {
+        return Err(Refusal::invalid("more on stdin than options can be"));
+    }
+    let question = Question::parse(&stdin, &args.id, &args.namespace)?;
+    let options = Options::parse(question.options.as_ref(), |path| fs::read(path))?;
+    let here = Path::new(".");
+    let config = Config::read(here)?;
+    let group = config.group(&args.id);
+    let place = Place::of(
+        question.socket_dir.as_deref(),
+        &args.address,
+        &args.namespace,
+        group,
+    );
+    let address = place.address();
+    if let Claim::Ours(listener) = place.claim()? {
+        serve(args, listener.into(), &options)?;
+    }
+    bundle::write(here, bundle::ADDRESS, address.as_bytes())?; // containerd 1.7 finds us again by this file
+    let answer = bootstrap::answer(question.dialect, &address);
+    io::stdout().write_all(&answer).doing(|| "write to stdout".into())
+}
+
+/// Makes the process that stays, with the socket as its stdin.
+fn serve(args: &Args, listener: OwnedFd, options: &Options) -> Result<(), Refusal> {
+    if std::env::var_os("SCHED_CORE").is_some_and(|asked| asked == "1") {
+        sys::new_core_scheduling_group().doing(|| "make a group for core scheduling".into())?;
+    }
+    // By this path it is the same file even if another has been installed meanwhile.
+    let mut command = Command::new("/proc/self/exe");
+    let child = command
+        .arg0("containerd-shim-rrunc-v2")
+        .args(args.to_serve())
+        .process_group(0)
+        .stdin(Stdio::from(listener))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .doing(|| "start the shim".into())?;
+    let put = || -> Result<(), Refusal> {
+        if !options.shim_cgroup.is_empty() {
+            cgroup::put(child.id(), &options.shim_cgroup)?;
+        }
+        make_likelier_victim(child.id())
+    };
+    put().inspect_err(|_| {
+        let _ = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(child.id() as i32),
+            nix::sys::signal::Signal::SIGKILL,
+        ); // it is ours and not waited for, so it is there
+    })
+}
+
+/// When memory runs out, the shim goes before containerd does.
+fn make_likelier_victim(pid: u32) -> Result<(), Refusal> {
+    let own = "/proc/self/oom_score_adj";
+    let text = fs::read_to_string(own).doing(|| format!("read {own}"))?;
+    let score: i32 = text.trim().parse().doing(|| format!("{own}: {text:?}"))?;
+    let path = format!("/proc/{pid}/oom_score_adj");
+    fs::write(&path, (score + 1).min(WORST).to_string()).doing(|| format!("write {path}"))
+}

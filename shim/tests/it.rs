@@ -1,0 +1,19 @@
+//! The shim as containerd sees it, without containerd and without containers: `runtime.sh` stands for the runtime.
+//! Needs no root.
+
+#[path = "it/client.rs"]
+mod client; // a client of the task service
+#[path = "it/containerd.rs"]
+mod containerd; // who takes the events
+#[path = "it/events.rs"]
+mod events; // their order, and that none is lost
+#[path = "it/faults.rs"]
+mod faults; // what is wrong is named, and harms nobody else
+#[path = "it/life.rs"]
+mod life; // calls in every state
+#[path = "it/start.rs"]
+mod start; // every version's way to start a shim, byte by byte
+#[path = "it/stdio.rs"]
+mod stdio; // what goes in and comes out
+#[path = "it/world.rs"]
+mod world; // a bundle, a shim, and their end
