@@ -114,12 +114,16 @@ integration: bundle inside ## errors, crashes, leaks, hostile roots, and the sha
 	RRUNC=$(CURDIR)/build/rrunc RUNTIME=$(CURDIR)/build/rrunc cargo test $(LOCKED) --package integration --lib --test it
 
 .PHONY: engines
-engines: build ## Podman, Docker and Swarm, containerd (also with our shim), Buildah on rrunc, and on runc or crun as the control; SUITE=forky
+engines: deb ## Podman, Docker and Swarm, containerd, Buildah on rrunc, and on runc or crun as the control; SUITE=forky
 	$(NEED) $(BUILD_NEEDS) mmdebstrap iproute2
-	@for run in "podman crun" "podman rrunc" "docker runc" "docker rrunc" "containerd runc" "containerd rrunc" \
-		"containerd shim" "docker shim" "buildah crun" "buildah rrunc"; do \
+	@for run in "podman crun" "podman rrunc" "rootless crun" "rootless rrunc" "docker runc" "docker rrunc" "docker shim" \
+		"containerd runc" "containerd rrunc" "containerd shim" "buildah crun" "buildah rrunc"; do \
 		echo "--- $$run"; integration/engines/run $$run $(or $(SUITE),trixie) || failed=1; \
 	done; [ -z "$$failed" ]
+
+.PHONY: test-vm
+test-vm: build inside ## in a virtual machine with systemd and all controllers: the tests that need one; TESTS="selftest …"
+	integration/vm/test $(TESTS)
 
 .PHONY: bench
 bench: build ## how long it takes beside crun, runc and what the kernel must do; ROUNDS=60
@@ -139,6 +143,12 @@ install: build ## binary, man pages, completions below $(DESTDIR)$(PREFIX)
 		$$rrunc completion bash >bash-completion/completions/rrunc && \
 		$$rrunc completion zsh >zsh/site-functions/_rrunc && \
 		$$rrunc completion fish >fish/vendor_completions.d/rrunc.fish
+
+.PHONY: deb
+deb: build ## a Debian package of the same, with engines' drop-ins: build/rrunc_VERSION_ARCHITECTURE.deb
+	@rm -rf build/deb
+	@$(MAKE) --no-print-directory -s install DESTDIR=build/deb PREFIX=/usr
+	@integration/deb/build build/deb
 
 .PHONY: clean
 clean: ## what all of this has made

@@ -8,6 +8,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::error::{Doing, Result};
+use crate::notify::Notify;
 use crate::sys::process::{self, Child, Exit, Signal, Watch};
 use crate::sys::{Errno, Fail, Pid};
 
@@ -33,11 +34,23 @@ pub enum Reap {
 /// Returns the status of the container's init, 128 + n if signal n killed it, once it has ended and all it
 /// wrote to its terminal has been passed on. Every signal that comes through `signals` goes on to the init,
 /// but for SIGCHLD, SIGURG, SIGPIPE (ours alone) and SIGWINCH (the terminal's size is passed on instead).
-pub fn supervise(init: Init<'_>, mut relay: Option<Relay<'_>>, signals: &Signals, reap: Reap) -> Result<i32> {
+/// A service manager that waits for the program to be ready is told of us: we are the service.
+pub fn supervise(
+    init: Init<'_>,
+    (mut relay, mut notify): (Option<Relay<'_>>, Option<Notify>),
+    signals: &Signals,
+    reap: Reap,
+) -> Result<i32> {
     let doing = || "wait for the container".to_owned();
     let mut watched = Some(init.pidfd);
     let exit = loop {
-        let (signalled, ended) = step(&mut relay, signals, watched)?;
+        let (signalled, ended, told) = step(&mut relay, signals, watched, notify.as_ref())?;
+        if let Some(ready) = notify.take_if(|_| told) {
+            match ready.is_ready()? {
+                true => ready.tell(Pid(std::process::id() as i32), None),
+                false => notify = Some(ready),
+            }
+        }
         if signalled {
             while let Some(signal) = signals.next().doing(doing)? {
                 pass_on(signal, init, relay.as_ref())?;
@@ -54,20 +67,21 @@ pub fn supervise(init: Init<'_>, mut relay: Option<Relay<'_>>, signals: &Signals
     };
     while relay.as_mut().is_some_and(Relay::finish) {
         // Nobody is left to pass a signal on to: it now means us, should the reader of our output be stuck.
-        if step(&mut relay, signals, None)?.0 && signals.next().doing(doing)?.is_some_and(means_us) {
+        if step(&mut relay, signals, None, None)?.0 && signals.next().doing(doing)?.is_some_and(means_us) {
             break;
         }
     }
     Ok(exit.code())
 }
 
-/// Waits until something happens, lets the relay do its part, and says whether a signal has come and
-/// whether the init has ended.
+/// Waits until something happens, lets the relay do its part, and says whether a signal has come, whether the init has
+/// ended, and whether its program has told something.
 fn step(
     relay: &mut Option<Relay<'_>>,
     signals: &Signals,
     init: Option<BorrowedFd<'_>>,
-) -> Result<(bool, bool)> {
+    notify: Option<&Notify>,
+) -> Result<(bool, bool, bool)> {
     let nothing = || Watch::new(None, false, false);
     let [keys, master, room] = relay
         .as_ref()
@@ -75,16 +89,17 @@ fn step(
     let mut watches = [
         Watch::input(Some(signals.as_fd())),
         Watch::input(init),
+        Watch::input(notify.map(Notify::as_fd)),
         keys,
         master,
         room,
     ];
     process::poll(&mut watches, None).doing(|| "wait for the container".into())?;
-    let [signalled, ended, keys, master, room] = watches.map(|watch| watch.ready());
+    let [signalled, ended, told, keys, master, room] = watches.map(|watch| watch.ready());
     if let Some(relay) = relay {
         relay.pass_on([keys, master, room]);
     }
-    Ok((signalled, ended))
+    Ok((signalled, ended, told))
 }
 
 fn pass_on(signal: Signal, init: Init<'_>, relay: Option<&Relay<'_>>) -> Result<()> {

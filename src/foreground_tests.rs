@@ -35,7 +35,7 @@ fn run(script: &str, terminal: Option<(OwnedFd, OwnedFd, Stdio<'_>)>, blocked: i
     let pidfd = process::pidfd_open(pid).unwrap();
     blocked();
     let pidfd = pidfd.as_fd();
-    supervise(Init { pid, pidfd }, relay, &signals, Reap::Init).unwrap()
+    supervise(Init { pid, pidfd }, (relay, None), &signals, Reap::Init).unwrap()
 }
 
 /// The same with a pty for the container and `user` as the user's terminal.

@@ -22,6 +22,8 @@ pub struct Prepared<'p> {
     pub proc: OwnedFd,
     /// Locked until the program is executed: whoever finds the lock held knows that the container waits.
     pub waiting: Option<OwnedFd>,
+    /// What the program keeps ([`Step::Inherit`](crate::plan::Step::Inherit)).
+    pub inherited: Vec<OwnedFd>,
 }
 
 /// What `create` has made already and the plan asks for.
@@ -32,6 +34,7 @@ pub struct Given {
     pub container: Option<OwnedFd>,
     pub start_socket: Option<OwnedFd>,
     pub waiting: Option<OwnedFd>,
+    pub inherited: Vec<OwnedFd>,
 }
 
 impl Prepared<'_> {
@@ -44,7 +47,7 @@ impl Prepared<'_> {
 
     /// The numbers of all fds that the child is meant to have, besides those that its program inherits.
     pub fn numbers(&self) -> impl Iterator<Item = i32> + Clone {
-        let others = self.waiting.iter().chain([&self.proc]);
+        let others = self.waiting.iter().chain([&self.proc]).chain(&self.inherited);
         self.fds.iter().chain(others).map(AsRawFd::as_raw_fd)
     }
 }
@@ -91,6 +94,7 @@ pub fn prepare<'p>(plan: &'p Plan, mut given: Given) -> Result<Prepared<'p>> {
         fds,
         proc,
         waiting: given.waiting,
+        inherited: given.inherited,
     };
     for (bind, idmap) in idmap::mapped(plan) {
         if let MappedBy::Slot(user) = idmap.by {
@@ -216,7 +220,16 @@ fn host_device(path: &Path, field: &str, (mode, device): (u32, u64), copy: bool)
     if !copy {
         return Ok(node);
     }
-    mount::clone_tree(node.as_fd(), c"", false).doing(|| format!("{field}: clone {}", path.display()))
+    let copy = mount::clone_tree(node.as_fd(), c"", false);
+    let copy = copy.doing(|| format!("{field}: clone {}", path.display()))?;
+    // As a peer of the host's mount it would pass on to the host what the container mounts on it.
+    let slave = MountAttr {
+        propagation: libc::MS_SLAVE,
+        ..MountAttr::default()
+    };
+    let set = mount::set_attr(copy.as_fd(), &slave, false);
+    set.doing(|| format!("{field}: set the propagation of the copy"))?;
+    Ok(copy)
 }
 
 fn namespace(path: &Path, field: &str, kind: u64) -> Result<OwnedFd> {

@@ -4,6 +4,8 @@
 //! A group is a directory of resctrl: a process in its `tasks` is limited by its `schemata`, and so are the children
 //! that it makes. A group for monitoring lies below it, in `mon_groups`.
 
+pub mod stats;
+
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};

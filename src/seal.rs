@@ -4,10 +4,9 @@
 //! our binary: an image whose entrypoint, interpreter or library leads there can open it, wait until it is no
 //! longer executed, and overwrite rrunc on the host (CVE-2019-5736). So a command that puts a process into a
 //! container executes itself anew, by an fd on a detached read-only clone of its binary's mount: no copy is
-//! made, and whoever follows the link ends on a mount that is read-only, and in no mount namespace where it could
-//! be remounted. (With CAP_SYS_ADMIN in its own user namespace a program can make that mount writable all the
-//! same, by mount_setattr(2): then the file's permissions protect it, from all but the user that owns it.) Where
-//! mounts can't be cloned (no CAP_SYS_ADMIN) a sealed copy in memory serves, which costs some milliseconds.
+//! made, and whoever follows the link ends on a mount that is read-only and, its fd being closed with the execution,
+//! in no mount namespace any more, where it could be remounted (mount_setattr(2) refuses it with EINVAL). Where mounts
+//! can't be cloned (no CAP_SYS_ADMIN) a sealed copy in memory serves, which costs some milliseconds.
 //!
 //! Not in here: files that the program could reach otherwise, such as our binary in a bind mount.
 

@@ -8,6 +8,8 @@ mod containerd; // containerd, by ctr
 #[path = "engines/docker.rs"]
 mod docker; // Docker, and Swarm on it
 #[path = "engines/podman.rs"]
-mod podman; // Podman, as root
+mod podman; // Podman, as root and as an ordinary user
+#[path = "engines/rootless.rs"]
+mod rootless; // Podman, what is different for an ordinary user
 #[path = "engines/shell.rs"]
 mod shell; // command lines and what they print

@@ -11,7 +11,7 @@ use crate::container::Container;
 use crate::inside::{Inside, helper};
 use crate::lab::Lab;
 use crate::skip;
-use crate::user::{UID, give};
+use crate::user::give;
 
 /// By number, as linux/capability.h has them.
 #[rustfmt::skip]
@@ -74,9 +74,9 @@ impl<'a> Bundle<'a> {
             dir,
             config: least_config(),
         };
-        let bundle = match lab.is_user() {
-            true => bundle.single_user(UID),
-            false => bundle,
+        let bundle = match lab.user() {
+            Some(id) => bundle.single_user(id),
+            None => bundle,
         };
         for sub in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
             fs::create_dir_all(bundle.rootfs().join(sub)).expect("a root file system");
@@ -230,8 +230,8 @@ impl<'a> Bundle<'a> {
     pub fn write(&self) {
         let text = serde_json::to_string_pretty(&self.config).expect("JSON");
         fs::write(self.dir.join("config.json"), text).expect("write config.json");
-        if self.lab.is_user() {
-            give(&self.dir, UID);
+        if let Some(id) = self.lab.user() {
+            give(&self.dir, id);
         }
     }
 

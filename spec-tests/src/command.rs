@@ -12,7 +12,6 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::lab::{Lab, runtime};
-use crate::machine;
 
 /// Longer than any test needs on a loaded or emulated machine; who reaches it hangs.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -31,7 +30,7 @@ pub struct Command<'a> {
 impl<'a> Command<'a> {
     pub(crate) fn new<S: Into<String>>(lab: &'a Lab, args: impl IntoIterator<Item = S>) -> Command<'a> {
         let mut global = vec!["--root".into(), lab.root().to_string_lossy().into_owned()];
-        global.extend(machine::by_systemd().then(|| "--systemd-cgroup".into()));
+        global.extend(lab.by_systemd().then(|| "--systemd-cgroup".into()));
         Command {
             lab,
             shell: None,

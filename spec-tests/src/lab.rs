@@ -83,7 +83,8 @@ pub struct Lab {
     count: Cell<u32>,
     /// Who calls the runtime, as words before it: see `user`.
     caller: RefCell<Option<(Vec<String>, PathBuf)>>,
-    is_user: Cell<bool>,
+    user: Cell<Option<u32>>,
+    by_systemd: Cell<bool>,
     kept: RefCell<Vec<Child>>,
 }
 
@@ -111,7 +112,8 @@ impl Lab {
             transcript: RefCell::default(),
             count: Cell::new(0),
             caller: RefCell::default(),
-            is_user: Cell::new(false),
+            user: Cell::new(None),
+            by_systemd: Cell::new(machine::by_systemd()),
             kept: RefCell::default(),
         }
     }
@@ -162,9 +164,9 @@ impl Lab {
         format!("{}-{what}{}", self.tag, self.count.get())
     }
 
-    pub(crate) fn call_by(&self, caller: Vec<String>, runtime: &Path, is_user: bool) {
+    pub(crate) fn call_by(&self, caller: Vec<String>, runtime: &Path, user: Option<u32>) {
         *self.caller.borrow_mut() = Some((caller, runtime.into()));
-        self.is_user.set(is_user);
+        self.user.set(user);
     }
 
     /// A process that lives as long as the lab.
@@ -178,9 +180,22 @@ impl Lab {
         caller.unwrap_or_else(|| (vec![], runtime().path.clone()))
     }
 
-    /// Not root calls the runtime.
+    /// Who calls the runtime, if it isn't root.
+    pub fn user(&self) -> Option<u32> {
+        self.user.get()
+    }
+
     pub fn is_user(&self) -> bool {
-        self.is_user.get()
+        self.user().is_some()
+    }
+
+    /// From now on systemd makes the cgroups, or doesn't, whatever `CGROUP_MANAGER` says.
+    pub fn let_systemd(&self, make: bool) {
+        self.by_systemd.set(make);
+    }
+
+    pub(crate) fn by_systemd(&self) -> bool {
+        self.by_systemd.get()
     }
 
     pub fn note(&self, text: &str) {

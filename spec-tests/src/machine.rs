@@ -1,6 +1,10 @@
 //! What the machine that runs the tests can do, found by probes. [`crate::needs`] turns a "no" into a skip.
 
 use std::fs;
+use std::os::linux::fs::MetadataExt;
+use std::path::Path;
+
+use nix::sys::stat::{major, minor};
 
 /// The mount point of cgroup2 as this thread sees it, the nearest to / first.
 pub fn cgroup2() -> Option<String> {
@@ -32,6 +36,28 @@ pub fn by_systemd() -> bool {
 /// Whether systemd runs this machine, and its cgroups are those of version 2 alone (sd_booted(3)).
 pub fn systemd() -> bool {
     fs::exists("/run/systemd/system").unwrap_or(false) && cgroup2().as_deref() == Some("/sys/fs/cgroup")
+}
+
+/// An ordinary user whose systemd runs, so that cgroups are delegated to it.
+pub fn session_user() -> Option<u32> {
+    let ids = fs::read_dir("/run/user").ok()?.flatten();
+    let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let running = |id: &u32| fs::exists(format!("/run/user/{id}/systemd/private")).unwrap_or(false);
+    ids.filter(|id| *id >= 1000 && running(id)).min()
+}
+
+/// Whether a controller is delegated to that user.
+pub fn delegates(controller: &str, id: u32) -> bool {
+    let at = format!("/sys/fs/cgroup/user.slice/user-{id}.slice/user@{id}.service/cgroup.controllers");
+    fs::read_to_string(at).is_ok_and(|list| list.split_whitespace().any(|c| c == controller))
+}
+
+/// Major and minor of the disk that a file is on, if that has limits: a partition has none, and tmpfs isn't on one.
+pub fn disk(file: &Path) -> Option<(u64, u64)> {
+    let device = fs::metadata(file).ok()?.st_dev();
+    let device = (major(device), minor(device));
+    let sys = format!("/sys/dev/block/{}:{}", device.0, device.1);
+    (fs::exists(&sys).ok()? && !fs::exists(sys + "/partition").ok()?).then_some(device)
 }
 
 /// Whether we hold a capability in the effective set, by its number in linux/capability.h.

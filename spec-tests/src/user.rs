@@ -8,8 +8,8 @@ use std::process::Command;
 
 use nix::mount::{MsFlags, mount};
 
-use crate::eventually;
 use crate::lab::{Lab, runtime};
+use crate::{eventually, machine, needs};
 
 /// The user's id, and that of its only group.
 pub const UID: u32 = 61_000;
@@ -19,6 +19,9 @@ pub const SUBORDINATES: u32 = 65_536;
 
 /// Where the runtime's binary is for a user who may not walk to it.
 const BINARY: &str = "/dev/runtime";
+
+const INTO_A_LEAF: &str = "leaf=/sys/fs/cgroup$(sed -n s/0:://p /proc/self/cgroup)/caller && mkdir $leaf && \
+    echo $$ >$leaf/cgroup.procs && exec \"$0\" \"$@\"";
 
 impl Lab {
     /// From now on the user calls the runtime, and owns what the lab makes.
@@ -43,19 +46,44 @@ impl Lab {
             fs::write(&file, text).expect("a file");
             bind(&file, Path::new(&covered));
         }
+        fs::create_dir(dir.join("run")).expect("a directory");
+        fs::set_permissions(dir.join("run"), fs::Permissions::from_mode(0o700)).expect("chmod");
+        self.call_as(UID, &[]);
+    }
+
+    /// From now on a user of the machine calls the runtime, each time in a leaf of a scope that the user's systemd
+    /// delegates: beside a cgroup with processes, a scope say, systemd takes controllers away that it has no use for.
+    /// Skips the test if nobody has a systemd.
+    pub fn become_session_user(&self) {
+        let user = machine::session_user();
+        needs(
+            user.is_some(),
+            "an ordinary user whose systemd runs (loginctl enable-linger)",
+        );
+        let id = user.unwrap_or_default();
+        let runtime_directory = format!("XDG_RUNTIME_DIR=/run/user/{id}");
+        let bus = format!("DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/{id}/bus");
+        let scope =
+            "systemd-run --user --scope --quiet --collect --expand-environment=no --property Delegate=yes --";
+        let mut words = vec!["env", &runtime_directory, &bus];
+        words.extend(scope.split(' '));
+        words.extend(["sh", "-c", INTO_A_LEAF]);
+        self.call_as(id, &words);
+    }
+
+    /// The user has no capability and one group. `through` are the words of a program that executes the runtime.
+    fn call_as(&self, id: u32, through: &[&str]) {
         fs::create_dir(BINARY).expect("a directory");
         let binary = Path::new(BINARY).join(&runtime().name);
         fs::write(&binary, "").expect("a mount point");
         bind(&found(&runtime().path), &binary);
-        fs::create_dir(dir.join("run")).expect("a directory");
-        fs::set_permissions(dir.join("run"), fs::Permissions::from_mode(0o700)).expect("chmod");
-        give(dir, UID);
-        let ids = [format!("--reuid={UID}"), format!("--regid={UID}")];
+        give(self.dir(), id);
+        let setpriv = found(Path::new("setpriv")).to_string_lossy().into_owned();
+        let ids = [format!("--reuid={id}"), format!("--regid={id}")];
         let others = ["--clear-groups", "--inh-caps=-all", "--"].map(String::from);
-        let setpriv = std::iter::once(found(Path::new("setpriv")).to_string_lossy().into_owned())
-            .chain(ids)
-            .chain(others);
-        self.call_by(setpriv.collect(), &binary, true);
+        let through = through.iter().map(|word| word.to_string());
+        let words = std::iter::once(setpriv).chain(ids).chain(others).chain(through);
+        self.call_by(words.collect(), &binary, Some(id));
     }
 
     /// After [`Lab::become_user`]: the user calls the runtime in this cgroup.
@@ -64,7 +92,7 @@ impl Lab {
         let mut words = vec!["sh".into(), "-c".into(), script];
         let (caller, binary) = self.caller();
         words.extend(caller);
-        self.call_by(words, &binary, true);
+        self.call_by(words, &binary, Some(UID));
     }
 
     /// From now on the caller is the root of a user namespace below the one before, in the same mount namespace or, with
@@ -93,7 +121,7 @@ impl Lab {
         self.keep(holder);
         caller.extend(["nsenter", "--preserve-credentials", "--user", "-t"].map(String::from));
         caller.extend([pid.to_string(), enter.into(), "--".into()]);
-        self.call_by(caller, &binary, self.is_user());
+        self.call_by(caller, &binary, self.user());
     }
 }
 

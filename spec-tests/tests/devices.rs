@@ -251,3 +251,29 @@ fn mknod_is_denied_without_the_capability() {
         assert_eq!(seen["mknod /tmp/a c 1 3"], "EPERM");
     });
 }
+
+#[test]
+fn what_is_mounted_on_a_node_of_the_host_stays_inside() {
+    obeys("config-linux.md#default-devices", |lab| {
+        use nix::mount::{MsFlags, mount};
+        // As systemd has it; the lab's own /dev is seen by nobody else.
+        mount(
+            None::<&str>,
+            "/dev",
+            None::<&str>,
+            MsFlags::MS_SHARED,
+            None::<&str>,
+        )
+        .expect("share /dev");
+        let b = lab.bundle().user_namespace(300_000).caps(&["CAP_SYS_ADMIN"]);
+        let b = b.mount("/dev", "tmpfs", "tmpfs", &["mode=755"]);
+        let script = "busybox mount -o bind /etc/passwd /dev/full && head -c 4 /dev/full && sleep 100";
+        let c = b.args(["busybox", "sh", "-c", script]).container();
+        let running = c.command("run", &[]).spawn();
+        eventually("the mount inside", || (running.stdout() == "root").then_some(()));
+        let full = std::fs::metadata("/dev/full").expect("a device");
+        assert!(std::os::unix::fs::FileTypeExt::is_char_device(&full.file_type()));
+        c.kill(&["KILL"]).ok();
+        running.wait();
+    });
+}

@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 use serde::{Serialize, Serializer};
 
 use super::{Cgroup, files};
+use crate::rdt::stats::IntelRdt;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Stats {
@@ -17,6 +18,7 @@ pub struct Stats {
     pub blkio: Blkio,
     /// By the size of pages, as in the file's name: `2MB`.
     pub hugetlb: BTreeMap<String, Hugetlb>,
+    /// Empty, since resctrl is no cgroup, unless the caller knows more.
     pub intel_rdt: IntelRdt,
     /// Not counted by cgroups; always null, as with runc.
     pub network_interfaces: Option<()>,
@@ -133,14 +135,11 @@ pub struct BlkioEntry {
 pub struct Hugetlb {
     #[serde(skip_serializing_if = "is_zero")]
     pub usage: u64,
+    /// Not kept by v2.
     #[serde(skip_serializing_if = "is_zero")]
     pub max: u64,
     pub failcnt: u64,
 }
-
-/// resctrl is not a cgroup.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct IntelRdt {}
 
 /// Pressure stall information (the kernel's psi.rst).
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -190,7 +189,7 @@ impl Cgroup {
                 limit: files.number("pids.max").unwrap_or(0),
             },
             blkio: blkio(&files.text("io.stat"), files.psi("io.pressure")),
-            hugetlb: hugetlb(&files),
+            hugetlb: hugetlb(&files, page_sizes()),
             ..Stats::default()
         }
     }
@@ -263,7 +262,7 @@ fn memory(files: &Files) -> Memory {
         swap: Usage {
             limit: swap.limit.saturating_add(memory.limit),
             usage: swap.usage + memory.usage,
-            max: swap.max,
+            max: 0, // the largest sum isn't known, only the largest of each
             failcnt: 0,
         },
         usage: memory,
@@ -307,21 +306,25 @@ fn blkio(stat: &str, psi: Option<Psi>) -> Blkio {
     found
 }
 
-fn hugetlb(files: &Files) -> BTreeMap<String, Hugetlb> {
-    let mut found = BTreeMap::new();
-    let sizes = std::fs::read_dir("/sys/kernel/mm/hugepages");
-    for name in sizes
+/// The sizes of huge pages that this kernel has.
+fn page_sizes() -> Vec<String> {
+    let entries = std::fs::read_dir("/sys/kernel/mm/hugepages");
+    let names = entries
         .into_iter()
         .flatten()
         .flatten()
-        .map(|entry| entry.file_name())
-    {
-        let Some(size) = name.to_str().and_then(page_size) else {
-            continue;
-        };
-        let Some(usage) = files.number(&format!("hugetlb.{size}.current")) else {
-            continue;
-        };
+        .map(|entry| entry.file_name());
+    names.filter_map(|name| page_size(name.to_str()?)).collect()
+}
+
+fn hugetlb(files: &Files, sizes: Vec<String>) -> BTreeMap<String, Hugetlb> {
+    let mut found = BTreeMap::new();
+    for size in sizes {
+        // What is reserved is charged earlier than what is touched; counted since Linux 5.7.
+        let counted = ["rsvd.current", "current"]
+            .iter()
+            .find_map(|file| files.number(&format!("hugetlb.{size}.{file}")));
+        let Some(usage) = counted else { continue };
         let events = keyed(&files.text(&format!("hugetlb.{size}.events")));
         let failcnt = events.get("max").copied().unwrap_or(0);
         found.insert(
@@ -378,56 +381,5 @@ fn psi(text: &str) -> Psi {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_as_runc_prints_it() {
-        let json = serde_json::to_string(&Stats::default()).unwrap();
-        let expected = concat!(
-            r#"{"cpu":{"usage":{"kernel":0,"user":0},"throttling":{}},"#,
-            r#""cpuset":{"cpu_exclusive":0,"mem_hardwall":0,"mem_exclusive":0,"memory_migrate":0,"#,
-            r#""memory_spread_page":0,"memory_spread_slab":0,"memory_pressure":0,"sched_load_balance":0,"#,
-            r#""sched_relax_domain_level":0},"memory":{"usage":{"limit":0,"failcnt":0},"#,
-            r#""swap":{"limit":0,"failcnt":0},"kernel":{"limit":0,"failcnt":0},"kernelTCP":{"limit":0,"failcnt":0}},"#,
-            r#""pids":{},"blkio":{},"hugetlb":{},"intel_rdt":{},"network_interfaces":null}"#
-        );
-        assert_eq!(json, expected);
-    }
-
-    #[test]
-    fn pressure_and_io() {
-        let psi = psi(
-            "some avg10=1.50 avg60=0.00 avg300=2.00 total=77\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=5\n",
-        );
-        assert_eq!(
-            serde_json::to_string(&psi).unwrap(),
-            r#"{"some":{"avg10":1.5,"avg60":0,"avg300":2,"total":77},"full":{"avg10":0,"avg60":0,"avg300":0,"total":5}}"#
-        );
-        let blkio = blkio(
-            "8:16 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\nnonsense\n",
-            None,
-        );
-        assert_eq!(
-            serde_json::to_string(&blkio).unwrap(),
-            concat!(
-                r#"{"ioServiceBytesRecursive":[{"major":8,"minor":16,"op":"Read","value":1},"#,
-                r#"{"major":8,"minor":16,"op":"Write","value":2},{"major":8,"minor":16,"op":"Discard","value":5}],"#,
-                r#""ioServicedRecursive":[{"major":8,"minor":16,"op":"Read","value":3},"#,
-                r#"{"major":8,"minor":16,"op":"Write","value":4},{"major":8,"minor":16,"op":"Discard","value":6}]}"#
-            )
-        );
-    }
-
-    #[test]
-    fn sizes_of_pages() {
-        for (name, size) in [
-            ("hugepages-2048kB", Some("2MB")),
-            ("hugepages-1048576kB", Some("1GB")),
-            ("hugepages-64kB", Some("64KB")),
-            ("other", None),
-        ] {
-            assert_eq!(page_size(name).as_deref(), size);
-        }
-    }
-}
+#[path = "stats_tests.rs"]
+mod tests;

@@ -3,7 +3,8 @@
 
 use std::ffi::{OsStr, OsString};
 
-use super::{CgroupManager, Command, Create, Exec, ListFormat, Request, Rootless};
+use super::criu::{CgroupsMode, Images, NetworkLock};
+use super::{CgroupManager, Checkpoint, Command, Create, Exec, ListFormat, Request, Restore, Rootless};
 use crate::log::{Format, Level};
 
 impl Request {
@@ -85,15 +86,22 @@ impl Args {
                 self.word("state");
                 self.operand(id);
             }
-            Command::Kill { id, signal, all } => {
+            Command::Kill {
+                id,
+                signal,
+                all,
+                regex,
+            } => {
                 self.word("kill");
                 self.switch("--all", *all);
+                self.switch("--regex", *regex);
                 self.operand(id);
                 self.word(signal.0.to_string());
             }
-            Command::Delete { id, force } => {
+            Command::Delete { id, force, regex } => {
                 self.word("delete");
                 self.switch("--force", *force);
+                self.switch("--regex", *regex);
                 self.operand(id);
             }
             Command::Run(run) => {
@@ -115,6 +123,14 @@ impl Args {
             Command::Exec(exec) => {
                 self.word("exec");
                 self.exec(exec);
+            }
+            Command::Checkpoint(checkpoint) => {
+                self.word("checkpoint");
+                self.checkpoint(checkpoint);
+            }
+            Command::Restore(restore) => {
+                self.word("restore");
+                self.restore(restore);
             }
             Command::Pause { id } => {
                 self.word("pause");
@@ -206,6 +222,53 @@ impl Args {
         self.switch("--ignore-paused", exec.ignore_paused);
         self.operand(&exec.id);
         exec.args.iter().for_each(|arg| self.word(arg));
+    }
+
+    fn checkpoint(&mut self, args: &Checkpoint) {
+        self.images(&args.images);
+        self.option("--parent-path", args.parent_path.as_ref());
+        self.switch("--leave-running", args.leave_running);
+        self.switch("--pre-dump", args.pre_dump);
+        self.switch("--tcp-skip-in-flight", args.tcp_skip_in_flight);
+        self.switch("--link-remap", args.link_remap);
+        self.option("--status-fd", args.status_fd.map(|fd| fd.to_string()));
+        self.option(
+            "--page-server",
+            args.page_server.as_ref().map(ToString::to_string),
+        );
+        self.operand(&args.id);
+    }
+
+    fn restore(&mut self, args: &Restore) {
+        self.images(&args.images);
+        self.option("--bundle", args.bundle.as_ref());
+        self.option("--console-socket", args.console_socket.as_ref());
+        self.option("--pid-file", args.pid_file.as_ref());
+        self.switch("--detach", args.detach);
+        self.switch("--no-subreaper", args.no_subreaper);
+        self.switch("--no-pivot", args.no_pivot);
+        self.switch("--tcp-close", args.tcp_close);
+        self.option("--lsm-profile", args.lsm_profile.as_ref());
+        self.option("--lsm-mount-context", args.lsm_mount_context.as_ref());
+        self.operand(&args.id);
+    }
+
+    fn images(&mut self, images: &Images) {
+        self.option("--image-path", images.image_path.as_ref());
+        self.option("--work-path", images.work_path.as_ref());
+        self.switch("--tcp-established", images.tcp_established);
+        self.switch("--ext-unix-sk", images.ext_unix_sk);
+        self.switch("--shell-job", images.shell_job);
+        self.switch("--file-locks", images.file_locks);
+        self.switch("--lazy-pages", images.lazy_pages);
+        self.switch("--auto-dedup", images.auto_dedup);
+        let mode = images.manage_cgroups_mode;
+        self.option(
+            "--manage-cgroups-mode",
+            (mode != CgroupsMode::default()).then(|| mode.name()),
+        );
+        self.option("--empty-ns", images.empty_ns.then_some("network"));
+        self.option("--network-lock", images.network_lock.map(NetworkLock::name));
     }
 
     fn format(&mut self, format: Format) {

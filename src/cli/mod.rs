@@ -8,6 +8,7 @@
 mod arg;
 mod args;
 mod commands;
+pub mod criu;
 mod define;
 mod fault;
 mod go;
@@ -22,6 +23,8 @@ use std::time::Duration;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Format, Level};
 use crate::sys::Signal;
+
+pub use criu::{Checkpoint, Restore};
 
 /// All that one call of rrunc asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,10 +60,14 @@ pub enum Command {
         id: String,
         signal: Signal,
         all: bool,
+        /// `id` is a regular expression.
+        regex: bool,
     },
     Delete {
         id: String,
         force: bool,
+        /// `id` is a regular expression.
+        regex: bool,
     },
     Run(Run),
     Mounts {
@@ -69,6 +76,8 @@ pub enum Command {
         file: PathBuf,
     },
     Exec(Box<Exec>),
+    Checkpoint(Box<Checkpoint>),
+    Restore(Box<Restore>),
     Pause {
         id: String,
     },

@@ -77,6 +77,7 @@ fn commands() {
             id: "a".into(),
             signal: Signal::TERM,
             all: false,
+            regex: false,
         },
     );
     check(
@@ -85,6 +86,7 @@ fn commands() {
             id: "a".into(),
             signal: Signal::KILL,
             all: true,
+            regex: false,
         },
     );
     check(
@@ -93,6 +95,7 @@ fn commands() {
             id: "a".into(),
             signal: Signal::KILL,
             all: true,
+            regex: false,
         },
     );
     check(
@@ -100,6 +103,7 @@ fn commands() {
         Command::Delete {
             id: "a".into(),
             force: false,
+            regex: false,
         },
     );
     check(
@@ -107,6 +111,7 @@ fn commands() {
         Command::Delete {
             id: "a".into(),
             force: true,
+            regex: false,
         },
     );
     check(
@@ -114,6 +119,7 @@ fn commands() {
         Command::Delete {
             id: "a".into(),
             force: true,
+            regex: false,
         },
     );
     check(
@@ -229,6 +235,7 @@ fn flags_as_go_takes_them() {
         Command::Delete {
             id: "a".into(),
             force: false,
+            regex: false,
         },
     );
     check(
@@ -236,6 +243,7 @@ fn flags_as_go_takes_them() {
         Command::Delete {
             id: "a".into(),
             force: true,
+            regex: false,
         },
     );
     check(
@@ -243,6 +251,7 @@ fn flags_as_go_takes_them() {
         Command::Delete {
             id: "a".into(),
             force: false,
+            regex: false,
         },
     );
     check("state -- -a", Command::State { id: "-a".into() });
@@ -433,4 +442,107 @@ fn limits_of_update_are_resources() {
             stats: true,
         },
     );
+}
+
+#[test]
+fn checkpoint_and_restore() {
+    use super::criu::*;
+    let images = |image_path: &str, work_path: &str| Images {
+        image_path: Some(image_path.into()),
+        work_path: Some(work_path.into()),
+        ..Images::default()
+    };
+    // As containerd calls them.
+    check(
+        "checkpoint --image-path /i --work-path /w --tcp-established --ext-unix-sk --shell-job --file-locks --empty-ns \
+         network --leave-running --status-fd 3 a",
+        Command::Checkpoint(Box::new(Checkpoint {
+            id: "a".into(),
+            images: Images {
+                tcp_established: true,
+                ext_unix_sk: true,
+                shell_job: true,
+                file_locks: true,
+                empty_ns: true,
+                ..images("/i", "/w")
+            },
+            leave_running: true,
+            status_fd: Some(3),
+            ..Checkpoint::default()
+        })),
+    );
+    check(
+        "restore --image-path /i --work-path /w --detach --pid-file /p --no-pivot -no-subreaper --bundle /b a",
+        Command::Restore(Box::new(Restore {
+            id: "a".into(),
+            images: images("/i", "/w"),
+            bundle: Some("/b".into()),
+            pid_file: Some("/p".into()),
+            detach: true,
+            no_subreaper: true,
+            no_pivot: true,
+            ..Restore::default()
+        })),
+    );
+    // The rest of what there is.
+    check(
+        "checkpoint --pre-dump --parent-path ../p --lazy-pages --page-server [::1]:27 --auto-dedup --link-remap \
+         --tcp-skip-in-flight --manage-cgroups-mode strict --network-lock nftables a",
+        Command::Checkpoint(Box::new(Checkpoint {
+            id: "a".into(),
+            images: Images {
+                lazy_pages: true,
+                auto_dedup: true,
+                manage_cgroups_mode: CgroupsMode::Strict,
+                network_lock: Some(NetworkLock::Nftables),
+                ..Images::default()
+            },
+            parent_path: Some("../p".into()),
+            pre_dump: true,
+            tcp_skip_in_flight: true,
+            link_remap: true,
+            page_server: "[::1]:27".parse().ok(),
+            ..Checkpoint::default()
+        })),
+    );
+    check(
+        "restore --console-socket /s --tcp-close --lsm-profile selinux:l --lsm-mount-context c a",
+        Command::Restore(Box::new(Restore {
+            id: "a".into(),
+            console_socket: Some("/s".into()),
+            tcp_close: true,
+            lsm_profile: Some("selinux:l".into()),
+            lsm_mount_context: Some("c".into()),
+            ..Restore::default()
+        })),
+    );
+    for (line, text) in [
+        ("checkpoint", "requires an argument"),
+        (
+            "checkpoint --manage-cgroups-mode x a",
+            "invalid manage-cgroups-mode: x: one of soft, full, strict, ignore",
+        ),
+        (
+            "checkpoint --empty-ns pid a",
+            "invalid empty-ns: pid: one of network",
+        ),
+        ("checkpoint --network-lock x a", "invalid network-lock: x"),
+        ("checkpoint --status-fd x a", "invalid status-fd: x"),
+        ("checkpoint --page-server 10.0.0.1 a", "use ADDRESS:PORT"),
+        ("checkpoint --page-server :27 a", "use ADDRESS:PORT"),
+        ("checkpoint --page-server ::1:27 a", "use ADDRESS:PORT"),
+        ("checkpoint --page-server x:99999 a", "use ADDRESS:PORT"),
+        (
+            "checkpoint --bundle /b a",
+            "flag provided but not defined: --bundle",
+        ),
+        // Podman asks so whether a pod can be restored.
+        ("restore --lsm-mount-context", "flag needs an argument"),
+        (
+            "restore --leave-running a",
+            "flag provided but not defined: --leave-running",
+        ),
+    ] {
+        refused(line, text);
+    }
 }

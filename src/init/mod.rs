@@ -112,6 +112,9 @@ impl<'a> Container<'a> {
                 self.root = Some(tree);
                 crate::sys::mount::attach_to_host_path(tree, path)
             }
+            Step::Cover { slot, path } => {
+                crate::sys::mount::attach_to_host_path(self.prepared.fd(*slot)?, path)
+            }
             Step::UseRoot { slot, joined } => {
                 let root = self.prepared.fd(*slot)?;
                 self.root = Some(root);
@@ -204,6 +207,10 @@ impl<'a> Container<'a> {
                 None => Err(Fail::new(Call::Landlock, Errno::EBADF)),
             },
             Step::AwaitLimits => self.halt(ToParent::Ready),
+            Step::Inherit => {
+                let mut given = self.prepared.inherited.iter();
+                given.try_for_each(|fd| fs::dup_onto(fd.as_fd(), fd.as_raw_fd(), true))
+            }
             Step::Outlive => ids::prctl(libc::PR_SET_PDEATHSIG, 0, 0).map(drop),
             Step::AwaitStart { socket } => self.await_start(self.prepared.fd(*socket)?),
             Step::CountAsRunning => match &self.prepared.waiting {

@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use oci_spec::runtime::{Hook, Hooks};
+use oci_spec::runtime::{Hook, Hooks, LinuxNamespaceType};
 
 use super::bundle::Bundle;
 use super::explain;
@@ -19,7 +19,7 @@ use crate::spec::annotations::{self, PIDFD_RECEIVER};
 use crate::state::{Container, ContainerId, Record, Reservation, Status, Store};
 use crate::sys::Pid;
 use crate::sys::ids;
-use crate::{console, hooks, host, idmap, log, netdev, pidfile, rdt, user_namespace};
+use crate::{console, hooks, host, idmap, log, netdev, notify, pidfile, rdt, user_namespace};
 
 /// What `create` leaves to a caller that stays.
 pub struct Created {
@@ -92,6 +92,10 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         cgroup.apply(resources)?;
     }
 
+    let notify = match has_own_mounts(oci) {
+        true => notify::directory(reservation.path())?,
+        false => None, // a mount on the host's /run is nobody's wish
+    };
     let options = Options {
         id: args.id.clone(),
         bundle: bundle.path.clone(),
@@ -102,6 +106,7 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         preserve_fds,
         listen_fds,
         cgroup: cgroup.as_ref().map(|cgroup| cgroup.host_path().to_path_buf()),
+        notify,
     };
     let plan = plan::compile(&bundle.spec, &options, &facts, filter)?;
     plan.warnings.iter().for_each(|warning| log::warning(warning));
@@ -117,6 +122,7 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         container: None,
         start_socket: Some(reservation.listen_start()?),
         waiting: Some(reservation.waiting()?),
+        ..Given::default()
     };
     let prepared = prepare::prepare(&plan, given)?;
     let init = spawn::spawn(&prepared, cgroup.as_ref().map(Cgroup::fd));
@@ -163,6 +169,12 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     Ok(Created { container, init })
 }
 
+fn has_own_mounts(oci: &oci_spec::runtime::Spec) -> bool {
+    let linux = oci.linux().iter();
+    let mut namespaces = linux.flat_map(|linux| linux.namespaces().iter().flatten());
+    namespaces.any(|ns| ns.typ() == LinuxNamespaceType::Mount && ns.path().is_none())
+}
+
 /// Who gets the init's pidfd.
 fn pidfd_socket(args: &Create, oci: &oci_spec::runtime::Spec) -> Result<Option<OwnedFd>> {
     if let Some(path) = &args.pidfd_socket {
@@ -175,7 +187,7 @@ fn pidfd_socket(args: &Create, oci: &oci_spec::runtime::Spec) -> Result<Option<O
 }
 
 /// linux.intelRdt, if there is one.
-fn join_rdt(oci: &oci_spec::runtime::Spec, id: &str, pid: Pid) -> Result<Option<rdt::Group>> {
+pub(super) fn join_rdt(oci: &oci_spec::runtime::Spec, id: &str, pid: Pid) -> Result<Option<rdt::Group>> {
     match oci.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
         Some(wanted) => rdt::join(wanted, id, pid, &rdt::root()?).map(Some),
         None => Ok(None),
@@ -183,7 +195,7 @@ fn join_rdt(oci: &oci_spec::runtime::Spec, id: &str, pid: Pid) -> Result<Option<
 }
 
 /// By whom the command line says.
-fn make_cgroup(
+pub(super) fn make_cgroup(
     global: &Global,
     (oci, id): (&oci_spec::runtime::Spec, &str),
     facts: &Facts,
@@ -222,7 +234,12 @@ fn is_cgroup_asked(oci: &oci_spec::runtime::Spec) -> bool {
     path.is_some_and(|path| !path.as_os_str().is_empty())
 }
 
-fn record(bundle: &Bundle, id: &ContainerId, root: &std::path::Path, cgroup: Option<&Cgroup>) -> Record {
+pub(super) fn record(
+    bundle: &Bundle,
+    id: &ContainerId,
+    root: &std::path::Path,
+    cgroup: Option<&Cgroup>,
+) -> Record {
     let oci = &bundle.spec.oci;
     let namespaces = oci
         .linux()
@@ -252,7 +269,7 @@ fn record(bundle: &Bundle, id: &ContainerId, root: &std::path::Path, cgroup: Opt
         unit: cgroup.and_then(Cgroup::unit).cloned(),
         private_pid_namespace: namespaces
             .into_iter()
-            .any(|ns| ns.typ() == oci_spec::runtime::LinuxNamespaceType::Pid && ns.path().is_none()),
+            .any(|ns| ns.typ() == LinuxNamespaceType::Pid && ns.path().is_none()),
         terminal: oci
             .process()
             .as_ref()

@@ -10,7 +10,8 @@ use serde::Serialize;
 use crate::cgroup::{Cgroup, stats::Stats};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::ops::pause;
-use crate::state::{ContainerId, Store};
+use crate::rdt;
+use crate::state::{ContainerId, Record, Store};
 use crate::sys::poll;
 
 /// One line, with runc's keys in runc's order.
@@ -36,7 +37,7 @@ pub fn events(root: &Path, id: &str, interval: Duration, once: bool, out: &mut d
     };
     let cgroup = pause::cgroup(&container)?;
     let tell_stats = |out: &mut dyn Write| {
-        let data = Some(cgroup.stats());
+        let data = Some(stats(&cgroup, container.record()?));
         tell(
             out,
             &Event {
@@ -76,6 +77,14 @@ pub fn events(root: &Path, id: &str, interval: Duration, once: bool, out: &mut d
             next = Instant::now() + interval;
         }
     }
+}
+
+fn stats(cgroup: &Cgroup, record: &Record) -> Stats {
+    let mut stats = cgroup.stats();
+    if let (Some(group), Ok(root)) = (&record.rdt, rdt::root()) {
+        stats.intel_rdt = rdt::stats::stats(group, &root);
+    }
+    stats
 }
 
 /// Read by the fd that is polled: the kernel tells of changes since that was read last.

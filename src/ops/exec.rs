@@ -219,7 +219,7 @@ fn stay(init: &Init, console: Option<OwnedFd>, signals: &Signals) -> Result<i32>
         pid: init.pid,
         pidfd: init.pidfd(),
     };
-    foreground::supervise(init, relay, signals, Reap::Init)
+    foreground::supervise(init, (relay, None), signals, Reap::Init)
 }
 
 /// user_namespaces(7): nobody can join the one that it is in.

@@ -72,7 +72,11 @@ fn supported_flags() -> Vec<&'static str> {
 }
 
 fn annotations() -> Value {
-    let mut all = json!({ "org.rrunc.version": env!("CARGO_PKG_VERSION") });
+    let mut all = json!({
+        "org.rrunc.version": env!("CARGO_PKG_VERSION"),
+        // Podman and others ask it of every runtime by runc's name.
+        "org.opencontainers.runc.checkpoint.enabled": "true",
+    });
     if let Some(commit) = version::commit() {
         all["org.rrunc.commit"] = commit.into();
     }
@@ -97,7 +101,7 @@ mod tests {
             ("/hooks/0", json!("prestart")),
             ("/linux/cgroup/v2", json!(true)),
             ("/linux/capabilities/21", json!("CAP_SYS_ADMIN")),
-            ("/potentiallyUnsafeConfigAnnotations/1", json!("run.oci.handler")),
+            ("/potentiallyUnsafeConfigAnnotations/2", json!("run.oci.handler")),
         ] {
             assert_eq!(again.pointer(path), Some(&value), "{path}");
         }

@@ -2,8 +2,11 @@
 
 mod bundle;
 pub mod check;
+pub mod checkpoint;
 pub mod create;
+mod criu;
 pub mod delete;
+mod each;
 pub mod events;
 pub mod exec;
 mod explain;
@@ -16,6 +19,7 @@ pub mod mounts;
 pub mod pause;
 pub mod plan;
 pub mod ps;
+pub mod restore;
 pub mod run;
 pub mod spec;
 pub mod start;
@@ -43,6 +47,11 @@ pub fn run(request: &Request) -> Result<i32> {
             format!("exec failed: exec {}", args.id),
             exec::exec(global, args).map_err(|error| error.exit_with(255)),
         ),
+        Command::Checkpoint(args) => (
+            format!("checkpoint {}", args.id),
+            checkpoint::checkpoint(root, args).map(|()| 0),
+        ),
+        Command::Restore(args) => (format!("restore {}", args.id), restore::restore(global, args)),
         Command::Pause { id } => (format!("pause {id}"), pause::pause(root, id).map(|()| 0)),
         Command::Resume { id } => (format!("resume {id}"), pause::resume(root, id).map(|()| 0)),
         Command::Ps { id, format, options } => (
@@ -61,13 +70,18 @@ pub fn run(request: &Request) -> Result<i32> {
             format!("state {id}"),
             state::state(root, id, &mut stdout()).map(|()| 0),
         ),
-        Command::Kill { id, signal, all } => (
+        Command::Kill {
+            id,
+            signal,
+            all,
+            regex,
+        } => (
             format!("kill {id}"),
-            kill::kill(root, id, *signal, *all).map(|()| 0),
+            each::named(root, id, *regex, |id| kill::kill(root, id, *signal, *all)).map(|()| 0),
         ),
-        Command::Delete { id, force } => (
+        Command::Delete { id, force, regex } => (
             format!("delete {id}"),
-            delete::delete(root, id, *force).map(|()| 0),
+            each::named(root, id, *regex, |id| delete::delete(root, id, *force)).map(|()| 0),
         ),
         Command::Mounts { action, id, file } => (
             format!("mounts {} {id}", action.name()),

@@ -59,14 +59,14 @@ fn stay(
         Some(socket) => Some(Relay::new(console::receive_master(socket.as_fd())?, stdio)?),
         None => None,
     };
-    start::start_locked(&mut created.container)?;
+    let notify = start::start_locked(&mut created.container)?;
     created.container.unlock();
     foreground::supervise(
         Init {
             pid: created.init.pid,
             pidfd: created.init.pidfd(),
         },
-        relay,
+        (relay, notify),
         signals,
         reap,
     )
@@ -78,9 +78,13 @@ fn detached(global: &Global, args: &Run, bundle: &Bundle) -> Result<i32> {
         None => None,
     };
     let mut created = create::make(global, &args.create, bundle, socket)?;
-    if let Err(error) = start::start_locked(&mut created.container) {
-        delete::destroy(created.container)?;
-        return Err(error);
+    match start::start_locked(&mut created.container) {
+        Err(error) => {
+            delete::destroy(created.container)?;
+            return Err(error);
+        }
+        Ok(Some(notify)) => start::wait_ready(&mut created.container, &notify)?,
+        Ok(None) => {}
     }
     Ok(0)
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::explain;
 use crate::channel::{ParentEnd, ToChild, ToParent};
 use crate::error::{Doing, Error, Kind, Result};
+use crate::notify::Notify;
 use crate::plan::step::NOTIFIES;
 use crate::seccomp_agent::Agent;
 use crate::state::{Container, ContainerId, Record, Status, Store};
@@ -17,11 +18,23 @@ pub fn start(root: &Path, id: &str) -> Result<()> {
     let id = ContainerId::new(id)?;
     let mut container = Store::open(root)?.load(&id)?;
     container.lock()?;
-    start_locked(&mut container)
+    if let Some(notify) = start_locked(&mut container)? {
+        wait_ready(&mut container, &notify)?;
+    }
+    Ok(())
 }
 
-/// The container is locked by us.
-pub fn start_locked(container: &mut Container) -> Result<()> {
+/// Waits for the program to be ready, or over, while others may work on the container.
+pub fn wait_ready(container: &mut Container, notify: &Notify) -> Result<()> {
+    container.unlock();
+    match container.record()?.pid {
+        Some(pid) => notify.wait(pid),
+        None => Ok(()),
+    }
+}
+
+/// The container is locked by us. Whoever stays hears of its program by what is returned.
+pub fn start_locked(container: &mut Container) -> Result<Option<Notify>> {
     let status = container.status()?;
     let record = container.record()?;
     match status {
@@ -56,6 +69,7 @@ pub fn start_locked(container: &mut Container) -> Result<()> {
         Some(listener) => Some(Agent::connect(listener)?),
         None => None,
     };
+    let notify = Notify::listen(container.path())?;
     let wire = ParentEnd::new(container.connect_start()?);
     let state = crate::sys::fs::memfd(c"rrunc-state").doing(|| "make a file for the hooks' state".into())?;
     crate::sys::fs::write(state.as_fd(), record.hook_state(Status::Created).as_bytes())
@@ -83,7 +97,8 @@ pub fn start_locked(container: &mut Container) -> Result<()> {
             None => break,
         }
     }
-    poststart(container.record()?)
+    poststart(container.record()?)?;
+    Ok(notify)
 }
 
 /// runtime.md, Lifecycle: since 1.3 a failing poststart hook is an error, and the container is stopped; before, it

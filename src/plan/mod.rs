@@ -4,6 +4,7 @@
 //! [`compile`] is the order of a container's life, top to bottom.
 
 mod binds;
+pub mod criu;
 mod devices;
 mod draft;
 mod landlock;
@@ -53,6 +54,8 @@ pub struct Options {
     pub listen_fds: u32,
     /// The container's cgroup as a path of the host, if it has one.
     pub cgroup: Option<PathBuf>,
+    /// The directory of the host with the socket on which the program says that it is ready (sd_notify(3)).
+    pub notify: Option<PathBuf>,
 }
 
 /// What this host is like, as far as plans depend on it.

@@ -11,7 +11,7 @@ use super::namespaces::{self, Namespaces};
 use super::seccomp::Filter;
 use super::step::{HookState, Limit, Step};
 use super::{Draft, Facts, HostPart, Options, Slot, Want, hook_steps, in_root};
-use super::{landlock, scheduling};
+use super::{landlock, rootfs, scheduling};
 use crate::spec::annotations::{self, KEEP_ORIGINAL_GROUPS};
 use crate::sys::exec::CArray;
 use crate::sys::ids::CapSets;
@@ -334,7 +334,7 @@ fn program(process: &Process, options: &Options, draft: &mut Draft) -> Program {
     let name = args.first().cloned().unwrap_or_default();
     let mut env: Vec<String> = Vec::new();
     let given = process.env().iter().flatten().cloned();
-    for variable in given.chain(listen_variables(options)) {
+    for variable in given.chain(activation(options)) {
         let key = |v: &str| v.split('=').next().unwrap_or_default().to_string();
         env.retain(|other| key(other) != key(&variable));
         env.push(variable);
@@ -374,12 +374,16 @@ fn program(process: &Process, options: &Options, draft: &mut Draft) -> Program {
     }
 }
 
-/// sd_listen_fds(3): the program is process 1 of its container.
-fn listen_variables(options: &Options) -> Vec<String> {
-    match options.listen_fds {
+/// What a service manager tells its services: sd_listen_fds(3), where the program is process 1 of its container, and
+/// sd_notify(3).
+fn activation(options: &Options) -> Vec<String> {
+    let mut variables = match options.listen_fds {
         0 => vec![],
         n => vec![format!("LISTEN_FDS={n}"), "LISTEN_PID=1".into()],
-    }
+    };
+    let notify = options.notify.iter();
+    variables.extend(notify.map(|_| format!("NOTIFY_SOCKET={}/notify.sock", rootfs::NOTIFY)));
+    variables
 }
 
 /// config.md, process.rlimits: what must be raised early, what is set last, and what only the host can raise.

@@ -41,6 +41,9 @@ const COVERABLE_IN_PROC: [&str; 10] = [
     "/proc/uptime",
 ];
 
+/// Where the program finds the socket that `Options::notify` is the directory of.
+pub const NOTIFY: &str = "/run/notify";
+
 /// The steps for `mounts`, in their order, and the same again for what has to wait until all are there.
 pub struct Mounts {
     pub steps: Vec<Step>,
@@ -165,6 +168,23 @@ pub fn mounts(
                 draft,
             ));
         }
+    }
+    if let Some(directory) = &options.notify {
+        let options = ["bind", "ro", "nosuid", "nodev", "noexec"].map(String::from);
+        let shown = directory.to_string_lossy().into_owned();
+        let target = target(in_root("NOTIFY_SOCKET", NOTIFY, draft), "");
+        let parsed = mount_options::parse(&options);
+        let bind = bind(
+            directory.clone(),
+            shown,
+            "NOTIFY_SOCKET",
+            target,
+            &parsed,
+            copy,
+            None,
+            draft,
+        );
+        found.steps.push(bind);
     }
     found
 }

@@ -29,6 +29,7 @@ impl fmt::Display for Step {
             Step::Sysctl { key, value, .. } => write!(f, "set linux.sysctl[{key}] to {}", text(value)),
             Step::PropagateNothing => write!(f, "make all mounts slave"),
             Step::AttachRoot { path, .. } => write!(f, "bind the root {} on itself", text(path)),
+            Step::Cover { path, .. } => write!(f, "cover {}", text(path)),
             Step::UseRoot { .. } => write!(f, "use the root where it is"),
             Step::Mount(m) => {
                 write!(f, "{}: mount {} on {}", m.field, text(&m.fstype), m.target.path)?;
@@ -103,6 +104,7 @@ impl fmt::Display for Step {
                 write!(f, "link {directory}/{} to {}", text(name), text(target))
             }
             Step::Console { .. } => write!(f, "open a terminal and hand its master to the console socket"),
+            Step::Inherit => write!(f, "leave the program what was opened for it"),
             Step::AwaitHostHooks => write!(f, "wait for the host's prestart and createRuntime hooks"),
             Step::Hook {
                 program, list, index, ..

@@ -18,7 +18,7 @@ pub struct Slot(pub usize);
 
 /// A path inside the container's root, cleaned lexically, with every prefix of it ready: the child may have
 /// to make them one by one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InRoot {
     prefixes: Vec<CString>, // "a", "a/b", "a/b/c"
     names: Vec<CString>,    // "a", "b", "c"
@@ -253,6 +253,11 @@ pub enum Step {
         slot: Slot,
         path: CString,
     },
+    /// A mount on a directory of the host, as our mount namespace has it.
+    Cover {
+        slot: Slot,
+        path: CString,
+    },
     /// Without a mount namespace of our own; in one that we joined the path is looked up there.
     UseRoot {
         slot: Slot,
@@ -384,6 +389,8 @@ pub enum Step {
     LandlockRules(Box<Ruleset>),
     /// Before a filter that might forbid it, and with the right to it: no_new_privs or CAP_SYS_ADMIN.
     LandlockRestrict,
+    /// The program keeps the fds that were made for it, in their own numbers.
+    Inherit,
     /// The runtime's end isn't ours any more.
     Outlive,
     /// From here on the container counts as running: before a filter that might forbid to say so.

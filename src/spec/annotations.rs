@@ -3,6 +3,8 @@
 
 use oci_spec::runtime::Spec;
 
+/// The configuration file that criu reads in place of rrunc's.
+pub const CRIU_CONFIG: &str = "org.criu.config";
 /// Files that hooks' outputs are appended to.
 pub const HOOKS_STDOUT: &str = "run.oci.hooks.stdout";
 pub const HOOKS_STDERR: &str = "run.oci.hooks.stderr";
@@ -22,7 +24,8 @@ pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
 pub const SYSTEMD_SUBGROUP: &str = "run.oci.systemd.subgroup";
 
 /// All that we act upon or refuse, for `features`. One that ends in a dot stands for all that begin so.
-pub const POTENTIALLY_UNSAFE: [&str; 12] = [
+pub const POTENTIALLY_UNSAFE: [&str; 13] = [
+    CRIU_CONFIG,
     SYSTEMD_PROPERTY,
     "run.oci.handler",
     HOOKS_STDERR,

@@ -106,6 +106,12 @@ pub fn fs_magic(fd: BorrowedFd) -> Result<i64, Fail> {
 
 /// statx(2), STATX_ATTR_MOUNT_ROOT (5.8): whether `fd` is the root of a mount.
 pub fn is_mount_root(fd: BorrowedFd) -> Result<bool, Fail> {
+    mount_id(fd).map(|id| id.is_some())
+}
+
+/// statx(2), STATX_MNT_ID (5.8): the number of the mount whose root `fd` is, as in proc_pid_mountinfo(5); `None` if it is
+/// none's.
+pub fn mount_id(fd: BorrowedFd) -> Result<Option<u64>, Fail> {
     // SAFETY: statx is plain integers, for which all-zero is a value.
     let mut found: libc::statx = unsafe { zeroed() };
     // SAFETY: the path is a static empty string, and found is writable for the length of the call.
@@ -114,11 +120,12 @@ pub fn is_mount_root(fd: BorrowedFd) -> Result<bool, Fail> {
             fd.as_raw_fd(),
             c"".as_ptr(),
             libc::AT_EMPTY_PATH,
-            libc::STATX_BASIC_STATS,
+            libc::STATX_BASIC_STATS | libc::STATX_MNT_ID,
             &raw mut found,
         )
     })?;
-    Ok(found.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0)
+    let is_root = found.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0;
+    Ok(is_root.then_some(found.stx_mnt_id))
 }
 
 /// mkdirat(2).

@@ -14,12 +14,15 @@ pub enum Kind {
     Stream,
     /// One send is one receive.
     SeqPacket,
+    /// The same, without a connection.
+    Datagram,
 }
 
 fn open(kind: Kind) -> Result<OwnedFd, Fail> {
     let kind = match kind {
         Kind::Stream => SockType::Stream,
         Kind::SeqPacket => SockType::SeqPacket,
+        Kind::Datagram => SockType::Datagram,
     };
     socket::socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None).call(Call::Socket)
 }
@@ -41,5 +44,24 @@ pub fn listen(kind: Kind, dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Fa
 pub fn connect(kind: Kind, dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Fail> {
     let socket = open(kind)?;
     socket::connect(socket.as_raw_fd(), &address(dir, name, Call::Connect)?).call(Call::Connect)?;
+    Ok(socket)
+}
+
+/// Makes the socket `name` of datagrams in `dir`, in the place of one that is there.
+pub fn bind_datagram(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Fail> {
+    let socket = open(Kind::Datagram)?;
+    match nix::unistd::unlinkat(dir, name, nix::unistd::UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(nix::errno::Errno::ENOENT) => {}
+        Err(errno) => return Err(errno).call(Call::Unlink),
+    }
+    socket::bind(socket.as_raw_fd(), &address(dir, name, Call::Bind)?).call(Call::Bind)?;
+    Ok(socket)
+}
+
+/// Sends datagrams to the socket of this name in the network namespace (unix(7), abstract).
+pub fn connect_abstract(name: &[u8]) -> Result<OwnedFd, Fail> {
+    let socket = open(Kind::Datagram)?;
+    let address = UnixAddr::new_abstract(name).call(Call::Connect)?;
+    socket::connect(socket.as_raw_fd(), &address).call(Call::Connect)?;
     Ok(socket)
 }

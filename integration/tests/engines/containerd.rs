@@ -119,3 +119,62 @@ fn fifty_at_once() {
         sh.ok("rm /tmp/@");
     });
 }
+
+/// A containerd of the test's own, so that it may die: `ctr` for it.
+fn own_containerd(sh: &Shell) -> String {
+    sh.ok("mkdir -p /tmp/@");
+    let ctr = "ctr --address /tmp/@/sock".replace('@', &sh.name);
+    let start = "containerd --root /tmp/@/root --state /tmp/@/state --address /tmp/@/sock >>/tmp/@/log 2>&1 & echo $! >/tmp/@/pid";
+    sh.ok(start);
+    sh.until(&format!("{ctr} version >/dev/null 2>&1 && echo up"), "up");
+    ctr
+}
+
+#[test]
+fn containers_outlive_containerd() {
+    user(|sh| {
+        let ctr = own_containerd(sh);
+        sh.ok(&format!(
+            "{ctr} images import --all-platforms /tmp/docker.tar && {ctr} images tag localhost/bb:latest bb >/dev/null"
+        ));
+        for (name, command) in [
+            ("lives", "sleep 1000"),
+            ("ends", "sh -c 'until test -e /end; do sleep 0.1; done; exit 7'"),
+        ] {
+            sh.ok(&format!("{ctr} run {} --detach bb {name} {command}", binary()));
+        }
+        sh.ok("kill -9 $(cat /tmp/@/pid)");
+        own_containerd(sh); // which takes what has ended in the meantime for a leak: so it ends now
+        sh.ok("touch /tmp/@/state/io.containerd.runtime.v2.task/default/ends/rootfs/end");
+        sh.until(&format!("{ctr} tasks ls | grep ^ends"), "STOPPED");
+        sh.run(&format!("{ctr} tasks rm ends")).complains(&["code 7"]);
+        sh.until(&format!("{ctr} tasks ls | grep ^lives"), "RUNNING");
+        sh.run(&format!(
+            "{ctr} tasks exec --exec-id e lives sh -c 'echo in; exit 4'"
+        ))
+        .ends_with(4)
+        .prints("in");
+        sh.ok(&format!("{ctr} tasks kill -s KILL lives"));
+        sh.until(&format!("{ctr} tasks ls | grep ^lives"), "STOPPED");
+        sh.run(&format!("{ctr} tasks rm lives")).complains(&["code 137"]);
+        sh.ok(&format!("{ctr} containers rm lives ends"));
+        sh.ok("kill $(cat /tmp/@/pid)");
+        sh.until("kill -0 $(cat /tmp/@/pid) 2>/dev/null || echo gone", "gone");
+        sh.ok("rm -r /tmp/@");
+    });
+}
+
+#[test]
+fn the_drop_in_is_taken() {
+    user(|sh| {
+        let dropin = concat!(env!("CARGO_MANIFEST_DIR"), "/engines/dropins/containerd.toml");
+        let told = sh.ok(&format!("containerd --config {dropin} config dump"));
+        let section = told.split("runtimes.rrunc").nth(1).unwrap_or_default();
+        assert!(section.contains("io.containerd.runc.v2"), "{told}");
+        let options = told.split("runtimes.rrunc.options").nth(1).unwrap_or_default();
+        assert!(
+            options.contains("BinaryName = \"rrunc\"") || options.contains("BinaryName = 'rrunc'"),
+            "{told}"
+        );
+    });
+}

@@ -1,6 +1,6 @@
 //! Docker, which calls the runtime through containerd's shim; and Swarm on it.
 
-use crate::shell::{Shell, has_controllers, user};
+use crate::shell::{Shell, needs_controllers, user};
 
 #[test]
 fn the_status_is_the_programs() {
@@ -264,10 +264,7 @@ fn a_build_runs_commands() {
 #[test]
 fn limits() {
     user(|sh| {
-        if !has_controllers(&["memory", "cpu", "pids"]) {
-            eprintln!("skipped limits: this machine has no such controllers in cgroup v2");
-            return;
-        }
+        needs_controllers();
         let files = "cd /sys/fs/cgroup; cat memory.max pids.max cpu.max";
         sh.run(&format!(
             "docker run --rm --memory 64m --pids-limit 50 --cpus 0.5 bb sh -c '{files}'"

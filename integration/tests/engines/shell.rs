@@ -42,6 +42,7 @@ pub fn alone<F: FnOnce(&Shell)>(test: F) {
 
 fn run<F: FnOnce(&Shell)>(test: F) {
     let path = std::any::type_name::<F>().trim_end_matches("::{{closure}}");
+    let path = path.split_once("::").map_or(path, |(_crate, rest)| rest);
     let name = path.rsplit("::").next().unwrap_or(path).replace('_', "-");
     assert!(
         std::env::var_os("ENGINE_RUNTIME").is_some(),
@@ -52,20 +53,50 @@ fn run<F: FnOnce(&Shell)>(test: F) {
         name,
     };
     let result = catch_unwind(AssertUnwindSafe(|| test(&shell)));
-    record(path, result.is_ok());
+    if let Some(Lacks(what)) = result.as_ref().err().and_then(|payload| payload.downcast_ref()) {
+        record(path, "skipped");
+        // Past the capture of what tests print, so that it is seen.
+        let _ = writeln!(std::io::stderr(), "skipped {path}: this machine lacks {what}");
+        return;
+    }
+    record(path, if result.is_ok() { "passed" } else { "failed" });
     if let Err(payload) = result {
         println!("{}", shell.transcript.borrow());
         resume_unwind(payload);
     }
 }
 
+/// The payload of a test that ended early.
+struct Lacks(&'static str);
+
+/// Skips the test if the machine can't do what it needs.
+pub fn needs(can: bool, what: &'static str) {
+    if !can {
+        resume_unwind(Box::new(Lacks(what)));
+    }
+}
+
+/// Skips the test if limits cannot be set, their controllers not being in cgroup v2.
+pub fn needs_controllers() {
+    let there = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    let has = |name| there.split_whitespace().any(|there| there == name);
+    needs(
+        ["memory", "cpu", "pids"].into_iter().all(has),
+        "the controllers memory, cpu and pids",
+    );
+}
+
+/// Whether an ordinary user runs the tests.
+pub fn is_rootless() -> bool {
+    !nix::unistd::geteuid().is_root()
+}
+
 /// As `spec-tests` do, for the table.
-fn record(name: &str, passed: bool) {
+fn record(name: &str, outcome: &str) {
     let Some(file) = std::env::var_os("RESULTS") else {
         return;
     };
-    let name = name.split_once("::").map_or(name, |(_crate, rest)| rest);
-    let line = format!("{name} engines {}\n", if passed { "passed" } else { "failed" });
+    let line = format!("{name} engines {outcome}\n");
     let file = std::fs::OpenOptions::new().append(true).create(true).open(file);
     file.and_then(|mut file| file.write_all(line.as_bytes()))
         .expect("RESULTS names a file that can be written");
@@ -164,12 +195,4 @@ impl Ran {
         assert!(found, "{}: none of {any:?} in {}", self.line, self.err);
         self
     }
-}
-
-/// Whether this machine has all these controllers in cgroup v2: without one its limits cannot be set.
-pub fn has_controllers(names: &[&str]) -> bool {
-    let there = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
-    names
-        .iter()
-        .all(|name| there.split_whitespace().any(|c| c == *name))
 }

@@ -33,8 +33,10 @@ impl Victim {
     }
 }
 
-/// Opens whatever it is given for writing, once it is no longer executed, and says what came of it.
+/// Opens whatever it is given, tries to make its mount writable, opens it for writing, once it is no longer executed,
+/// and says what came of it.
 const OVERWRITE: &str = "exec 9< $1 || exit 1
+    /bin/inside 'make-mount-writable 9' 'clone-mount-writable 9' >> /mounts
     touch /opened
     n=0; while [ $n -lt 100 ]; do
         (echo overwritten > /proc/self/fd/9) 2>> /errors && echo written >> /errors
@@ -92,6 +94,9 @@ fn overwrite(lab: &Lab, started: bool, bundle: Bundle) {
         "{errors}"
     );
     assert!(!errors.contains("written\n"), "{errors}");
+    let mounts = fs::read_to_string(rootfs("/mounts")).expect("answers");
+    assert!(!mounts.contains("ok"), "{mounts}");
+    assert_eq!(mounts.lines().count(), 2, "{mounts}");
     victim.assert_untouched();
 }
 

@@ -40,6 +40,7 @@ pub const KILL: Row = Row {
                 "Take a container that has stopped for a success",
             )
             .hide(true),
+            regex(),
             id(),
             signal.help("Name with or without SIG, or number (default: TERM)"),
         ]
@@ -50,6 +51,7 @@ pub const KILL: Row = Row {
             id: take(m, "id"),
             signal: take(m, "signal"),
             all: take(m, "all"),
+            regex: take(m, "regex"),
         })
     },
 };
@@ -64,6 +66,7 @@ pub const DELETE: Row = Row {
                 Some('f'),
                 "Kill it first if it runs; be content if there is no such container",
             ),
+            regex(),
             id(),
         ]
     },
@@ -72,9 +75,19 @@ pub const DELETE: Row = Row {
         ask(Command::Delete {
             id: take(m, "id"),
             force: take(m, "force"),
+            regex: take(m, "regex"),
         })
     },
 };
+
+/// As crun has it.
+fn regex() -> Arg {
+    switch(
+        "regex",
+        Some('r'),
+        "ID is a regular expression: every container whose name has a match of it",
+    )
+}
 
 pub const RUN: Row = Row {
     name: "run",

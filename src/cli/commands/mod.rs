@@ -1,6 +1,7 @@
 //! What there is on the command line: one row per command, from which parsing, help, man pages and completions are
 //! made.
 
+mod criu;
 mod events;
 mod exec;
 mod lifecycle;
@@ -34,6 +35,8 @@ pub const COMMANDS: &[&Row] = &[
     &exec::EXEC,
     &lifecycle::PAUSE,
     &lifecycle::RESUME,
+    &criu::CHECKPOINT,
+    &criu::RESTORE,
     &look::LIST,
     &look::PS,
     &events::EVENTS,

@@ -64,10 +64,13 @@ pub fn answer(verb: &str, rest: &str) -> Option<Value> {
                 .open(first)
                 .and_then(|mut f| f.write_all(second.as_bytes())),
         ),
+        "tell" => done(tell(first, &second.replace("\\n", "\n"))),
         "create" => done(File::create_new(rest)),
         "mkdir" => done(fs::create_dir(rest)),
         "remove" => done(fs::remove_file(rest)),
         "chmod" => done(fs::set_permissions(second, mode(first))),
+        "make-mount-writable" => errno(sys::make_writable(rest.parse().ok()?, false), |_| json!("ok")),
+        "clone-mount-writable" => errno(sys::make_writable(rest.parse().ok()?, true), |_| json!("ok")),
         "mknod" => mknod(&words)?,
         "spawn" => spawn(&words)?,
         "background" => io(
@@ -103,6 +106,13 @@ fn read(from: &mut dyn Read) -> Value {
     io(from.read_to_end(&mut text), |_| {
         json!(String::from_utf8_lossy(&text))
     })
+}
+
+/// One datagram to a socket.
+fn tell(path: &str, message: &str) -> io::Result<()> {
+    std::os::unix::net::UnixDatagram::unbound()?
+        .send_to(message.as_bytes(), path)
+        .map(drop)
 }
 
 fn lines(bytes: io::Result<Vec<u8>>, end: u8) -> Value {

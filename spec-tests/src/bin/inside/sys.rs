@@ -1,4 +1,4 @@
-//! The calls that have no safe wrapper: any syscall at all, and the size of a terminal.
+//! The calls that have no safe wrapper: any syscall at all, the flags of a mount, and the size of a terminal.
 #![allow(unsafe_code)] // the only file of this crate's binary that may
 
 use std::ffi::CString;
@@ -64,4 +64,30 @@ fn parse(word: &str) -> Option<libc::c_long> {
         Some(hex) => u64::from_str_radix(hex, 16).ok().map(|n| n as libc::c_long),
         None => word.parse().ok(),
     }
+}
+
+/// Takes read-only off the mount of the file at `fd`, or of a clone of it, whose fd is returned then.
+pub fn make_writable(fd: i32, clone: bool) -> Result<i32, Errno> {
+    let fd = if clone {
+        let flags = libc::OPEN_TREE_CLONE | libc::AT_EMPTY_PATH as u32;
+        // SAFETY: the path is a static C string.
+        let got = unsafe { libc::syscall(libc::SYS_open_tree, fd, c"".as_ptr(), flags) };
+        Errno::result(got)? as i32
+    } else {
+        fd
+    };
+    // attr_set, attr_clr, propagation, userns_fd
+    let attr: [u64; 4] = [0, libc::MOUNT_ATTR_RDONLY, 0, 0];
+    // SAFETY: the path is a static C string; attr lives, and is as large as is said.
+    let got = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd,
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            attr.as_ptr(),
+            size_of_val(&attr),
+        )
+    };
+    Errno::result(got).map(|_| fd)
 }

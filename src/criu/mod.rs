@@ -1,0 +1,20 @@
+//! criu(8), which saves processes to files and restores them: its service protocol, what we tell it, and what we keep
+//! beside its files. Who starts it and when is in `ops`.
+//!
+//! | | |
+//! |---|---|
+//! | `rpc` | the messages |
+//! | `wire` | a request and what comes of it |
+//! | `options` | from the command line to a request |
+//! | `images` | the directories, and our own file in them |
+//! | `mounts` | where in the container the host's mounts are now |
+//! | `outside` | what is not the container's: mounts, namespaces, pipes, the cgroup |
+//! | `log` | what went wrong |
+
+pub mod images;
+pub mod log;
+pub mod mounts;
+pub mod options;
+pub mod outside;
+pub mod rpc;
+pub mod wire;
