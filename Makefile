@@ -130,6 +130,12 @@ bench: build ## how long it takes beside crun, runc and what the kernel must do;
 	$(NEED) $(BUILD_NEEDS) busybox-static
 	@cargo bench $(LOCKED) --quiet --package integration --bench lifecycle
 
+.PHONY: bench-shim
+bench-shim: deb ## how long containerd takes with our shim and with its own, and what each shim holds in memory
+	$(NEED) mmdebstrap
+	@integration/engines/world "$$(integration/engines/root $(or $(SUITE),trixie))" $(CURDIR)/integration/engines/suite \
+		containerd shim $(CURDIR)/integration/engines/measure
+
 .PHONY: install
 install: build ## binary, man pages, completions below $(DESTDIR)$(PREFIX)
 	install -D -t $(DESTDIR)$(PREFIX)/bin build/rrunc build/containerd-shim-rrunc-v2
