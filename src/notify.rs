@@ -85,15 +85,25 @@ impl Manager {
 
 /// The directory for the program's socket, made in the container's own, if a service manager wants to hear of it.
 pub fn directory(container: &Path) -> Result<Option<PathBuf>> {
-    if manager().is_none() {
-        return Ok(None);
+    match manager() {
+        Some(_) => make_directory(container).map(Some),
+        None => Ok(None),
     }
+}
+
+/// The directory that [`directory`] has made, if it has.
+pub fn made_directory(container: &Path) -> Option<PathBuf> {
+    Some(container.join(DIRECTORY)).filter(|path| path.is_dir())
+}
+
+/// As [`directory`], whoever may want to hear.
+pub fn make_directory(container: &Path) -> Result<PathBuf> {
     let path = container.join(DIRECTORY);
     let made = DirBuilder::new().mode(0o700).create(&path);
     // Everybody in there may go in; on the host nobody gets through the container's directory.
     made.and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o755)))
         .doing(|| format!("make {path:?}"))?;
-    Ok(Some(path))
+    Ok(path)
 }
 
 /// Hears of the program and tells the service manager.

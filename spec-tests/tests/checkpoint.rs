@@ -574,3 +574,97 @@ fn a_path_cannot_say_which_mount_is_meant() {
         wait_for_more(&c);
     });
 }
+
+#[test]
+fn memory_comes_when_it_is_used() {
+    obeys(SECTION, |lab| {
+        let c = run(counter(lab));
+        wait_for_more(&c);
+        let (path, work) = (image(lab, "image"), image(lab, "work"));
+        let status = lab.dir().join("status");
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let server = format!("127.0.0.1:{port}");
+        let options = [
+            "--lazy-pages",
+            "--page-server",
+            &server,
+            "--status-fd",
+            "3",
+            "--image-path",
+            &path,
+        ];
+        let words = ["checkpoint"].into_iter().chain(options).chain([c.id.as_str()]);
+        let mut saving = lab
+            .command(words)
+            .redirect(&format!("3>{}", status.display()))
+            .spawn();
+        eventually("pages can be asked for", || {
+            assert!(
+                !saving.is_over(),
+                "the checkpoint is over before its pages were asked for"
+            );
+            (fs::read(&status).unwrap_or_default() == [0]).then_some(())
+        });
+        let stopped_at = count(&c);
+        fs::create_dir(&work).unwrap();
+        let mut pages = std::process::Command::new("criu")
+            .args([
+                "lazy-pages",
+                "--page-server",
+                "--address",
+                "127.0.0.1",
+                "--port",
+                &port.to_string(),
+            ])
+            .args(["--images-dir", &path, "--work-dir", &work])
+            .spawn()
+            .unwrap();
+        eventually("the server of pages", || {
+            fs::exists(PathBuf::from(&work).join("lazy-pages.socket"))
+                .unwrap()
+                .then_some(())
+        });
+        // Under another name, since the first is only deleted once all of its memory has gone over.
+        let other = lab.fresh("lazy");
+        let bundle = c.bundle.dir().to_string_lossy().into_owned();
+        let words = [
+            "restore",
+            "--detach",
+            "--lazy-pages",
+            "--image-path",
+            &path,
+            "--work-path",
+            &work,
+        ];
+        lab.run(words.into_iter().chain(["--bundle", &bundle, &other]))
+            .ok();
+        eventually("it counts on", || (count(&c) > stopped_at).then_some(()));
+        saving.wait().ok();
+        assert!(pages.wait().unwrap().success(), "criu lazy-pages");
+        lab.run(["state", &c.id]).fails_saying(&["does not exist"]);
+        lab.run(["delete", "--force", &other]).ok();
+    });
+}
+
+#[test]
+fn a_service_managers_socket_is_no_obstacle() {
+    obeys(SECTION, |lab| {
+        let manager = lab.dir().join("manager");
+        let _socket = std::os::unix::net::UnixDatagram::bind(&manager).unwrap();
+        let c = counter(lab).container();
+        let create = c
+            .command("create", &[])
+            .env("NOTIFY_SOCKET", manager.to_str().unwrap());
+        create.redirect(QUIET).run().ok();
+        c.start().ok();
+        wait_for_more(&c);
+        let path = image(lab, "image");
+        checkpoint(&c, &["--image-path", &path]).ok();
+        restore(&c, &["--image-path", &path]).ok();
+        wait_for_more(&c);
+    });
+}

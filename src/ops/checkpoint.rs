@@ -20,7 +20,7 @@ use crate::plan::{self as plans, Options};
 use crate::spec::{self, Spec};
 use crate::state::{Container, ContainerId, Record, Status, Store};
 use crate::sys::{Pid, process};
-use crate::{host, log};
+use crate::{host, log, notify};
 
 /// `rrunc checkpoint`.
 pub fn checkpoint(root: &Path, args: &Checkpoint) -> Result<()> {
@@ -77,6 +77,9 @@ fn save(container: &Container, args: &Checkpoint) -> Result<()> {
         return Err(gone());
     }
 
+    if !args.pre_dump {
+        images.write_table(&table)?; // now: with --lazy-pages it is restored before we are through
+    }
     let criu = Criu::start(None, None, vec![])?;
     criu.check_features(
         args.pre_dump || args.parent_path.is_some(),
@@ -91,8 +94,8 @@ fn save(container: &Container, args: &Checkpoint) -> Result<()> {
         options: Some(told),
         ..Message::default()
     };
-    let answer = criu.wire.ask(&message, &mut |notify: &Notify, _| {
-        match notify.script() {
+    let answer = criu.wire.ask(&message, &mut |heard: &Notify, _| {
+        match heard.script() {
             // While no process of the container can change anything.
             "post-dump" => mounts::check(pid, &found),
             "status-ready" => status.take().map_or(Ok(()), tell),
@@ -104,10 +107,7 @@ fn save(container: &Container, args: &Checkpoint) -> Result<()> {
     if !success {
         return Err(images.explain(&log_name));
     }
-    match args.pre_dump {
-        true => Ok(()), // there is nothing to restore yet
-        false => images.write_table(&table),
-    }
+    Ok(())
 }
 
 /// The host's mounts, as the plan of `create` has made them.
@@ -116,6 +116,7 @@ fn externals(container: &Container, record: &Record, spec: &Spec) -> Result<Vec<
         id: record.id.clone(),
         bundle: record.bundle.clone().into(),
         root: record.rootfs.clone().into(),
+        notify: notify::made_directory(container.path()),
         cgroup: container.cgroup()?.map(|cgroup| cgroup.host_path().to_path_buf()),
         ..Options::default()
     };

@@ -22,14 +22,14 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::foreground::{self, Reap, Relay, Signals, Stdio};
 use crate::hooks::Place;
 use crate::netdev::Loan;
-use crate::plan::criu::{self as plan, NULL, ROOT, Scene};
+use crate::plan::criu::{self as plan, NOTIFY, NULL, ROOT, Scene};
 use crate::plan::{self as plans, Facts, Options, Plan};
 use crate::prepare::{self, Given};
 use crate::spawn::{self, Halt};
 use crate::spec::Spec;
 use crate::state::{Container, ContainerId, Record, Status, Store};
 use crate::sys::{Pid, Uid, net, process};
-use crate::{console, hooks, host, idmap, log, netdev, pidfile, rdt, user_namespace};
+use crate::{console, hooks, host, idmap, log, netdev, notify, pidfile, rdt, user_namespace};
 
 /// In the container's state directory, what criu alone sees of the host.
 const SCENE: &str = "criu";
@@ -123,7 +123,10 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
     if let Some(cgroup) = &cgroup {
         cgroup.apply(resources)?;
     }
+    let had_socket = table.mounts.values().any(|destination| destination == NOTIFY);
+    let notify = had_socket.then(|| notify::make_directory(reservation.path()));
     let options = Options {
+        notify: notify.transpose()?,
         id: args.id.clone(),
         bundle: bundle.path.clone(),
         root: root.clone(),
@@ -192,9 +195,9 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
         options: Some(told),
         ..Message::default()
     };
-    let answer = criu.wire.ask(&message, &mut |notify, fd| {
+    let answer = criu.wire.ask(&message, &mut |heard, fd| {
         let given = (socket, args.pid_file.as_deref());
-        progress.borrow_mut().hear(notify, fd, bundle, &plan, given)
+        progress.borrow_mut().hear(heard, fd, bundle, &plan, given)
     });
     let answer = answer.and_then(|answer| {
         criu.end()?;

@@ -15,6 +15,8 @@ use crate::spec::Spec;
 use crate::sys::exec::CArray;
 use crate::sys::mount::MountAttr;
 
+pub use super::rootfs::NOTIFY;
+
 /// The key of what covers masked files: the host's /dev/null.
 pub const NULL: &str = "null";
 

@@ -409,3 +409,58 @@ fn limits() {
         sh.ok("podman rm -f -t 0 @");
     });
 }
+
+#[test]
+fn checkpoint_and_restore() {
+    user(|sh| {
+        needs_criu();
+        let count = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done";
+        // The lines are the numbers from 1 on, and there are more than there were.
+        let wait_for_more = |name: &str| {
+            let lines = sh.ok(&format!("podman logs {name} | wc -l"));
+            let more = format!(
+                "podman logs {name} | awk '$1 != NR {{ exit 1 }} END {{ if (NR > {lines} + 3) print \"more\" }}'"
+            );
+            sh.until(&more, "more");
+        };
+        sh.ok(&format!("podman run -d --name @ bb sh -c '{count}'"));
+        wait_for_more("@");
+        let saved = sh.run("podman container checkpoint @");
+        if saved.err.contains("libcriu.so") {
+            sh.ok("podman rm -f -t 0 @");
+            needs(false, "libcriu.so.2, which crun loads");
+        }
+        saved.ends_with(0);
+        sh.run("podman inspect -f '{{.State.Status}}' @").prints("exited");
+        sh.ok("podman container restore @");
+        wait_for_more("@");
+        sh.run("podman exec @ echo yes").prints("yes");
+        sh.ok("podman container checkpoint --leave-running --export /tmp/@.tar @");
+        sh.ok("podman rm -f -t 0 @");
+        sh.ok("podman container restore --import /tmp/@.tar --name @-2");
+        sh.until(
+            "podman logs @-2 | wc -l | awk '$1 > 3 { print \"more\" }'",
+            "more",
+        );
+        sh.ok("podman rm -f -t 0 @-2");
+        sh.ok("rm /tmp/@.tar");
+    });
+}
+
+fn needs_criu() {
+    needs(!is_rootless(), "root, without whom criu does not work");
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:\t"));
+    let effective = effective
+        .and_then(|set| u64::from_str_radix(set, 16).ok())
+        .unwrap_or(0);
+    needs(
+        effective >> 24 & 1 == 1,
+        "CAP_SYS_RESOURCE, with which criu restores limits",
+    );
+    let found = std::process::Command::new("criu")
+        .arg("--version")
+        .output()
+        .is_ok();
+    needs(found, "criu");
+}
