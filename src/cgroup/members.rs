@@ -15,6 +15,11 @@ use crate::sys::{Errno, Fail, Pid, poll};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Cgroup {
+    /// Removed by somebody else.
+    pub fn is_gone(&self) -> bool {
+        files::value(self.fd(), "cgroup.events").is_err()
+    }
+
     /// The processes in it and in all below it.
     pub fn pids(&self) -> Result<Vec<Pid>> {
         let mut found = Vec::new();

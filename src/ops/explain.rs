@@ -5,7 +5,7 @@ use crate::cgroup::Cgroup;
 use crate::error::{Error, Kind};
 use crate::plan::{Plan, Step};
 use crate::spawn::Ended;
-use crate::sys::process::Exit;
+use crate::sys::process::{Exit, Signal};
 use crate::sys::{Call, Errno, Fail, Text};
 
 /// What went wrong in the container's process, in words.
@@ -44,12 +44,16 @@ pub fn ended(ended: Ended, plan: &Plan, cgroup: Option<&Cgroup>) -> Error {
             let text = format!("the container's process {how} during step {number} of {total} ({doing})");
             let error = Error::new(Kind::Step, text);
             let killed = cgroup.map_or(0, Cgroup::oom_kills);
-            if killed > 0 {
-                error.hint(format!(
+            match exit {
+                _ if killed > 0 => error.hint(format!(
                     "memory.events: oom_kill {killed}: linux.resources.memory.limit is too low to start"
-                ))
-            } else {
-                error
+                )),
+                // systemd removes an empty cgroup at once, and what it has counted.
+                Exit::Signal(Signal::KILL) if cgroup.is_some_and(Cgroup::is_gone) => error.hint(
+                    "its cgroup is gone, so who killed it is not known: a linux.resources.memory.limit that is too low to \
+                     start does that",
+                ),
+                _ => error,
             }
         }
     }
