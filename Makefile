@@ -122,7 +122,7 @@ engines: deb ## Podman, Docker and Swarm, containerd, Buildah on rrunc and our s
 	done; [ -z "$$failed" ]
 
 .PHONY: test-vm
-test-vm: build inside ## in a virtual machine with systemd and all controllers: the tests that need one; TESTS="selftest …"
+test-vm: deb inside ## in a virtual machine with systemd and all controllers: the tests that need one; TESTS="selftest …"
 	integration/vm/test $(TESTS)
 
 .PHONY: bench

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::lab::{Lab, runtime};
 
 /// Longer than any test needs on a loaded or emulated machine; who reaches it hangs.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 pub struct Command<'a> {
     lab: &'a Lab,

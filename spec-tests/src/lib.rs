@@ -57,14 +57,14 @@ macro_rules! skip {
 /// Asks `condition` again and again until it gives a value.
 ///
 /// # Panics
-/// After 10 seconds, with `what` was waited for.
+/// After a minute, with `what` was waited for.
 pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
     loop {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(std::time::Instant::now() < end, "waited 10 s in vain: {what}");
+        assert!(std::time::Instant::now() < end, "waited a minute in vain: {what}");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }

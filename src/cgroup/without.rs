@@ -9,9 +9,9 @@ use crate::error::{Error, Fault, Kind, Result};
 use crate::log;
 use crate::sys::Errno;
 
-const CURE: &str = "run rrunc in a cgroup that is delegated to you with its controllers (cpu, cpuset, io, memory, pids), \
-                    such as one of systemd's: systemd-run --user --scope -p Delegate=yes rrunc ...; or leave the limits \
-                    away";
+const CURE: &str = "let your systemd make the cgroup: systemd-run --user --scope rrunc --systemd-cgroup ...; or run rrunc \
+                    in a leaf of a cgroup that is delegated to you with its controllers (cpu, cpuset, io, memory, pids); \
+                    or leave the limits away";
 
 /// Makes the container's cgroup. `asked`: the configuration says which; then there must be one.
 pub fn create_if_allowed(

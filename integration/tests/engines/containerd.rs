@@ -3,24 +3,29 @@
 #[path = "containerd_shim.rs"]
 mod shim; // what is the shim's part
 
-use crate::shell::{Shell, user};
+use crate::shell::{Shell, has_systemd, user};
 
 /// `ctr run` with these options, as the test's own task.
 fn run(sh: &Shell, options: &str, command: &str) -> crate::shell::Ran {
     sh.run(&format!(
         "ctr run {} {options} docker.io/library/bb:latest @ {command}",
-        binary()
+        binary("@")
     ))
 }
 
-fn binary() -> String {
+/// The runtime, and a cgroup for the task of this name: systemd's where that runs.
+fn binary(name: &str) -> String {
     let runtime = std::env::var("ENGINE_RUNTIME").unwrap_or_default();
     let runtime = match runtime.as_str() {
         "shim" => "--runtime io.containerd.rrunc.v2".to_string(),
         runtime => format!("--runc-binary {runtime}"),
     };
-    // Without shares and quota there is nothing that this machine's cgroup v2 could lack.
-    format!("{runtime} --cpu-shares 0")
+    let cgroup = match has_systemd() {
+        true => format!("--runc-systemd-cgroup --cgroup system.slice:ctr:{name}"),
+        // Without shares and quota there is nothing that this machine's cgroup v2 could lack.
+        false => "--cpu-shares 0".into(),
+    };
+    format!("{runtime} {cgroup}")
 }
 
 fn start(sh: &Shell, command: &str) {
@@ -97,7 +102,7 @@ fn a_terminal() {
     user(|sh| {
         let line = format!(
             "ctr run --rm -t {} docker.io/library/bb:latest @ sh -c \"tty; exit 6\"",
-            binary()
+            binary("@")
         );
         let ran = sh.run(&format!("script -qec '{line}' /dev/null")).ends_with(6);
         assert!(ran.out.contains("/dev/pts/0"), "{}", ran.out);
@@ -109,7 +114,7 @@ fn fifty_at_once() {
     user(|sh| {
         let line = format!(
             "ctr run --rm {} docker.io/library/bb:latest @-$i sh -c \"exit 9\"",
-            binary()
+            binary("@-$i")
         );
         sh.ok("rm -f /tmp/@");
         sh.ok(&format!(
@@ -141,7 +146,10 @@ fn containers_outlive_containerd() {
             ("lives", "sleep 1000"),
             ("ends", "sh -c 'until test -e /end; do sleep 0.1; done; exit 7'"),
         ] {
-            sh.ok(&format!("{ctr} run {} --detach bb {name} {command}", binary()));
+            sh.ok(&format!(
+                "{ctr} run {} --detach bb {name} {command}",
+                binary(name)
+            ));
         }
         sh.ok("kill -9 $(cat /tmp/@/pid)");
         own_containerd(sh); // which takes what has ended in the meantime for a leak: so it ends now

@@ -29,13 +29,13 @@ fn output_to_a_slow_reader() {
         let size = 100 << 20;
         let line = format!(
             "ctr run --rm {} docker.io/library/bb:latest @ head -c {size} /dev/zero",
-            binary()
+            binary("@")
         );
         sh.run(&format!("{line} | (sleep 2; wc -c)"))
             .prints(&size.to_string());
         let line = format!(
             "ctr run --rm {} docker.io/library/bb:latest @ seq 100000",
-            binary()
+            binary("@")
         );
         sh.run(&format!("{line} | cksum"))
             .prints(&sh.ok("seq 100000 | cksum"));
@@ -62,7 +62,7 @@ fn a_terminals_size() {
         let line = format!(
             "stty rows 41 cols 97; ctr run --rm -t {} docker.io/library/bb:latest @ \
              sh -c \"until stty size | grep 41; do :; done\"",
-            binary()
+            binary("@")
         );
         let ran = sh.run(&format!("script -qec '{line}' /dev/null")).ends_with(0);
         assert!(ran.out.contains("41 97"), "{}", ran.out);
@@ -77,7 +77,7 @@ fn exits_at_once() {
         for i in 0..rounds {
             let line = format!(
                 "ctr run --rm {} docker.io/library/bb:latest @ sh -c \"exit {}\"",
-                binary(),
+                binary("@"),
                 i % 100
             );
             sh.run(&line).ends_with(i as i32 % 100);
@@ -125,7 +125,7 @@ fn a_pod_has_one_shim() {
         for i in 0..3 {
             sh.ok(&format!(
                 "ctr run --detach {annotation} {} docker.io/library/bb:latest @-{i} sleep 1000",
-                binary()
+                binary(&format!("@-{i}"))
             ));
         }
         let shims = "ps -A -o args= | grep -c '[c]ontainerd-shim.* -id @'";
@@ -163,7 +163,7 @@ fn containerd_is_killed() {
             let ends = format!("sh -c \"until [ -e /go ]; do sleep 0.1; done; exit {i}\"");
             sh.ok(&format!(
                 "ctr run --detach {} docker.io/library/bb:latest @-{i} {ends}",
-                binary()
+                binary(&format!("@-{i}"))
             ));
         }
         let pids = sh.ok("ctr tasks ls | sed -n 's/^@-[0-9]* *\\([0-9]*\\).*/\\1/p'");
@@ -188,7 +188,7 @@ fn containerd_is_killed_in_mid_create() {
     alone(|sh| {
         sh.ok(&format!(
             "for i in $(seq 20); do ctr run --detach {} docker.io/library/bb:latest @-$i sleep 1000 >/dev/null 2>&1 & done; sleep 0.3; true",
-            binary()
+            binary("@-$i")
         ));
         stop_containerd(sh);
         start_containerd(sh);

@@ -90,7 +90,11 @@ fn options() {
             ("--device /dev/fuse", "stat -c %t:%T /dev/fuse", "a:e5"),
             ("--network none", "ls /sys/class/net", "lo"),
             ("--network host", "ls /sys/class/net | grep -c docker0", "1"),
-            ("--pid host", "grep -c tini /proc/1/comm", "1"),
+            (
+                "--pid host --env NS=$(readlink /proc/self/ns/pid)",
+                "test $NS = $(readlink /proc/self/ns/pid) && echo same",
+                "same",
+            ),
             ("--ipc host", "stat -f -c %T /dev/shm", "tmpfs"),
             ("--uts host", "hostname", "world"),
             ("--cgroupns private", "tail -n 1 /proc/self/cgroup", "0::/"),
@@ -276,6 +280,18 @@ fn limits() {
         sh.run("docker exec @ cat /sys/fs/cgroup/memory.max")
             .prints("134217728");
         sh.ok("docker rm -f @");
+    });
+}
+
+#[test]
+fn limits_are_kept() {
+    user(|sh| {
+        needs_controllers();
+        sh.run("docker run --rm --memory 32m bb sh -c 'x=x; while :; do x=$x$x; done'")
+            .ends_with(137);
+        sh.run("docker run --rm --pids-limit 10 bb sh -c 'for i in $(seq 20); do sleep 100 & done'")
+            .ends_with(2)
+            .complains(&["can't fork"]);
     });
 }
 

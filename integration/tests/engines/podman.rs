@@ -1,12 +1,11 @@
 //! Podman, as root and as an ordinary user.
 
-use crate::shell::{is_rootless, needs, needs_controllers, user};
+use crate::shell::{has_systemd, is_rootless, needs, needs_controllers, user};
 
 /// Podman gives a user's container a cgroup only where systemd has delegated one to the user.
 fn needs_cgroup() {
-    let delegated = || std::path::Path::new("/run/systemd/system").exists();
     needs(
-        !is_rootless() || delegated(),
+        !is_rootless() || has_systemd(),
         "systemd, which delegates a cgroup to users",
     );
 }
@@ -51,7 +50,7 @@ forms! {
     group_add: "--user 1000 --group-add 3000" "id -G" => "1000 2000 3000";
     userns_auto: "--userns auto:size=1000" "id -u; cut -c1-40 /proc/self/uid_map | tr -s \" \" | cut -d\" \" -f2,4" => "0\n0 1000";
     userns_map: "--uidmap 0:5000:100 --gidmap 0:5000:100" "tr -s \" \" </proc/self/uid_map" => "0 5000 100";
-    pid_host: "--pid host" "test $$ -gt 1 && grep -c tini /proc/1/comm" => "1";
+    pid_host: "--pid host --env NS=$(readlink /proc/self/ns/pid)" "test $NS = $(readlink /proc/self/ns/pid) && echo same" => "same";
     pid_private: "" "echo $$" => "1";
     ipc_private: "--ipc private" "test -d /dev/shm && echo there" => "there";
     ipc_host: "--ipc host" "stat -f -c %T /dev/shm" => "tmpfs";
@@ -405,7 +404,7 @@ fn limits() {
         sh.run("podman exec @ cat /sys/fs/cgroup/memory.max")
             .prints("134217728");
         sh.run("podman stats --no-stream --format '{{.Name}}' @")
-            .prints("@");
+            .prints(&sh.name);
         sh.ok("podman rm -f -t 0 @");
     });
 }
@@ -463,4 +462,43 @@ fn needs_criu() {
         .output()
         .is_ok();
     needs(found, "criu");
+}
+
+#[test]
+fn limits_are_kept() {
+    user(|sh| {
+        needs_cgroup();
+        needs_controllers();
+        sh.run("podman run --rm --memory 32m bb sh -c 'x=x; while :; do x=$x$x; done'")
+            .ends_with(137);
+        sh.run("podman run --rm --pids-limit 10 bb sh -c 'for i in $(seq 20); do sleep 100 & done'")
+            .ends_with(2)
+            .complains(&["can't fork"]);
+        let script =
+            "timeout 2 sh -c \"while :; do :; done\"; grep -c \"nr_throttled [1-9]\" /sys/fs/cgroup/cpu.stat";
+        sh.run(&format!("podman run --rm --cpus 0.3 bb sh -c '{script}'"))
+            .prints("1");
+    });
+}
+
+/// A unit of systemd's from a .container file, for root or for the user.
+#[test]
+fn quadlet() {
+    user(|sh| {
+        needs(has_systemd(), "systemd");
+        let (dir, systemctl) = match is_rootless() {
+            true => ("$HOME/.config/containers/systemd", "systemctl --user"),
+            false => ("/etc/containers/systemd", "systemctl"),
+        };
+        let unit = "[Container]\nImage=localhost/bb\nExec=sleep 1000\nContainerName=@\nPodmanArgs=--stop-timeout 0\n";
+        sh.ok(&format!(
+            "mkdir -p {dir}; printf '{unit}' >{dir}/@.container; {systemctl} daemon-reload"
+        ));
+        sh.ok(&format!("{systemctl} start @"));
+        sh.run(&format!("{systemctl} is-active @")).prints("active");
+        sh.run("podman exec @ cat /proc/1/comm").prints("sleep");
+        sh.ok(&format!("{systemctl} stop @"));
+        sh.run("podman inspect @").ends_with(125);
+        sh.ok(&format!("rm {dir}/@.container; {systemctl} daemon-reload"));
+    });
 }

@@ -46,7 +46,7 @@ fn run<F: FnOnce(&Shell)>(test: F) {
     let name = path.rsplit("::").next().unwrap_or(path).replace('_', "-");
     assert!(
         std::env::var_os("ENGINE_RUNTIME").is_some(),
-        "these tests run within integration/engines/world: make engines"
+        "these tests run within integration/engines/suite: make engines, make test-vm"
     );
     let shell = Shell {
         transcript: RefCell::default(),
@@ -84,6 +84,11 @@ pub fn needs_controllers() {
         ["memory", "cpu", "pids"].into_iter().all(has),
         "the controllers memory, cpu and pids",
     );
+}
+
+/// Whether systemd runs this machine (sd_booted(3)).
+pub fn has_systemd() -> bool {
+    std::path::Path::new("/run/systemd/system").exists()
 }
 
 /// Whether an ordinary user runs the tests.
@@ -126,7 +131,7 @@ impl Shell {
 
     /// Runs a line until it prints what is expected.
     pub fn until(&self, line: &str, expected: &str) {
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_secs(300);
         loop {
             let ran = self.run(line);
             if ran.out.contains(expected) {
@@ -134,7 +139,7 @@ impl Shell {
             }
             assert!(
                 Instant::now() < end,
-                "{line}: no {expected:?} for a minute: {}",
+                "{line}: no {expected:?} for five minutes: {}",
                 ran.out
             );
             std::thread::sleep(Duration::from_millis(50));
