@@ -170,3 +170,20 @@ fn a_device_that_cannot_be_moved_is_an_error() {
         );
     });
 }
+
+/// No word of the specification's, but programs expect themselves at localhost.
+#[test]
+fn lo_is_up_in_a_new_namespace() {
+    obeys(SECTION, |lab| {
+        let flags = |bundle: Bundle| {
+            let seen = bundle
+                .mount("/sys", "sysfs", "sysfs", &[])
+                .ask(["read /sys/class/net/lo/flags"]);
+            seen["read /sys/class/net/lo/flags"].clone()
+        };
+        assert_eq!(flags(lab.bundle()), "0x9\n");
+        assert_eq!(flags(lab.bundle().user_namespace(300_000)), "0x9\n");
+        // Another's namespace is left as it is: this test's own.
+        assert_eq!(flags(lab.bundle().without_namespace("network")), "0x8\n");
+    });
+}

@@ -22,7 +22,7 @@ use crate::channel::{ChildEnd, Report, ToChild, ToParent};
 use crate::plan::step::{HookState, Slot, Step};
 use crate::prepare::Prepared;
 use crate::sys::shared::Progress;
-use crate::sys::{Call, Errno, Fail, clone, fs, ids};
+use crate::sys::{Call, Errno, Fail, clone, fs, ids, net};
 
 type Done = Result<(), Fail>;
 
@@ -90,6 +90,7 @@ impl<'a> Container<'a> {
     fn carry_out(&mut self, step: &'a Step) -> Done {
         match step {
             Step::JoinNamespace { slot, kind, .. } => clone::setns(self.prepared.fd(*slot)?, *kind),
+            Step::LoopbackUp => net::bring_up(c"lo"),
             Step::AwaitNetDevices => self.halt(ToParent::NeedNetDevices),
             Step::JoinProcess { pidfd, kinds } => clone::setns(self.prepared.fd(*pidfd)?, *kinds),
             Step::AwaitIdMaps => {

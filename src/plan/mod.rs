@@ -188,7 +188,7 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Fil
     namespaces::enter(&namespaces, &mut draft);
     root::take(&namespaces, options, facts, &mut mounts, &mut draft);
     namespaces::become_root(oci, &namespaces, options, facts, &mut draft);
-    let net_devices = namespaces::net_devices(oci, &mut draft);
+    let net_devices = namespaces::net_devices(oci, &namespaces, &mut draft);
     namespaces::name(oci, &mut draft);
     process::sysctls(oci, &mut draft);
     draft.steps(mounts.steps);

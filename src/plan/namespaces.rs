@@ -28,6 +28,7 @@ pub const USER: u64 = libc::CLONE_NEWUSER as u64;
 pub const MOUNT: u64 = libc::CLONE_NEWNS as u64;
 pub const CGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
 pub const TIME: u64 = libc::CLONE_NEWTIME as u64;
+pub const NETWORK: u64 = libc::CLONE_NEWNET as u64;
 pub const PID: u64 = libc::CLONE_NEWPID as u64;
 
 /// The lines of /proc/PID/uid_map and gid_map (user_namespaces(7)).
@@ -379,8 +380,12 @@ fn session_keyring(oci: &Spec, options: &Options, facts: &Facts, draft: &mut Dra
     draft.step(Step::SessionKeyring(name));
 }
 
+/// A new network namespace has but lo, and that is down: programs expect themselves at localhost, as with runc.
 /// config-linux.md, Network Devices: there before the container's sysctls and hooks, which may be about them.
-pub fn net_devices(oci: &Spec, draft: &mut Draft) -> Vec<NetDevice> {
+pub fn net_devices(oci: &Spec, namespaces: &Namespaces, draft: &mut Draft) -> Vec<NetDevice> {
+    if namespaces.has(NETWORK) {
+        draft.step(Step::LoopbackUp);
+    }
     let given = oci
         .linux()
         .as_ref()

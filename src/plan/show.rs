@@ -18,6 +18,7 @@ impl fmt::Display for Step {
                 write!(f, "join namespaces of the container: {}", names(*kinds))
             }
             Step::AwaitIdMaps => write!(f, "wait for the id maps of the new user namespace"),
+            Step::LoopbackUp => write!(f, "bring up the network device lo"),
             Step::AwaitNetDevices => write!(f, "wait for the host's network devices"),
             Step::BecomeRoot { .. } => write!(f, "become root in the user namespace"),
             Step::CloneTree { copy, .. } => write!(f, "clone the mount at {} from inside", text(&copy.path)),

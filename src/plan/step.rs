@@ -234,6 +234,7 @@ pub enum Step {
         copy: CopyInside,
         required: bool,
     },
+    LoopbackUp,
     /// The host moves network devices in meanwhile (netdev/mod.rs).
     AwaitNetDevices,
     NewSession,

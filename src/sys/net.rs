@@ -1,5 +1,6 @@
-//! Unix sockets that carry fixed-size records and fds between a parent, its child and later commands.
+//! Unix sockets that carry fixed-size records and fds between a parent, its child and later commands; and lo.
 
+use std::ffi::CStr;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -107,4 +108,29 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> Result<(usize, Option<O
         }
     };
     Ok((n, fd))
+}
+
+/// netdevice(7), SIOCSIFFLAGS: brings up a network device of our network namespace.
+pub fn bring_up(device: &CStr) -> Result<(), Fail> {
+    // Any socket will do; this kind is in every kernel.
+    // SAFETY: only integers go in.
+    let socket = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    let socket = gate_fd(Call::Socket, i64::from(socket))?;
+    // SAFETY: ifreq is integers, and pointers that are not followed, for which all-zero is a value.
+    let mut request: libc::ifreq = unsafe { zeroed() };
+    let name = device.to_bytes_with_nul().iter().take(libc::IFNAMSIZ);
+    for (slot, byte) in request.ifr_name.iter_mut().zip(name) {
+        *slot = *byte as libc::c_char;
+    }
+    // SAFETY: both calls get one ifreq, which lives.
+    gate(Call::Ioctl, unsafe {
+        libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS as _, &raw mut request)
+    })?;
+    // SAFETY: the kernel has just written the flags.
+    unsafe { request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short };
+    // SAFETY: as above.
+    gate(Call::Ioctl, unsafe {
+        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request)
+    })
+    .map(drop)
 }
