@@ -46,7 +46,7 @@ bundle: build ## that bundle, build/bundle: busybox, `rrunc spec`, integration/b
 	@sed -i -e 's|"terminal": true|"terminal": false|' -e 's|^\(\s*\)"sh"$$|\1"look.sh"|' build/bundle/config.json
 
 # In the order of what they take: the first to fail says most.
-SUITES ?= lint unit spec-runc spec-crun spec spec-debug validation integration engines
+SUITES ?= lint unit spec-runc spec-crun spec spec-debug validation integration engines test-vm
 
 .PHONY: test
 test: ## all tests, each suite even if one before it failed
