@@ -1,6 +1,6 @@
 //! What this host and this process are like: probed once, and only what the configuration depends on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{self, LinuxNamespaceType};
 
@@ -12,8 +12,8 @@ use crate::sys::{fs, ids, landlock as sys_landlock};
 /// capabilities(7).
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 
-/// The facts that a plan for `oci` depends on.
-pub fn facts(oci: &runtime::Spec) -> Result<Facts> {
+/// The facts that a plan for `oci`, the configuration of `bundle`, depends on.
+pub fn facts(oci: &runtime::Spec, bundle: &Path) -> Result<Facts> {
     let process = oci.process().as_ref();
     let labelled =
         |label: Option<&Option<String>>| label.is_some_and(|l| l.as_ref().is_some_and(|l| !l.is_empty()));
@@ -38,8 +38,21 @@ pub fn facts(oci: &runtime::Spec) -> Result<Facts> {
         kcore: Path::new("/proc/kcore").exists(),
         apparmor: apparmor && has_apparmor(),
         selinux: selinux && has_selinux(),
+        links: links(oci, bundle),
         landlock_abi: annotations::get(oci, landlock::KEY).map_or(0, |_| sys_landlock::abi()),
     })
+}
+
+/// The symlinks that mounts have for a source and are to make again.
+fn links(oci: &runtime::Spec, bundle: &Path) -> Vec<(PathBuf, String)> {
+    let copied = |mount: &&runtime::Mount| mount.options().iter().flatten().any(|o| o == "copy-symlink");
+    let mounts = oci.mounts().iter().flatten().filter(copied);
+    let read = |mount: &runtime::Mount| {
+        let path = bundle.join(mount.source().as_ref()?);
+        let text = std::fs::read_link(&path).ok()?; // what is no link is bound
+        Some((path, text.to_string_lossy().into_owned()))
+    };
+    mounts.filter_map(read).collect()
 }
 
 pub fn has_apparmor() -> bool {

@@ -113,10 +113,15 @@ pub fn open(want: &Want) -> Option<Result<OwnedFd>> {
         Want::Tree {
             path,
             field,
+            nofollow,
             recursive,
             propagation,
-        } => Some(tree(path, field, *recursive, *propagation)),
-        Want::Source { path, field } => Some(open_as(path, field, 0)),
+        } => Some(tree(path, field, *nofollow, *recursive, *propagation)),
+        Want::Source {
+            path,
+            field,
+            nofollow,
+        } => Some(open_as(path, field, if *nofollow { libc::O_NOFOLLOW } else { 0 })),
         Want::Directory { path, field } => Some(open_as(path, field, libc::O_DIRECTORY)),
         Want::Device {
             path,
@@ -178,13 +183,13 @@ fn refused(path: &Path, field: &str, fail: Fail) -> Error {
     }
 }
 
-fn tree(path: &Path, field: &str, recursive: bool, propagation: u64) -> Result<OwnedFd> {
-    let directory = if field == "root.path" {
-        libc::O_DIRECTORY
-    } else {
-        0
+fn tree(path: &Path, field: &str, nofollow: bool, recursive: bool, propagation: u64) -> Result<OwnedFd> {
+    let flags = match field {
+        "root.path" => libc::O_DIRECTORY,
+        _ if nofollow => libc::O_NOFOLLOW,
+        _ => 0,
     };
-    let source = open_path(path, directory).map_err(|fail| refused(path, field, fail))?;
+    let source = open_path(path, flags).map_err(|fail| refused(path, field, fail))?;
     let tree = mount::clone_tree(source.as_fd(), c"", recursive)
         .map_err(|fail| Error::kernel(format!("{field}: clone the mount at {}", path.display()), fail))
         .map_err(|error| match error.fail.map(|fail| fail.errno) {

@@ -354,3 +354,92 @@ fn a_slave_sees_what_the_host_mounts_later() {
         unmount(&tree);
     });
 }
+
+/// A symlink of the host to `text`, and one of the container to /elsewhere.
+fn links<'l>(lab: &'l Lab, text: &str) -> (PathBuf, Bundle<'l>) {
+    let link = lab.dir().join("link");
+    std::os::unix::fs::symlink(text, &link).unwrap();
+    let b = lab.bundle();
+    std::os::unix::fs::symlink("/elsewhere", b.path("/inside")).unwrap();
+    (link, b)
+}
+
+#[test]
+fn a_symlink_may_be_copied() {
+    obeys("crun(1), copy-symlink", |lab| {
+        let (link, b) = links(lab, "/some/where");
+        let from = link.to_str().unwrap();
+        let options = ["bind", "ro", "copy-symlink"];
+        // It may be there already, as at a container's second start.
+        std::os::unix::fs::symlink("/some/where", b.path("/same")).unwrap();
+        let b = b.mount("/new/deep", "bind", from, &options);
+        let b = b.mount("/same", "bind", from, &options);
+        let seen = b.ask(["readlink /new/deep", "readlink /same"]);
+        for at in ["readlink /new/deep", "readlink /same"] {
+            assert_eq!(seen[at], "/some/where", "{at}");
+        }
+    });
+}
+
+#[test]
+fn a_copied_symlink_replaces_nothing() {
+    obeys("crun(1), copy-symlink", |lab| {
+        let (link, b) = links(lab, "/some/where");
+        let inside = b.path("/inside");
+        let b = b.mount(
+            "/inside",
+            "bind",
+            link.to_str().unwrap(),
+            &["bind", "copy-symlink"],
+        );
+        b.container().create(&[]).fails();
+        assert_eq!(fs::read_link(inside).unwrap(), Path::new("/elsewhere"));
+    });
+}
+
+#[test]
+fn what_is_no_symlink_is_bound_instead_of_copied() {
+    obeys("crun(1), copy-symlink", |lab| {
+        let file = lab.dir().join("file");
+        fs::write(&file, "of the host").unwrap();
+        let from = file.to_str().unwrap();
+        let b = lab
+            .bundle()
+            .mount("/new", "bind", from, &["bind", "copy-symlink"]);
+        let seen = b.ask(["read /new", "mounts"]);
+        assert_eq!(seen["read /new"], "of the host");
+        assert!(seen.mount("/new").is_some());
+    });
+}
+
+#[test]
+fn a_mount_may_cover_a_symlink() {
+    obeys("crun(1), dest-nofollow", |lab| {
+        let file = lab.dir().join("file");
+        fs::write(&file, "of the host").unwrap();
+        let (_, b) = links(lab, "/nowhere");
+        let from = file.to_str().unwrap();
+        let seen = b.mount("/inside", "bind", from, &["bind", "dest-nofollow"]).ask([
+            "read /inside",
+            "read /elsewhere",
+            "mounts",
+        ]);
+        assert_eq!(seen["read /inside"], "of the host");
+        assert_eq!(seen["read /elsewhere"], "ENOENT");
+        assert!(seen.mount("/inside").is_some() && seen.mount("/elsewhere").is_none());
+    });
+}
+
+#[test]
+fn a_symlink_may_be_bound_itself() {
+    obeys("crun(1), src-nofollow", |lab| {
+        let (link, b) = links(lab, "/some/where");
+        let from = link.to_str().unwrap();
+        let options = ["bind", "src-nofollow", "dest-nofollow"];
+        let seen = b
+            .mount("/inside", "bind", from, &options)
+            .ask(["readlink /inside", "read /elsewhere"]);
+        assert_eq!(seen["readlink /inside"], "/some/where");
+        assert_eq!(seen["read /elsewhere"], "ENOENT");
+    });
+}

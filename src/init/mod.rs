@@ -147,8 +147,8 @@ impl<'a> Container<'a> {
                 directory,
                 name,
                 target,
-                replace,
-            } => mount::symlink(self.root()?, directory, name, target, *replace),
+                if_there,
+            } => mount::symlink(self.root()?, directory, name, target, *if_there),
             Step::Console {
                 socket,
                 size,

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::Done;
-use crate::plan::step::{After, Bind, CopyInside, EnterRoot, InRoot, MakeFs, NewFs, Target};
+use crate::plan::step::{After, Bind, CopyInside, EnterRoot, IfThere, InRoot, MakeFs, NewFs, Target};
 use crate::sys::fs::{self, resolve};
 use crate::sys::mount::{self as sys, MountAttr};
 use crate::sys::{Call, Errno, Fail, Gid, Uid};
@@ -24,16 +24,23 @@ enum Point {
     File,
 }
 
-/// An O_PATH fd of `path` inside `root`, made with all above it if it is missing.
-fn open_or_make(root: BorrowedFd, path: &InRoot, point: Point, resolve: u64) -> Result<OwnedFd, Fail> {
-    if let Some(found) = open_existing(root, path, resolve)? {
+/// An O_PATH fd of `path` inside `root`, made with all above it if it is missing. `nofollow` is O_NOFOLLOW, or 0.
+fn open_or_make(
+    root: BorrowedFd,
+    path: &InRoot,
+    point: Point,
+    resolve: u64,
+    nofollow: i32,
+) -> Result<OwnedFd, Fail> {
+    if let Some(found) = open_existing(root, path, resolve, nofollow)? {
         return Ok(found);
     }
     let mut above: Option<OwnedFd> = None;
     let mut parts = path.walk().peekable();
     while let Some((prefix, name)) = parts.next() {
         let is_last = parts.peek().is_none();
-        let found = match open_path(root, prefix, resolve) {
+        let nofollow = if is_last { nofollow } else { 0 };
+        let found = match open_path(root, prefix, resolve, nofollow) {
             Err(Fail {
                 errno: Errno::ENOENT, ..
             }) => {
@@ -49,7 +56,7 @@ fn open_or_make(root: BorrowedFd, path: &InRoot, point: Point, resolve: u64) -> 
                     Ok(())
                     | Err(Fail {
                         errno: Errno::EEXIST, ..
-                    }) => open_path(root, prefix, resolve)?,
+                    }) => open_path(root, prefix, resolve, nofollow)?,
                     Err(fail) => return Err(fail),
                 }
             }
@@ -59,18 +66,23 @@ fn open_or_make(root: BorrowedFd, path: &InRoot, point: Point, resolve: u64) -> 
     }
     match above {
         Some(found) => Ok(found),
-        None => open_path(root, c".", resolve),
+        None => open_path(root, c".", resolve, 0),
     }
 }
 
-fn open_path(root: BorrowedFd, path: &CStr, resolve: u64) -> Result<OwnedFd, Fail> {
-    fs::open(root, path, libc::O_PATH, 0, resolve)
+fn open_path(root: BorrowedFd, path: &CStr, resolve: u64, nofollow: i32) -> Result<OwnedFd, Fail> {
+    fs::open(root, path, libc::O_PATH | nofollow, 0, resolve)
 }
 
 /// As [`open_path`]; `None` if nothing is there.
-fn open_existing(root: BorrowedFd, path: &InRoot, resolve: u64) -> Result<Option<OwnedFd>, Fail> {
+fn open_existing(
+    root: BorrowedFd,
+    path: &InRoot,
+    resolve: u64,
+    nofollow: i32,
+) -> Result<Option<OwnedFd>, Fail> {
     let path = path.walk().last().map_or(c".", |(prefix, _)| prefix.as_c_str());
-    match open_path(root, path, resolve) {
+    match open_path(root, path, resolve, nofollow) {
         Err(Fail {
             errno: Errno::ENOENT | Errno::ENOTDIR,
             ..
@@ -86,7 +98,8 @@ fn mount_point(root: BorrowedFd, target: &Target, point: Point) -> Result<OwnedF
     } else {
         resolve::IN_ROOT
     };
-    let found = open_or_make(root, &target.path, point, resolve)?;
+    let nofollow = if target.nofollow { libc::O_NOFOLLOW } else { 0 };
+    let found = open_or_make(root, &target.path, point, resolve, nofollow)?;
     if !target.in_proc && fs::fs_magic(found.as_fd())? == libc::PROC_SUPER_MAGIC {
         return Err(Fail::new(Call::Mount, Errno::EACCES));
     }
@@ -104,7 +117,7 @@ pub fn clone_inside(slot: BorrowedFd, copy: &CopyInside, required: bool) -> Done
     use std::os::fd::AsRawFd;
     let tree = match required {
         true => copy_inside(slot, copy),
-        false => sys::clone_tree(fs::cwd(), &copy.path, copy.recursive),
+        false => clone_path(copy),
     };
     match tree {
         Ok(tree) => fs::dup_onto(tree.as_fd(), slot.as_raw_fd(), false),
@@ -131,7 +144,7 @@ pub fn reopen_directory(slot: BorrowedFd, path: &CStr) -> Done {
 }
 
 pub fn new_fs(root: BorrowedFd, new: &NewFs) -> Done {
-    let was_there = open_existing(root, &new.target.path, resolve::IN_ROOT)?.is_some();
+    let was_there = open_existing(root, &new.target.path, resolve::IN_ROOT, 0)?.is_some();
     let below = mount_point(root, &new.target, Point::Directory)?;
     fs::fchdir(below.as_fd())?;
     match sys::mount_here(&new.source, &new.fstype, new.flags, &new.data) {
@@ -202,7 +215,8 @@ pub fn make_fs(make: &MakeFs, slot: BorrowedFd) -> Done {
 
 /// What is mounted at a path of the container; EINVAL if nothing is.
 pub fn find(root: BorrowedFd, path: &InRoot) -> Result<OwnedFd, Fail> {
-    let found = open_existing(root, path, resolve::IN_ROOT)?.ok_or(Fail::new(Call::Open, Errno::ENOENT))?;
+    let found =
+        open_existing(root, path, resolve::IN_ROOT, 0)?.ok_or(Fail::new(Call::Open, Errno::ENOENT))?;
     match fs::is_mount_root(found.as_fd())? {
         true => Ok(found),
         false => Err(Fail::new(Call::Umount, Errno::EINVAL)),
@@ -213,9 +227,17 @@ pub fn unmount(root: BorrowedFd, proc: BorrowedFd, path: &InRoot) -> Done {
     sys::detach_fd(proc, find(root, path)?.as_fd())
 }
 
+fn clone_path(copy: &CopyInside) -> Result<OwnedFd, Fail> {
+    let clone = match copy.nofollow {
+        true => sys::clone_tree,
+        false => sys::clone_tree_follow,
+    };
+    clone(fs::cwd(), &copy.path, copy.recursive)
+}
+
 /// The mount at a path of the host, if that still is what `source` was opened as.
 fn copy_inside(source: BorrowedFd, inside: &CopyInside) -> Result<OwnedFd, Fail> {
-    let tree = sys::clone_tree(fs::cwd(), &inside.path, inside.recursive)?;
+    let tree = clone_path(inside)?;
     let (found, wanted) = (fs::stat(tree.as_fd())?, fs::stat(source)?);
     if (found.dev, found.ino) != (wanted.dev, wanted.ino) {
         return Err(Fail::new(Call::OpenTree, Errno::ESTALE));
@@ -250,7 +272,7 @@ fn finish(mount: BorrowedFd, after: &After) -> Done {
 
 /// The directory of a node or link; made if it is missing.
 fn directory(root: BorrowedFd, path: &InRoot) -> Result<OwnedFd, Fail> {
-    open_or_make(root, path, Point::Directory, resolve::IN_ROOT)
+    open_or_make(root, path, Point::Directory, resolve::IN_ROOT, 0)
 }
 
 pub fn device(
@@ -294,29 +316,29 @@ pub fn device(
 pub fn bind_device(root: BorrowedFd, node: BorrowedFd, path: &InRoot, inside: Option<&CopyInside>) -> Done {
     let copied = inside.map(|inside| copy_inside(node, inside)).transpose()?;
     let node = copied.as_ref().map_or(node, AsFd::as_fd);
-    let point = open_or_make(root, path, Point::File, resolve::IN_ROOT)?;
+    let point = open_or_make(root, path, Point::File, resolve::IN_ROOT, 0)?;
     sys::attach(node, point.as_fd())
 }
 
-/// A link that is there already with the same target will do; with `replace` any file gives way.
-pub fn symlink(root: BorrowedFd, path: &InRoot, name: &CStr, target: &CStr, replace: bool) -> Done {
+/// A link that is there already with the same target will do.
+pub fn symlink(root: BorrowedFd, path: &InRoot, name: &CStr, target: &CStr, if_there: IfThere) -> Done {
     let directory = directory(root, path)?;
     match fs::symlink(target, directory.as_fd(), name) {
         Err(Fail {
             errno: Errno::EEXIST,
             call,
         }) => {
-            let mut buffer = [0; 256];
+            let mut buffer = [0; libc::PATH_MAX as usize];
             match fs::readlink(directory.as_fd(), name, &mut buffer) {
                 Ok(found) if found == target.to_bytes() => Ok(()),
-                _ if replace => {
+                _ if if_there == IfThere::Replace => {
                     fs::unlink(directory.as_fd(), name)?;
                     fs::symlink(target, directory.as_fd(), name)
                 }
-                // Not a link: an image may have a file of its own there.
+                // Not a link.
                 Err(Fail {
                     errno: Errno::EINVAL, ..
-                }) => Ok(()),
+                }) if if_there == IfThere::Keep => Ok(()),
                 _ => Err(Fail::new(call, Errno::EEXIST)),
             }
         }
@@ -330,7 +352,7 @@ pub fn mask(root: BorrowedFd, paths: &[InRoot]) -> Done {
     let mut null: Option<OwnedFd> = None;
     let mut empty: Option<OwnedFd> = None;
     for path in paths {
-        let Some(found) = open_existing(root, path, resolve::IN_ROOT)? else {
+        let Some(found) = open_existing(root, path, resolve::IN_ROOT, 0)? else {
             continue;
         };
         let cover = if fs::stat(found.as_fd())?.is_dir() {
@@ -379,7 +401,7 @@ fn host_null() -> Result<OwnedFd, Fail> {
 }
 
 pub fn read_only_path(root: BorrowedFd, path: &InRoot) -> Done {
-    let Some(found) = open_existing(root, path, resolve::IN_ROOT)? else {
+    let Some(found) = open_existing(root, path, resolve::IN_ROOT, 0)? else {
         return Ok(());
     };
     let copy = sys::clone_tree(found.as_fd(), c"", true)?;
@@ -388,7 +410,7 @@ pub fn read_only_path(root: BorrowedFd, path: &InRoot) -> Done {
 }
 
 pub fn read_only_mount(root: BorrowedFd, path: &InRoot) -> Done {
-    match open_existing(root, path, resolve::IN_ROOT)? {
+    match open_existing(root, path, resolve::IN_ROOT, 0)? {
         Some(mount) => read_only(mount.as_fd()),
         None => Err(Fail::new(Call::Open, Errno::ENOENT)),
     }
@@ -399,7 +421,7 @@ pub fn read_only(mount: BorrowedFd) -> Done {
 }
 
 pub fn make_directory(root: BorrowedFd, path: &InRoot) -> Done {
-    open_or_make(root, path, Point::Directory, resolve::IN_ROOT).map(drop)
+    open_or_make(root, path, Point::Directory, resolve::IN_ROOT, 0).map(drop)
 }
 
 pub fn enter(root: BorrowedFd, how: EnterRoot) -> Done {

@@ -120,7 +120,7 @@ fn externals(container: &Container, record: &Record, spec: &Spec) -> Result<Vec<
         cgroup: container.cgroup()?.map(|cgroup| cgroup.host_path().to_path_buf()),
         ..Options::default()
     };
-    let plan = plans::compile(spec, &options, &host::facts(&spec.oci)?, None)?;
+    let plan = plans::compile(spec, &options, &host::facts(&spec.oci, &options.bundle)?, None)?;
     plan::check_namespaces(&plan.namespaces)?;
     Ok(plan::externals(&plan))
 }

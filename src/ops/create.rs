@@ -74,7 +74,7 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     let preserve_fds = args.preserve_fds.saturating_add(listen_fds);
     host::check_preserved(preserve_fds)?;
     let pidfd_socket = pidfd_socket(args, oci)?;
-    let facts = host::facts(oci)?;
+    let facts = host::facts(oci, &bundle.path)?;
     let filter = super::filter::of(oci, &global.root)?;
     let seccomp_listener = super::filter::listener(oci)?;
 

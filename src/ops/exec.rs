@@ -153,7 +153,7 @@ fn compile(
         listen_fds,
         ..Options::default()
     };
-    let facts = host::facts(&spec.oci)?;
+    let facts = host::facts(&spec.oci, &options.bundle)?;
     // From the cache, where `create` has left it.
     let filter = filter::of(&spec.oci, &global.root)?;
     let plan = plan::compile_exec(spec, &options, &facts, filter, own_user)?;

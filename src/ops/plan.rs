@@ -39,7 +39,7 @@ pub fn of(bundle: &Bundle, root: &Path, args: &cli::Plan) -> Result<Plan> {
         cgroup: Some(Hierarchy::find()?.path.join(place(bundle)?)),
         ..Options::default()
     };
-    plan::compile(&bundle.spec, &options, &host::facts(oci)?, filter)
+    plan::compile(&bundle.spec, &options, &host::facts(oci, &bundle.path)?, filter)
 }
 
 /// Where the bundle's cgroup would be, relative to the cgroup2 mount.

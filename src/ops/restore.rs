@@ -105,7 +105,7 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
     let warnings = bundle.spec.warnings.iter();
     warnings.for_each(|warning| log::warning(warning));
     let root = bundle.root()?;
-    let facts = host::facts(oci)?;
+    let facts = host::facts(oci, &bundle.path)?;
     let images = Images::open(&args.images)?;
     let table = images.read_table()?;
     let log_name = CString::new(RESTORE_LOG).unwrap_or_default();

@@ -102,12 +102,14 @@ pub fn bind(
     draft: &mut Draft,
 ) -> Step {
     let recursive = parsed.is_recursive_bind();
+    let nofollow = parsed.source_nofollow;
     let want_field = format!("{field}.source");
     let (slot, inside) = match copy {
         CopyBy::Container { private } => {
             let path_inside = draft.cstring(&want_field, &path.to_string_lossy());
             let inside = CopyInside {
                 path: path_inside,
+                nofollow,
                 recursive,
                 private,
             };
@@ -115,6 +117,7 @@ pub fn bind(
                 draft.want(Want::Source {
                     path,
                     field: want_field,
+                    nofollow,
                 }),
                 Some(inside),
             )
@@ -123,6 +126,7 @@ pub fn bind(
             draft.want(Want::Tree {
                 path,
                 field: want_field,
+                nofollow,
                 recursive,
                 propagation,
             }),

@@ -169,6 +169,7 @@ fn attach(scene: &Scene, draft: &mut Draft) {
     let slot = draft.want(Want::Tree {
         path: scene.root.clone(),
         field: field.clone(),
+        nofollow: false,
         recursive: true,
         propagation: libc::MS_SLAVE, // for criu to copy, if the container had it so
     });
@@ -234,6 +235,7 @@ fn attach(scene: &Scene, draft: &mut Draft) {
     }
     let copy = CopyInside {
         path: c_directory,
+        nofollow: false,
         recursive: true,
         private: false,
     };
@@ -254,6 +256,7 @@ fn target(name: &str) -> Target {
     Target {
         path: InRoot::new(name).unwrap_or_default(), // keys hold no NUL
         plain: true,
+        nofollow: false,
         in_proc: false,
         is_proc: false,
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Spec};
 
 use super::namespaces::Namespaces;
-use super::step::{CopyInside, Step};
+use super::step::{CopyInside, IfThere, Step};
 use super::{Draft, Facts, Rights, Want, in_root, rootfs};
 use crate::sys::{Gid, Uid};
 
@@ -61,12 +61,12 @@ pub fn compile(oci: &Spec, namespaces: &Namespaces, facts: &Facts, draft: &mut D
         node_step(node, namespaces, facts, draft);
     }
     for (path, target) in LINKS {
-        link(path, target, false, draft);
+        link(path, target, IfThere::Keep, draft);
     }
     if facts.kcore {
-        link("/dev/core", "/proc/kcore", false, draft);
+        link("/dev/core", "/proc/kcore", IfThere::Keep, draft);
     }
-    link("/dev/ptmx", "pts/ptmx", true, draft);
+    link("/dev/ptmx", "pts/ptmx", IfThere::Replace, draft);
 }
 
 fn configured_node(index: usize, device: &LinuxDevice) -> Node {
@@ -112,6 +112,7 @@ fn node_step(node: Node, namespaces: &Namespaces, facts: &Facts, draft: &mut Dra
         let copy = facts.rights == Rights::Host;
         let inside = (!copy).then(|| CopyInside {
             path: draft.cstring(&field, &host),
+            nofollow: true,
             recursive: false,
             private: false,
         });
@@ -141,14 +142,14 @@ fn node_step(node: Node, namespaces: &Namespaces, facts: &Facts, draft: &mut Dra
     });
 }
 
-fn link(path: &str, target: &str, replace: bool, draft: &mut Draft) {
+fn link(path: &str, target: &str, if_there: IfThere, draft: &mut Draft) {
     if let Some((directory, name)) = in_root(path, path, draft).split() {
         let target = draft.cstring(path, target);
         draft.step(Step::Symlink {
             directory,
             name,
             target,
-            replace,
+            if_there,
         });
     }
 }

@@ -68,6 +68,8 @@ pub struct Facts {
     pub kcore: bool,
     pub apparmor: bool,
     pub selinux: bool,
+    /// By source, what the symlinks say that mounts with the option copy-symlink make again.
+    pub links: Vec<(PathBuf, String)>,
     /// 0 without Landlock.
     pub landlock_abi: i32,
     /// The user namespace that we are in forbids setgroups(2) (user_namespaces(7)).
@@ -111,11 +113,17 @@ pub enum Want {
     Tree {
         path: PathBuf,
         field: String,
+        /// The symlink that the path ends at is meant itself.
+        nofollow: bool,
         recursive: bool,
         propagation: u64,
     },
     /// A file or directory to be bound; the mount is copied when its turn comes.
-    Source { path: PathBuf, field: String },
+    Source {
+        path: PathBuf,
+        field: String,
+        nofollow: bool,
+    },
     /// A device node with this identity, to be bound where nodes can't be made.
     Device {
         path: PathBuf,

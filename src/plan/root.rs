@@ -34,6 +34,7 @@ pub fn take(
         false => Want::Tree {
             path,
             field,
+            nofollow: false,
             recursive: true,
             propagation: libc::MS_PRIVATE,
         },
@@ -41,6 +42,7 @@ pub fn take(
     if required || namespaces.foreign_user() {
         let copy = CopyInside {
             path: c_path.clone(),
+            nofollow: false,
             recursive: true,
             private: required,
         };
@@ -55,12 +57,22 @@ pub fn take(
         // Now, since the container's root may not be let through to it.
         let copy = match (bind.inside.take(), draft.wanted(bind.slot)) {
             (Some(inside), _) => (inside, true),
-            (None, Some(Want::Tree { path, recursive, .. })) => {
-                let (path, recursive) = (path.to_string_lossy().into_owned(), *recursive);
+            (
+                None,
+                Some(Want::Tree {
+                    path,
+                    nofollow,
+                    recursive,
+                    ..
+                }),
+            ) => {
+                let (nofollow, recursive) = (*nofollow, *recursive);
+                let path = path.to_string_lossy().into_owned();
                 let path = draft.cstring("mounts", &path);
                 (
                     CopyInside {
                         path,
+                        nofollow,
                         recursive,
                         private: false,
                     },

@@ -6,7 +6,7 @@ use oci_spec::runtime::{Mount, Spec};
 
 use super::binds::{bind, copy, copy_by_host, mapped_by};
 use super::namespaces::{CGROUP, Namespaces, USER};
-use super::step::{After, InRoot, NewFs, Step, Target};
+use super::step::{After, IfThere, InRoot, NewFs, Step, Target};
 use super::{Draft, Facts, Options, Rights, from_bundle, in_root};
 use crate::spec::annotations::{self, MOUNT_CONTEXT_TYPE};
 use crate::spec::idmap;
@@ -87,7 +87,10 @@ pub fn mounts(
             draft,
         );
         let fstype = mount.typ().as_deref().unwrap_or_default();
-        let target = target(path, fstype);
+        let target = Target {
+            nofollow: parsed.destination_nofollow,
+            ..target(path, fstype)
+        };
         let after = after(&parsed);
         let remount = parsed.flags & libc::MS_REMOUNT != 0;
         let is_cgroup = matches!(fstype, "cgroup" | "cgroup2");
@@ -131,8 +134,16 @@ pub fn mounts(
                 continue;
             };
             let shown = source.to_string_lossy().into_owned();
+            let source = from_bundle(options, source);
+            let link = facts.links.iter().find(|(path, _)| *path == source);
+            if let (true, Some((_, text))) = (parsed.copy_symlink, link) {
+                found
+                    .steps
+                    .extend(link_again(text, &target.path, &field(""), draft));
+                continue;
+            }
             found.steps.push(bind(
-                from_bundle(options, source),
+                source,
                 shown,
                 &field(""),
                 target,
@@ -212,6 +223,7 @@ pub fn target(path: InRoot, fstype: &str) -> Target {
     let shown = path.to_string();
     Target {
         plain: matches!(fstype, "proc" | "sysfs"),
+        nofollow: false,
         is_proc: shown == "/proc",
         in_proc: shown == "/proc" || COVERABLE_IN_PROC.contains(&shown.as_str()),
         path,
@@ -299,6 +311,23 @@ pub fn after(parsed: &MountOptions) -> After {
         recursive,
         propagation,
     }
+}
+
+/// Instead of a bind the symlink that its source is (crun's option copy-symlink).
+fn link_again(text: &str, path: &InRoot, field: &str, draft: &mut Draft) -> Option<Step> {
+    let Some((directory, name)) = path.split() else {
+        draft.fault(
+            &format!("{field}.destination"),
+            "is the root: a symlink can't be there",
+        );
+        return None;
+    };
+    Some(Step::Symlink {
+        directory,
+        name,
+        target: draft.cstring(&format!("{field}.source"), text),
+        if_there: IfThere::Refuse,
+    })
 }
 
 /// In the place of a cgroup that the container doesn't have: an empty directory, for what is mounted below might show

@@ -8,7 +8,7 @@ use oci_spec::runtime::{Mount, Spec};
 use super::binds::{attributes_and_after, bind, copy_by_host, mapped_by};
 use super::namespaces::{self, CGROUP, MOUNT, Namespaces, PID, USER};
 use super::rootfs::target;
-use super::step::{Bind, InRoot, MakeFs, Step};
+use super::step::{Bind, InRoot, MakeFs, Step, Target};
 use super::{Draft, HostPart, Options, Plan, Want, from_bundle, in_root};
 use crate::error::Result;
 use crate::spec::idmap;
@@ -33,7 +33,10 @@ pub fn add(oci: &Spec, inside: Inside, options: &Options) -> Result<Plan> {
         let parsed = mount_options::parse(mount.options().as_deref().unwrap_or_default());
         let path = destination(&field, mount, &mut draft);
         let fstype = mount.typ().as_deref().unwrap_or_default();
-        let target = target(path, fstype);
+        let target = Target {
+            nofollow: parsed.destination_nofollow,
+            ..target(path, fstype)
+        };
         if !(parsed.is_bind() || fstype == "bind") {
             let (make, source) = new_fs(&field, mount, &parsed, &mut draft);
             let (attr, after) = attributes_and_after(&parsed);

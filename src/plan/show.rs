@@ -60,6 +60,9 @@ impl fmt::Display for Step {
             Step::Done => write!(f, "say that all is done"),
             Step::Bind(b) => {
                 write!(f, "{}: bind {} on {}", b.field, b.source, b.target.path)?;
+                if b.target.nofollow {
+                    write!(f, " itself")?;
+                }
                 if b.attr != MountAttr::default() {
                     write!(f, " ({})", attribute_names(&b.attr, "").join(","))?;
                 }

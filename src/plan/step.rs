@@ -151,6 +151,8 @@ pub enum MappedBy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyInside {
     pub path: CString,
+    /// The symlink that the path ends at is meant itself.
+    pub nofollow: bool,
     pub recursive: bool,
     /// Nothing that is mounted on the original comes in.
     pub private: bool,
@@ -163,10 +165,21 @@ pub struct Target {
     /// No part of the path may be a symlink: a proc or sysfs that lands elsewhere would be read by others
     /// as if it were the real one (CVE-2019-19921, CVE-2023-28642).
     pub plain: bool,
+    /// The symlink that the path ends at is what is covered.
+    pub nofollow: bool,
     /// It may lie inside the container's procfs: the few files that engines replace, and /proc itself.
     pub in_proc: bool,
     /// It is /proc, which only a procfs may stand for: labels and limits are written there (CVE-2019-16884).
     pub is_proc: bool,
+}
+
+/// What becomes of a file in the place of a symlink that is to be made. One with the same target always will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfThere {
+    /// A symlink to elsewhere is refused; any other file stays: an image may have its own.
+    Keep,
+    Replace,
+    Refuse,
 }
 
 /// What comes once a mount is in its place.
@@ -297,7 +310,7 @@ pub enum Step {
         directory: InRoot,
         name: CString,
         target: CString,
-        replace: bool,
+        if_there: IfThere,
     },
     /// /dev/ptmx and our terminal, whose master goes to the console socket.
     Console {

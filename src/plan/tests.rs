@@ -17,6 +17,7 @@ fn facts() -> Facts {
         apparmor: true,
         selinux: true,
         landlock_abi: 7,
+        links: vec![("/etc/localtime".into(), "/usr/share/zoneinfo/UTC".into())],
     }
 }
 

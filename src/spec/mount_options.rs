@@ -56,17 +56,25 @@ pub enum Meaning {
     Idmap(Reach),
     /// A tmpfs starts with what the directory below it holds.
     TmpCopyUp,
+    /// A bind whose source is a symlink makes that link again (crun).
+    CopySymlink,
+    /// A bind of the symlink itself that the source is (crun).
+    SourceNofollow,
+    /// A mount on the symlink itself that the destination is (crun).
+    DestinationNofollow,
 }
 
 use Meaning::*;
 
-/// config.md, Linux mount options: every option that has a meaning of its own, by name. All others are the
-/// file system's.
-pub const OPTIONS: [(&str, Meaning); 62] = [
+/// config.md, Linux mount options, and three of crun's that Podman asks for: every option that has a meaning of its
+/// own, by name. All others are the file system's.
+pub const OPTIONS: [(&str, Meaning); 65] = [
     ("async", Clear(MS_SYNCHRONOUS)),
     ("atime", Clear(MS_NOATIME)),
     ("bind", Bind(Reach::Mount)),
+    ("copy-symlink", CopySymlink),
     ("defaults", Default),
+    ("dest-nofollow", DestinationNofollow),
     ("dev", Clear(MS_NODEV)),
     ("diratime", Clear(MS_NODIRATIME)),
     ("dirsync", Set(MS_DIRSYNC)),
@@ -120,6 +128,7 @@ pub const OPTIONS: [(&str, Meaning); 62] = [
     ("shared", Propagation(MS_SHARED)),
     ("silent", Set(MS_SILENT)),
     ("slave", Propagation(MS_SLAVE)),
+    ("src-nofollow", SourceNofollow),
     ("strictatime", Set(MS_STRICTATIME)),
     ("suid", Clear(MS_NOSUID)),
     ("symfollow", Clear(MS_NOSYMFOLLOW)),
@@ -162,6 +171,9 @@ pub struct MountOptions {
     pub attr_set: u64,
     pub attr_clear: u64,
     pub tmpcopyup: bool,
+    pub copy_symlink: bool,
+    pub source_nofollow: bool,
+    pub destination_nofollow: bool,
     /// What the file system is to parse, joined by commas.
     pub data: String,
 }
@@ -208,6 +220,9 @@ impl MountOptions {
                 self.attr_clear |= MOUNT_ATTR__ATIME;
             }
             TmpCopyUp => self.tmpcopyup = true,
+            CopySymlink => self.copy_symlink = true,
+            SourceNofollow => self.source_nofollow = true,
+            DestinationNofollow => self.destination_nofollow = true,
         }
     }
 }
@@ -254,13 +269,13 @@ mod tests {
 
     /// config.md 1.3, Linux mount options: what a runtime must support.
     #[test]
-    fn every_option_of_the_spec_is_known() {
+    fn every_option_of_the_spec_and_of_crun_is_known() {
         let spec = "async atime bind defaults dev diratime dirsync exec idmap iversion lazytime loud mand noatime \
             nodev nodiratime noexec noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow \
             private ratime rbind rdev rdiratime relatime remount rexec ridmap rnoatime rnodev rnodiratime rnoexec \
             rnorelatime rnostrictatime rnosuid rnosymfollow ro rprivate rrelatime rro rrw rshared rslave \
             rstrictatime rsuid rsymfollow runbindable rw shared silent slave strictatime suid symfollow sync \
-            tmpcopyup unbindable";
+            tmpcopyup unbindable copy-symlink src-nofollow dest-nofollow";
         for option in spec.split_whitespace() {
             assert!(meaning(option).is_some(), "{option}");
         }

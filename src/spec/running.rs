@@ -55,6 +55,7 @@ pub fn parse(bytes: &[u8], file: &str, user: Option<&UserNamespace>) -> Result<S
         for (used, option) in [
             (parsed.flags & libc::MS_REMOUNT != 0, "remount"),
             (parsed.tmpcopyup, "tmpcopyup"),
+            (parsed.copy_symlink, "copy-symlink"),
         ] {
             if used {
                 let text = format!("{option:?} is for config.json only: the container runs already");

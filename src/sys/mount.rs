@@ -10,10 +10,19 @@ use std::ptr;
 use super::{Call, Fail, gate, gate_fd};
 
 /// open_tree(2) with OPEN_TREE_CLONE: a detached copy of the mount at `dir`/`path` (an empty path is `dir`
-/// itself), with all below it if `recursive`.
+/// itself; a symlink too), with all below it if `recursive`.
 pub fn clone_tree(dir: BorrowedFd, path: &CStr, recursive: bool) -> Result<OwnedFd, Fail> {
+    open_tree(dir, path, recursive, libc::AT_SYMLINK_NOFOLLOW)
+}
+
+/// As [`clone_tree`], of what a symlink at `path` leads to.
+pub fn clone_tree_follow(dir: BorrowedFd, path: &CStr, recursive: bool) -> Result<OwnedFd, Fail> {
+    open_tree(dir, path, recursive, 0)
+}
+
+fn open_tree(dir: BorrowedFd, path: &CStr, recursive: bool, follow: i32) -> Result<OwnedFd, Fail> {
     let mut flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
-    flags |= (libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 }) as u32;
+    flags |= (libc::AT_EMPTY_PATH | follow | if recursive { libc::AT_RECURSIVE } else { 0 }) as u32;
     // SAFETY: path is NUL-terminated and outlives the call.
     gate_fd(Call::OpenTree, unsafe {
         libc::syscall(libc::SYS_open_tree, dir.as_raw_fd(), path.as_ptr(), flags)

@@ -10,9 +10,6 @@ use crate::spec::mount_options::{self, MountOptions};
 /// What mount(2) copies of its data: a page, less the NUL.
 const LONGEST_DATA: usize = 4095;
 
-/// Options that another runtime has made up. To ignore them could open what they close.
-const ELSEWHERE: [&str; 3] = ["copy-symlink", "dest-nofollow", "src-nofollow"];
-
 pub fn mounts(rules: &mut Rules) {
     for (i, mount) in rules.oci.mounts().iter().flatten().enumerate() {
         let field = format!("mounts[{i}]");
@@ -76,9 +73,7 @@ fn option_list(rules: &mut Rules, field: &str, mount: &Mount, options: &[String]
         if mount_options::id_maps(option).is_some() {
             continue; // mappings() looks at it
         }
-        if ELSEWHERE.contains(&option.as_str()) {
-            rules.fault(path(), format!("{option:?} is not an option of the spec"));
-        } else if option.is_empty() {
+        if option.is_empty() {
             rules.fault(path(), "is empty");
         } else if !known
             && option
@@ -103,6 +98,15 @@ fn option_list(rules: &mut Rules, field: &str, mount: &Mount, options: &[String]
             format!("{field}.options"),
             "\"tmpcopyup\" has an effect on tmpfs only",
         );
+    }
+    for (used, option) in [
+        (parsed.copy_symlink, "copy-symlink"),
+        (parsed.source_nofollow, "src-nofollow"),
+    ] {
+        if used && !is_bind(mount, parsed) {
+            let text = format!("{option:?} has an effect on bind mounts only");
+            rules.warn(format!("{field}.options"), &text);
+        }
     }
     if parsed.data.len() > LONGEST_DATA {
         rules.fault(
@@ -237,12 +241,7 @@ mod tests {
             "one string per option",
         );
         good(place, options("overlay", &["lowerdir=/a:/b,c"]));
-        bad(
-            place,
-            options("none", &["bind", "src-nofollow"]),
-            "mounts[1].options[1]",
-            "not an option of the spec",
-        );
+        good(place, options("none", &["bind", "src-nofollow", "dest-nofollow"]));
         bad(
             place,
             options("tmpfs", &[&"x".repeat(4096)]),
@@ -254,6 +253,10 @@ mod tests {
             "mounts[1].options[1]: \"nosiud\" is not an option",
         );
         warned(&[(place, options("proc", &["tmpcopyup"]))], "tmpfs only");
+        warned(
+            &[(place, options("tmpfs", &["copy-symlink"]))],
+            "bind mounts only",
+        );
     }
 
     #[test]
