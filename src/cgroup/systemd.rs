@@ -74,6 +74,50 @@ pub fn create(oci: &Spec, id: &str) -> Result<Cgroup> {
     })
 }
 
+/// What [`create`] would ask for, with nobody asked.
+pub struct Planned {
+    pub instance: Instance,
+    pub unit: String,
+    pub properties: Properties,
+    /// Where the cgroup would be, relative to the root of the hierarchy.
+    pub place: String,
+}
+
+impl Planned {
+    /// Whether there is a systemd to be asked.
+    pub fn check(&self) -> Result<()> {
+        Manager::connect(self.instance).map(drop)
+    }
+}
+
+/// As of a systemd that has all properties there are.
+pub fn plan(oci: &Spec, id: &str) -> Result<Planned> {
+    let linux = oci.linux().as_ref();
+    let given = linux.and_then(|linux| linux.cgroups_path().as_deref());
+    let asked = unit::asked(given, id, instance())?;
+    let subgroup = annotations::get(oci, SUBGROUP).map(subgroup).transpose()?;
+    let resources = linux.and_then(|linux| linux.resources().as_ref());
+    let writes = resources.map_or(Ok(vec![]), resources::writes)?;
+    let mut properties = scope(&asked, id);
+    properties.extend(properties::of_writes(&writes, u32::MAX));
+    properties.extend(properties::of_devices(&device_rules(resources)?));
+    properties.extend(properties::of_annotations(oci.annotations().iter().flatten())?);
+    let above = match asked.unit.instance {
+        Instance::System => String::new(),
+        Instance::User => {
+            let uid = ids::euid();
+            format!("user.slice/user-{uid}.slice/user@{uid}.service/")
+        }
+    };
+    let below = subgroup.map(|name| format!("/{name}")).unwrap_or_default();
+    Ok(Planned {
+        instance: asked.unit.instance,
+        place: format!("{above}{}{below}", asked.place()),
+        unit: asked.unit.name,
+        properties,
+    })
+}
+
 /// Whether a limit's controller isn't there. Delegate=yes brings those that systemd knows; it leaves the others
 /// (hugetlb, rdma, misc) to whoever wants them.
 fn needs_more(resources: Option<&LinuxResources>, dir: BorrowedFd) -> Result<bool> {

@@ -22,6 +22,18 @@ pub struct Asked {
     pub unit: Unit,
 }
 
+impl Asked {
+    /// The scope's cgroup below systemd's own: systemd.slice(5), each dash in a slice's name is a slice around it.
+    pub fn place(&self) -> String {
+        let name = self.slice.strip_suffix(".slice").unwrap_or(&self.slice);
+        let ends = name.match_indices('-').map(|(dash, _)| dash).chain([name.len()]);
+        let slices = ends
+            .filter(|_| name != "-")
+            .map(|end| format!("{}.slice/", &name[..end]));
+        slices.collect::<String>() + &self.unit.name
+    }
+}
+
 /// unit.name(7): longer names are none.
 const LONGEST: usize = 255;
 
@@ -109,6 +121,20 @@ fn escaped(id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places() {
+        let check = |given: &str, place: &str| {
+            let asked = asked(Some(Path::new(given)), "web", Instance::System).unwrap();
+            assert_eq!(asked.place(), place, "{given}");
+        };
+        check(":a:b", "system.slice/a-b.scope");
+        check("-.slice::b", "b.scope");
+        check(
+            "user-1000-x.slice:a:b",
+            "user.slice/user-1000.slice/user-1000-x.slice/a-b.scope",
+        );
+    }
 
     #[test]
     fn scopes() {

@@ -97,9 +97,12 @@ pub fn run(request: &Request) -> Result<i32> {
         ),
         Command::Check { bundle, format } => (
             "check".into(),
-            check::check(bundle.as_deref(), *format, &mut stdout()),
+            check::check(global.cgroup_manager, bundle.as_deref(), *format, &mut stdout()),
         ),
-        Command::Plan(args) => ("plan".into(), plan::plan(args, &mut stdout()).map(|()| 0)),
+        Command::Plan(args) => (
+            "plan".into(),
+            plan::plan(global.cgroup_manager, args, &mut stdout()).map(|()| 0),
+        ),
         Command::Features => ("features".into(), features::features(&mut stdout()).map(|()| 0)),
         Command::Info { format } => ("info".into(), info::info(*format, &mut stdout()).map(|()| 0)),
     };

@@ -1,6 +1,8 @@
 //! Values of D-Bus (its specification, "Type system"), as far as systemd's properties have them, and how a person writes
 //! one: GVariant's text format, as in `busctl`, `gdbus` and annotations.
 
+use std::fmt;
+
 /// One value, which knows its type.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -59,6 +61,34 @@ impl Value {
         match parser.rest.trim_start() {
             "" => Ok(value),
             rest => Err(format!("{rest:?} is left over after the value")),
+        }
+    }
+}
+
+/// As [`Value::parse`] takes it, but for the types of numbers.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |values: &[Value]| values.iter().map(Value::to_string).collect::<Vec<_>>().join(", ");
+        match self {
+            Value::Byte(n) => n.fmt(f),
+            Value::Bool(b) => b.fmt(f),
+            Value::I16(n) => n.fmt(f),
+            Value::U16(n) => n.fmt(f),
+            Value::I32(n) => n.fmt(f),
+            Value::U32(n) => n.fmt(f),
+            Value::I64(n) => n.fmt(f),
+            Value::U64(n) => n.fmt(f),
+            Value::Double(n) => n.fmt(f),
+            Value::Text(text) | Value::Path(text) | Value::Signature(text) => {
+                let escaped = text.replace('\\', r"\\").replace('\'', r"\'");
+                write!(f, "'{}'", escaped.replace('\n', r"\n").replace('\t', r"\t"))
+            }
+            Value::Array(_, values) => write!(f, "[{}]", list(values)),
+            Value::Struct(fields) => match &fields[..] {
+                [only] => write!(f, "({only},)"),
+                fields => write!(f, "({})", list(fields)),
+            },
+            Value::Variant(inner) => write!(f, "<{inner}>"),
         }
     }
 }
@@ -315,6 +345,22 @@ fn literal(word: &str, wanted: Option<&str>) -> Result<Value, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_shown_as_they_are_written() {
+        for text in [
+            "5",
+            "-1.5",
+            "true",
+            r"'it\'s \\ \n'",
+            "['a', 'b']",
+            "[('a', 5), ('b', 6)]",
+            "(1,)",
+            "<'v'>",
+        ] {
+            assert_eq!(Value::parse(text).unwrap().to_string(), text);
+        }
+    }
 
     #[test]
     fn values_as_they_are_written() {

@@ -8,27 +8,28 @@ use oci_spec::runtime::Spec;
 
 use super::{Against, Report, program};
 use crate::cgroup::{self, Hierarchy};
-use crate::cli;
+use crate::cli::{self, CgroupManager};
 use crate::error::{Doing, Kind};
 use crate::ops::bundle::Bundle;
-use crate::ops::{explain, plan as planned};
+use crate::ops::explain;
+use crate::ops::plan::{self as planned, Place};
 use crate::plan::{NetDevice, Plan};
 use crate::sys::{Pid, fs as sys, ids};
 use crate::{host, netdev, plan, prepare, seccomp_agent, spec};
 
 /// Adds what is wrong here. Fields that are faulty by themselves are not judged again.
-pub fn examine(bundle: &Bundle, report: &mut Report) {
+pub fn examine(bundle: &Bundle, manager: CgroupManager, report: &mut Report) {
     let oci = &bundle.spec.oci;
     let root = root(bundle, report);
     seccomp(oci, report);
-    limits(bundle, report);
+    let place = cgroup(bundle, manager, report);
     hooks(oci, report);
     sysctls(oci, report);
     file_systems(oci, report);
     rlimits(oci, report);
     devices(oci, report);
     namespaces(oci, report);
-    if let Some(plan) = compile(bundle, root.as_deref(), report) {
+    if let Some(plan) = compile(bundle, root.as_deref(), &place, report) {
         for warning in &plan.warnings {
             report.warn(Against::Host, warning);
         }
@@ -58,9 +59,9 @@ fn root(bundle: &Bundle, report: &mut Report) -> Option<PathBuf> {
 }
 
 /// What can't be compiled can't be told of in more detail.
-fn compile(bundle: &Bundle, root: Option<&Path>, report: &mut Report) -> Option<Plan> {
+fn compile(bundle: &Bundle, root: Option<&Path>, place: &Place, report: &mut Report) -> Option<Plan> {
     let root = root.unwrap_or(Path::new("/"));
-    match planned::of(bundle, root, &cli::Plan::default()) {
+    match planned::of(bundle, root, place, &cli::Plan::default()) {
         Ok(plan) => Some(plan),
         Err(error) if error.kind == Kind::InvalidSpec => {
             report.add(Against::Spec, "", &error);
@@ -111,17 +112,30 @@ fn seccomp(oci: &Spec, report: &mut Report) {
     }
 }
 
-/// Limits whose controller isn't in cgroup v2 here.
-fn limits(bundle: &Bundle, report: &mut Report) {
+/// Whether who makes cgroups can make this one, with its limits: their controllers may not be in cgroup v2 here.
+fn cgroup(bundle: &Bundle, manager: CgroupManager, report: &mut Report) -> Place {
+    let place = planned::place(bundle, manager).unwrap_or_else(|error| {
+        report.add(Against::Spec, "linux.cgroupsPath", &error);
+        Place::Nowhere
+    });
+    if let Place::Scope(scope) = &place {
+        if let Err(error) = scope.check() {
+            report.add(Against::Host, "", &error);
+        }
+    }
     let linux = bundle.spec.oci.linux().as_ref();
-    let Some(resources) = linux.and_then(|linux| linux.resources().as_ref()) else {
-        return;
+    let resources = linux.and_then(|linux| linux.resources().as_ref());
+    let asked = match (place.relative(), resources) {
+        (Some(place), Some(resources)) => {
+            Hierarchy::find().and_then(|hierarchy| cgroup::check(&hierarchy, place, resources))
+        }
+        (None, resources) if manager == CgroupManager::Disabled => cgroup::resources::check_none(resources),
+        _ => Ok(()),
     };
-    let asked = Hierarchy::find()
-        .and_then(|hierarchy| cgroup::check(&hierarchy, &planned::place(bundle)?, resources));
     if let Err(error) = asked {
         report.add(Against::Host, "linux.resources", &error);
     }
+    place
 }
 
 /// Programs that run on the host. Those of startContainer are the container's.

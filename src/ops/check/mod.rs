@@ -10,6 +10,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::bundle::Bundle;
+use crate::cli::CgroupManager;
 use crate::error::{Doing, Error, Fault, Kind, Result};
 use crate::log::Format;
 
@@ -39,8 +40,13 @@ struct Report {
 }
 
 /// `rrunc check`: exits with 1 if there is a fault.
-pub fn check(bundle: Option<&Path>, format: Format, out: &mut dyn Write) -> Result<i32> {
-    let report = examine(bundle)?;
+pub fn check(
+    manager: CgroupManager,
+    bundle: Option<&Path>,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<i32> {
+    let report = examine(manager, bundle)?;
     let text = match format {
         Format::Text => report.to_string(),
         Format::Json => serde_json::to_string_pretty(&report)
@@ -52,7 +58,7 @@ pub fn check(bundle: Option<&Path>, format: Format, out: &mut dyn Write) -> Resu
     Ok(i32::from(!report.faults.is_empty()))
 }
 
-fn examine(path: Option<&Path>) -> Result<Report> {
+fn examine(manager: CgroupManager, path: Option<&Path>) -> Result<Report> {
     let mut report = Report::default();
     let (bundle, faults) = match Bundle::examine(path, None) {
         // Not JSON: nothing else can be said.
@@ -68,7 +74,7 @@ fn examine(path: Option<&Path>) -> Result<Report> {
     for warning in &bundle.spec.warnings {
         report.warn(Against::Spec, warning);
     }
-    host::examine(&bundle, &mut report);
+    host::examine(&bundle, manager, &mut report);
     Ok(report)
 }
 
