@@ -64,7 +64,9 @@ pub fn failure(doing: &str, status: &str, log: Option<String>, stderr: &[u8]) ->
         "no such process",
         "does not exist",
     ];
-    let code = match gone.iter().any(|text| said.contains(text)) && doing != "create" && doing != "exec" {
+    // What these don't find is something else.
+    let makes = matches!(doing, "create" | "exec" | "checkpoint" | "restore");
+    let code = match gone.iter().any(|text| said.contains(text)) && !makes {
         true => Code::NotFound,
         false => Code::Unknown,
     };

@@ -1,6 +1,8 @@
 //! The shim as containerd sees it, without containerd and without containers: `runtime.sh` stands for the runtime.
 //! Needs no root.
 
+#[path = "it/checkpoint.rs"]
+mod checkpoint; // containers that are saved, and restored
 #[path = "it/client.rs"]
 mod client; // a client of the task service
 #[path = "it/containerd.rs"]

@@ -39,12 +39,6 @@ impl Shim {
                 format!("container {id} exists"),
             ));
         }
-        if !request.checkpoint.is_empty() {
-            return Err(Refusal::new(
-                Code::Unimplemented,
-                format!("container {id}: restoring from a checkpoint is not implemented"),
-            ));
-        }
         let bundle = PathBuf::from(&request.bundle);
         let config = Config::read(&bundle).map_err(|refusal| Refusal::invalid(refusal.text))?;
         let options = Options::parse(request.options.as_ref(), |path| fs::read(path))?;
@@ -60,6 +54,7 @@ impl Shim {
         let process = self.table.add_container(id, stdio, |init| Container {
             bundle,
             options,
+            checkpoint: request.checkpoint,
             mounts: request.rootfs,
             shares_pids: config.shares_pids(),
             cgroup: None,
@@ -125,6 +120,9 @@ impl Shim {
             return;
         };
         let launched = match process.kind {
+            Kind::Init if self.container_of(id).is_ok_and(|c| !c.checkpoint.is_empty()) => {
+                return self.stored(id);
+            }
             Kind::Init => self.launch_create(id),
             Kind::Exec => self.launch_exec(id),
         };
@@ -188,16 +186,31 @@ impl Shim {
         if let Err(refusal) = adopted {
             return self.clean(id, refusal);
         }
-        let cgroup = self
-            .table
-            .processes
-            .get(&id)
-            .and_then(|process| cgroup::of(process.pid));
-        let Some(process) = self.table.processes.get(&id).cloned() else {
+        self.tell_created(id);
+        self.watch_cgroup(id);
+        self.happened(id, Event::Created);
+        self.answer_created(id);
+    }
+
+    /// From now on it is known where a container's init is.
+    pub fn watch_cgroup(&mut self, id: ProcessId) {
+        let Some(process) = self.table.processes.get(&id) else {
             return;
         };
-        if let Some(container) = self.table.containers.get_mut(&process.container) {
-            container.cgroup = cgroup.clone();
+        let (name, cgroup) = (process.container.clone(), cgroup::of(process.pid));
+        if let Some(cgroup) = &cgroup {
+            self.oom.add(&name, cgroup);
+        }
+        if let Some(container) = self.table.containers.get_mut(&name) {
+            container.cgroup = cgroup;
+        }
+    }
+
+    pub fn tell_created(&mut self, id: ProcessId) {
+        let Some(process) = self.table.processes.get(&id) else {
+            return;
+        };
+        if let Some(container) = self.table.containers.get(&process.container) {
             let event = TaskCreate {
                 container_id: process.container.clone(),
                 bundle: container.bundle.display().to_string(),
@@ -208,19 +221,18 @@ impl Shim {
                     stderr: process.stdio.stderr.clone(),
                     terminal: process.stdio.terminal,
                 }),
-                checkpoint: String::new(),
+                checkpoint: container.checkpoint.clone(),
                 pid: process.pid,
             };
             self.publisher
                 .publish(&process.container, "/tasks/create", "TaskCreate", &event);
         }
-        if let Some(cgroup) = cgroup {
-            self.oom.add(&process.container, &cgroup);
-        }
-        self.happened(id, Event::Created);
+    }
+
+    pub fn answer_created(&mut self, id: ProcessId) {
+        let pid = self.table.processes.get(&id).map_or(0, |process| process.pid);
         let asker = self.live.get_mut(&id).and_then(|live| live.asker.take());
-        let response = CreateTaskResponse { pid: process.pid };
-        self.reply(asker, Ok(response.encode_to_vec()));
+        self.reply(asker, Ok(CreateTaskResponse { pid }.encode_to_vec()));
     }
 
     /// Takes over a process that the runtime has made: its pidfd, its terminal, its streams.

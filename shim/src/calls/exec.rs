@@ -8,6 +8,7 @@ use crate::proto::task::ExecProcessRequest;
 use crate::refusal::{Code, Doing, Refusal};
 use crate::runtime::is_identifier;
 use crate::serve::Shim;
+use crate::serve::connection::ReplyTo;
 use crate::serve::live::{Flight, Live, Purpose};
 use crate::serve::requests::{Answer, done};
 use crate::table::life::Event;
@@ -85,6 +86,12 @@ impl Shim {
 
     /// It never was: nobody is told of an end, but who waits is not left waiting.
     pub fn not_executed(&mut self, id: ProcessId, refusal: Refusal) {
+        let asker = self.live.get_mut(&id).and_then(|live| live.asker.take());
+        self.not_started(id, asker, refusal);
+    }
+
+    /// The same of an init that could not be restored.
+    pub fn not_started(&mut self, id: ProcessId, asker: Option<ReplyTo>, refusal: Refusal) {
         self.end_streams(id);
         self.happened(id, Event::StartFailed);
         let Some(process) = self.table.processes.get_mut(&id) else {
@@ -96,10 +103,9 @@ impl Shim {
         });
         let process = process.clone();
         self.release_waiters(id, &process);
-        let asker = self.live.get_mut(&id).and_then(|live| {
+        if let Some(live) = self.live.get_mut(&id) {
             live.plumbing = None;
-            live.asker.take()
-        });
+        }
         self.reply(asker, Err(refusal));
         self.finish_init(&process.container);
     }

@@ -1,5 +1,6 @@
 //! The calls of the task service, and what the runtime's answers to them mean.
 
+mod checkpoint;
 mod create;
 mod delete;
 mod exec;
@@ -27,6 +28,8 @@ impl Shim {
             Purpose::Create => self.created(flight, result),
             Purpose::Exec => self.executed(flight, result),
             Purpose::Start => self.started(flight, result),
+            Purpose::Checkpoint => self.checkpointed(flight, result),
+            Purpose::Restore => self.restored(flight, result),
             Purpose::Delete => self.deleted(flight.process, result),
             Purpose::Clean => self.cleaned(flight.process),
             Purpose::Pause | Purpose::Resume => self.suspended(flight, result),

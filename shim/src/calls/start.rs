@@ -15,6 +15,11 @@ impl Shim {
     pub fn start(&mut self, request: StartRequest, reply: ReplyTo) -> Answer {
         let (id, process) = self.table.find(&request.id, &request.exec_id)?;
         match process.kind {
+            Kind::Init if self.is_stored(id) => {
+                self.table.may(id, Event::Start)?;
+                self.launch_restore(id, reply)?;
+                self.table.apply(id, Event::Start)?;
+            }
             Kind::Init => {
                 self.table.may(id, Event::Start)?;
                 self.command(id, Purpose::Start, &[&request.id], None, Some(reply))?;

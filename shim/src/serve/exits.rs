@@ -172,7 +172,7 @@ impl Shim {
     /// is reaped that may yet turn out to be somebody's: the children of a runtime at work are unknown until it says
     /// who they are, and whoever is known is reaped by pidfd.
     pub(super) fn sweep(&mut self) {
-        let making = |purpose| matches!(purpose, Purpose::Create | Purpose::Exec);
+        let making = |purpose| matches!(purpose, Purpose::Create | Purpose::Exec | Purpose::Restore);
         loop {
             let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
             let pid = match waitid(Id::All, flags) {

@@ -37,6 +37,8 @@ pub struct FlightPlan {
     pub temporary: Vec<PathBuf>,
     pub console: Option<Console>,
     pub pid_file: Option<PathBuf>,
+    pub work: Option<PathBuf>,
+    pub images: Option<PathBuf>,
 }
 
 impl Shim {
@@ -68,11 +70,29 @@ impl Shim {
                 complained: None,
                 console: None,
                 pid_file: None,
+                work: None,
+                images: None,
             },
         })
     }
 
-    /// One that prints nothing into a container: ends as an event with what it has printed.
+    /// One that prints nothing into a container.
+    pub fn captured(
+        &mut self,
+        process: ProcessId,
+        purpose: Purpose,
+        reply: Option<ReplyTo>,
+    ) -> Result<Takeoff, Refusal> {
+        let mut takeoff = self.prepare(process, purpose, reply)?;
+        let (printed, complained) = (memory()?, memory()?);
+        let copy = |file: &File| file.try_clone().doing(|| "copy an fd".into());
+        takeoff.command.stdout(copy(&printed)?).stderr(copy(&complained)?);
+        takeoff.flight.printed = Some(printed);
+        takeoff.flight.complained = Some(complained);
+        Ok(takeoff)
+    }
+
+    /// The same, given at once: it ends as an event with what it has printed.
     pub fn command(
         &mut self,
         process: ProcessId,
@@ -81,19 +101,14 @@ impl Shim {
         stdin: Option<&[u8]>,
         reply: Option<ReplyTo>,
     ) -> Result<(), Refusal> {
-        let mut takeoff = self.prepare(process, purpose, reply)?;
+        let mut takeoff = self.captured(process, purpose, reply)?;
         takeoff.command.args(args);
-        let (printed, complained) = (memory()?, memory()?);
-        let copy = |file: &File| file.try_clone().doing(|| "copy an fd".into());
-        takeoff.command.stdout(copy(&printed)?).stderr(copy(&complained)?);
         if let Some(bytes) = stdin {
             let mut input = memory()?;
             let filled = input.write_all(bytes).and_then(|()| input.rewind());
             filled.doing(|| "write a memfd".into())?;
             takeoff.command.stdin(input);
         }
-        takeoff.flight.printed = Some(printed);
-        takeoff.flight.complained = Some(complained);
         self.launch(takeoff)
     }
 
@@ -126,6 +141,8 @@ impl Shim {
                 temporary: flight.temporary,
                 console: flight.console,
                 pid_file: flight.pid_file,
+                work: flight.work,
+                images: flight.images,
             },
         );
         Ok(())
@@ -179,7 +196,8 @@ fn content(file: Option<&mut File>) -> Vec<u8> {
 
 fn remove(files: &[PathBuf]) {
     for file in files {
-        let _ = fs::remove_file(file); // it may never have been made
+        // It may never have been made; criu's directory is one of ours too.
+        let _ = fs::remove_file(file).or_else(|_| fs::remove_dir_all(file));
     }
 }
 

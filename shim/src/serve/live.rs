@@ -65,6 +65,9 @@ pub struct Flight {
     pub temporary: Vec<PathBuf>,
     pub console: Option<Console>,
     pub pid_file: Option<PathBuf>,
+    /// Where criu works, and where it has saved a container.
+    pub work: Option<PathBuf>,
+    pub images: Option<PathBuf>,
 }
 
 /// Where a terminal arrives: a socket in the bundle, which is named by an fd since its path may be longer than a
@@ -88,6 +91,8 @@ pub enum Purpose {
     KillRest,
     List,
     Update,
+    Checkpoint,
+    Restore,
     /// What a create that failed may have left.
     Clean,
 }
@@ -105,6 +110,8 @@ impl Purpose {
             Purpose::Kill | Purpose::KillRest => "kill",
             Purpose::List => "ps",
             Purpose::Update => "update",
+            Purpose::Checkpoint => "checkpoint",
+            Purpose::Restore => "restore",
         }
     }
 }

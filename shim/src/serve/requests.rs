@@ -67,6 +67,7 @@ impl Shim {
             "Kill" => self.kill(parse(&method, &payload)?, reply),
             "ResizePty" => self.resize_pty(parse(&method, &payload)?),
             "CloseIO" => self.close_io(parse(&method, &payload)?),
+            "Checkpoint" => self.checkpoint(parse(&method, &payload)?, reply),
             "Update" => self.update(parse(&method, &payload)?, reply),
             "Wait" => self.wait(parse(&method, &payload)?, reply),
             "Stats" => self.stats(parse(&method, &payload)?),

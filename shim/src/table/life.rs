@@ -20,6 +20,10 @@ pub enum State {
     Creating,
     /// Init waits for its start; of an exec nothing is there yet.
     Created,
+    /// Of an init that a checkpoint has saved nothing is there yet.
+    Stored,
+    /// The runtime is making it anew from what was saved.
+    Restoring,
     /// The runtime is starting it.
     Starting,
     /// It has ended while the runtime was starting it: told after the start has been told.
@@ -41,6 +45,8 @@ pub enum State {
 pub enum Event {
     // What the runtime answers.
     Created,
+    /// Nobody had to be asked: it is to be restored.
+    Stored,
     Started,
     StartFailed,
     Paused,
@@ -56,8 +62,9 @@ pub enum Event {
     Resume,
     Delete,
     Signal,
-    /// Another process in the container whose init this is; also Checkpoint and Update.
+    /// Another process in the container whose init this is.
     Enter,
+    Checkpoint,
 }
 
 /// What containerd and those who wait are told.
@@ -89,8 +96,22 @@ pub fn next(kind: Kind, state: State, event: Event) -> Outcome {
     let refuse = |text| Outcome::Refuse(Code::FailedPrecondition, text);
     match (state, event) {
         (S::Creating, E::Created) => Outcome::To(S::Created, News::Created),
-        (S::Creating, E::Start | E::Pause | E::Resume | E::Delete | E::Signal | E::Enter) => {
+        (S::Creating, E::Stored) => Outcome::To(S::Stored, News::Created),
+        (S::Creating, E::Start | E::Pause | E::Resume | E::Delete | E::Signal | E::Enter | E::Checkpoint) => {
             refuse("is still being created")
+        }
+
+        (S::Stored, E::Start) => to(S::Restoring),
+        (S::Stored, E::Delete) => to(S::Deleting),
+        (S::Stored, E::Pause | E::Resume | E::Signal | E::Enter | E::Checkpoint) => {
+            refuse("has not been started")
+        }
+
+        (S::Restoring, E::Started) => Outcome::To(S::Running, News::Started),
+        (S::Restoring, E::StartFailed) => to(S::Stopped),
+        (S::Restoring, E::Start) => refuse("is being started already"),
+        (S::Restoring, E::Delete | E::Pause | E::Resume | E::Signal | E::Enter | E::Checkpoint) => {
+            refuse("is still being started")
         }
 
         (S::Created, E::Start) => to(S::Starting),
@@ -99,7 +120,7 @@ pub fn next(kind: Kind, state: State, event: Event) -> Outcome {
         (S::Created, E::Delete) => to(S::Deleting),
         (S::Created, E::Signal) if kind == Kind::Exec => refuse("has not been started"),
         (S::Created, E::Signal | E::Enter) => to(S::Created),
-        (S::Created, E::Pause | E::Resume) => refuse("has not been started"),
+        (S::Created, E::Pause | E::Resume | E::Checkpoint) => refuse("has not been started"),
 
         (S::Starting, E::Started) => Outcome::To(S::Running, News::Started),
         // The init is still there, waiting, or its end is about to be seen.
@@ -110,7 +131,9 @@ pub fn next(kind: Kind, state: State, event: Event) -> Outcome {
         (S::Starting, E::Signal) => refuse("is still being started"),
         (S::Starting, E::Enter) => to(S::Starting),
         (S::Starting | S::Ended, E::Start) => refuse("is being started already"),
-        (S::Starting | S::Ended, E::Delete | E::Pause | E::Resume) => refuse("is still being started"),
+        (S::Starting | S::Ended, E::Delete | E::Pause | E::Resume | E::Checkpoint) => {
+            refuse("is still being started")
+        }
 
         (S::Ended, E::Started) => Outcome::To(S::Stopped, News::StartedAndExited),
         (S::Ended, E::StartFailed) => Outcome::To(S::Stopped, News::Exited),
@@ -120,6 +143,8 @@ pub fn next(kind: Kind, state: State, event: Event) -> Outcome {
         (S::Running, E::Exit) => Outcome::To(S::Stopped, News::Exited),
         (S::Running, E::Pause) => to(S::Pausing),
         (S::Running, E::Signal | E::Enter) => to(S::Running),
+        // Clients pause a container to checkpoint it, since they save its files too.
+        (S::Running | S::Paused, E::Checkpoint) => to(state),
         (S::Running, E::Start) => refuse("has been started already"),
         (S::Running, E::Resume) => refuse("is not paused"),
         (S::Running, E::Delete) => refuse("cannot be deleted: it is running"),
@@ -128,32 +153,35 @@ pub fn next(kind: Kind, state: State, event: Event) -> Outcome {
         (S::Pausing, E::PauseFailed) => to(S::Running),
         (S::Pausing | S::Paused | S::Resuming, E::Exit) => Outcome::To(S::Stopped, News::Exited),
         (S::Pausing | S::Paused | S::Resuming, E::Signal) => to(state),
-        (S::Pausing, E::Pause | E::Resume | E::Enter) => refuse("is being paused"),
+        (S::Pausing, E::Pause | E::Resume | E::Enter | E::Checkpoint) => refuse("is being paused"),
         (S::Paused, E::Resume) => to(S::Resuming),
         (S::Paused, E::Pause) => refuse("is paused already"),
         (S::Paused, E::Enter) => refuse("is paused"),
         (S::Resuming, E::Resumed) => Outcome::To(S::Running, News::Resumed),
         (S::Resuming, E::ResumeFailed) => to(S::Paused),
-        (S::Resuming, E::Pause | E::Resume | E::Enter) => refuse("is being resumed"),
+        (S::Resuming, E::Pause | E::Resume | E::Enter | E::Checkpoint) => refuse("is being resumed"),
         (S::Pausing | S::Paused | S::Resuming, E::Start) => refuse("has been started already"),
         (S::Pausing | S::Paused | S::Resuming, E::Delete) => refuse("cannot be deleted: it is paused"),
 
         (S::Doomed, E::Exit) => Outcome::To(S::Stopped, News::Exited),
         (S::Doomed | S::Deleting, E::Delete) => refuse("is being deleted already"),
-        (S::Doomed | S::Deleting, E::Start | E::Pause | E::Resume | E::Enter) => refuse("is being deleted"),
+        (S::Doomed | S::Deleting, E::Start | E::Pause | E::Resume | E::Enter | E::Checkpoint) => {
+            refuse("is being deleted")
+        }
         (S::Doomed | S::Deleting, E::Signal) => Outcome::Refuse(Code::NotFound, "process already finished"),
 
         // A pause or start that was under way when the process ended.
         (S::Stopped, E::Paused | E::PauseFailed | E::Resumed | E::ResumeFailed) => to(S::Stopped),
         (S::Stopped, E::Delete) => to(S::Deleting),
         (S::Stopped, E::Signal) => Outcome::Refuse(Code::NotFound, "process already finished"),
-        (S::Stopped, E::Start | E::Pause | E::Resume | E::Enter) => refuse("has stopped"),
+        (S::Stopped, E::Start | E::Pause | E::Resume | E::Enter | E::Checkpoint) => refuse("has stopped"),
 
         (S::Deleting, E::DeleteFailed) => to(S::Stopped),
         // The runtime's last answer to a container that was being paused when it ended.
         (S::Deleting, E::Paused | E::PauseFailed | E::Resumed | E::ResumeFailed) => to(S::Deleting),
 
-        (_, E::Created | E::Started | E::StartFailed | E::Paused | E::PauseFailed) => Outcome::Never,
+        (_, E::Created | E::Stored | E::Started | E::StartFailed) => Outcome::Never,
+        (_, E::Paused | E::PauseFailed) => Outcome::Never,
         (_, E::Resumed | E::ResumeFailed | E::DeleteFailed | E::Exit) => Outcome::Never,
     }
 }
@@ -163,9 +191,11 @@ mod tests {
     use super::*;
     use std::fmt::Write;
 
-    const STATES: [State; 11] = [
+    const STATES: [State; 13] = [
         State::Creating,
         State::Created,
+        State::Stored,
+        State::Restoring,
         State::Starting,
         State::Ended,
         State::Running,
@@ -176,8 +206,9 @@ mod tests {
         State::Stopped,
         State::Deleting,
     ];
-    const EVENTS: [Event; 15] = [
+    const EVENTS: [Event; 17] = [
         Event::Created,
+        Event::Stored,
         Event::Started,
         Event::StartFailed,
         Event::Paused,
@@ -192,6 +223,7 @@ mod tests {
         Event::Delete,
         Event::Signal,
         Event::Enter,
+        Event::Checkpoint,
     ];
 
     /// The whole table as text, so that a change of it is read as one. `UPDATE=1` writes it anew.

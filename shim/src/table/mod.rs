@@ -29,6 +29,8 @@ pub struct Table {
 pub struct Container {
     pub bundle: PathBuf,
     pub options: Options,
+    /// What its start is to restore it from; empty: nothing.
+    pub checkpoint: String,
     /// Mounted by us, in this order.
     pub mounts: Vec<Mount>,
     /// Its processes don't end with its init: the pid namespace isn't its own.
@@ -192,8 +194,8 @@ impl Table {
             .and_then(|c| self.processes.get(&c.init));
         let of = |state| match state {
             State::Creating => task::Status::Unknown,
-            State::Created | State::Doomed => task::Status::Created,
-            State::Starting => task::Status::Created,
+            State::Created | State::Stored | State::Doomed => task::Status::Created,
+            State::Starting | State::Restoring => task::Status::Created,
             State::Running | State::Ended => task::Status::Running,
             State::Pausing => task::Status::Pausing,
             State::Paused | State::Resuming => task::Status::Paused,

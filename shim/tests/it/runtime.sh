@@ -3,12 +3,15 @@
 # process that waits for its start, and then runs the file `program` of its bundle. A file fail-COMMAND there makes a
 # command fail with its text, a file wait-COMMAND makes it wait until that is gone.
 set -eu
+given="$*"
 command= bundle= pid_file= process= signal=
 while [ $# -gt 0 ]; do
 	case $1 in
 	--root) root=$2; shift ;;
 	--log) log=$2; shift ;;
-	--log-format | --format | --resources | --console-socket) shift ;;
+	--log-format | --format | --resources | --console-socket | --parent-path | --empty-ns) shift ;;
+	--image-path) images=$2; shift ;;
+	--work-path) work=$2; shift ;;
 	--bundle) bundle=$2; shift ;;
 	--pid-file) pid_file=$2; shift ;;
 	--process) process=$2; shift ;;
@@ -28,6 +31,10 @@ state=$root/$id
 echo "$command" >>"$bundle/calls"
 while [ -e "$bundle/wait-$command" ]; do sleep 0.01; done
 if [ -e "$bundle/fail-$command" ]; then
+	case $command in
+	checkpoint) echo "criu failed" >"$work/dump.log" ;;
+	restore) echo "criu failed" >"$work/restore.log" ;;
+	esac
 	printf '{"level":"error","msg":"%s"}\n' "$(cat "$bundle/fail-$command")" >>"$log"
 	exit 1
 fi
@@ -41,6 +48,28 @@ create)
 	echo "$bundle" >"$state/bundle"
 	mkfifo "$state/start"
 	{ sh -c 'read -r _ <"$0/start"; exec sh "$1/program"' "$state" "$bundle" <&3 3<&- & } 3<&0
+	echo $! >"$state/pid"
+	echo $! >"$pid_file"
+	;;
+checkpoint)
+	echo "$given" >"$bundle/given"
+	[ -d "$work" ]
+	mkdir -p "$images"
+	echo saved >"$images/state"
+	case $given in
+	*--leave-running*) ;;
+	*)
+		kill -s KILL "$(cat "$state/pid")"
+		rm -r "$state"
+		;;
+	esac
+	;;
+restore)
+	echo "$given" >"$bundle/given"
+	[ "$(cat "$images/state")" = saved ] && [ -d "$work" ]
+	mkdir -p "$state"
+	echo "$bundle" >"$state/bundle"
+	{ sh "$bundle/program" <&3 3<&- & } 3<&0
 	echo $! >"$state/pid"
 	echo $! >"$pid_file"
 	;;
