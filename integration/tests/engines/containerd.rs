@@ -16,16 +16,41 @@ fn run(sh: &Shell, options: &str, command: &str) -> crate::shell::Ran {
 /// The runtime, and a cgroup for the task of this name: systemd's where that runs.
 fn binary(name: &str) -> String {
     let runtime = std::env::var("ENGINE_RUNTIME").unwrap_or_default();
-    let runtime = match runtime.as_str() {
-        "shim" => "--runtime io.containerd.rrunc.v2".to_string(),
-        runtime => format!("--runc-binary {runtime}"),
+    // Of a shim that isn't containerd's own, ctr knows no options but a file of them.
+    let (runtime, systemd) = match runtime.as_str() {
+        "shim" => (
+            "--runtime io.containerd.rrunc.v2".to_string(),
+            "--runtime-config-path /tmp/systemd-cgroup.toml",
+        ),
+        runtime => (format!("--runc-binary {runtime}"), "--runc-systemd-cgroup"),
     };
     let cgroup = match has_systemd() {
-        true => format!("--runc-systemd-cgroup --cgroup system.slice:ctr:{name}"),
+        true => format!("{systemd} --cgroup system.slice:ctr:{name}"),
         // Without shares and quota there is nothing that this machine's cgroup v2 could lack.
         false => "--cpu-shares 0".into(),
     };
     format!("{runtime} {cgroup}")
+}
+
+/// What a task has counted, which is saved with it.
+#[test]
+fn checkpoint_and_restore() {
+    user(|sh| {
+        crate::podman::needs_criu();
+        start(
+            sh,
+            "sh -c 'while :; do i=$((i+1)); echo $i >/count; sleep 0.1; done'",
+        );
+        let count = "ctr tasks exec --exec-id $$ @ cat /count";
+        sh.until(&format!("[ \"$({count})\" -ge 3 ] && echo yes"), "yes");
+        sh.ok("ctr containers checkpoint --rw --task @ @-saved");
+        assert!(sh.ok("ctr tasks ls").contains("RUNNING"), "it goes on");
+        remove(sh);
+        sh.ok("ctr containers restore --live @ @-saved >/tmp/@ 2>&1 </dev/null &");
+        sh.until(&format!("[ \"$({count})\" -ge 4 ] && echo yes"), "yes");
+        remove(sh);
+        sh.ok("ctr images rm @-saved; rm /tmp/@");
+    });
 }
 
 fn start(sh: &Shell, command: &str) {

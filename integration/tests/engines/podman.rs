@@ -446,7 +446,7 @@ fn checkpoint_and_restore() {
     });
 }
 
-fn needs_criu() {
+pub fn needs_criu() {
     needs(!is_rootless(), "root, without whom criu does not work");
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:\t"));
