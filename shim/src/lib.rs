@@ -15,6 +15,7 @@ pub mod frame;
 pub mod info;
 mod mounts;
 pub mod options;
+pub mod order;
 pub mod proto;
 pub mod refusal;
 mod runtime;

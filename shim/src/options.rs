@@ -1,5 +1,7 @@
 //! What a client asks of the runtime, out of any of the messages that clients send. Pure.
 
+use std::path::{Path, PathBuf};
+
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,16 @@ impl Options {
             "" => "rrunc",
             name => name,
         }
+    }
+
+    /// Whose library we have ourselves.
+    pub fn is_rrunc(&self) -> bool {
+        self.binary_name.is_empty()
+    }
+
+    /// Where the runtime keeps what it knows of a namespace's containers.
+    pub fn state(&self, namespace: &str) -> PathBuf {
+        Path::new(self.root()).join(namespace)
     }
 
     pub fn root(&self) -> &str {

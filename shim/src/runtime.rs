@@ -13,9 +13,7 @@ use crate::sys;
 /// `BINARY --root ROOT/NAMESPACE --log LOG --log-format json`, to be continued with a command.
 pub fn command(options: &Options, namespace: &str, log: &Path) -> Command {
     let mut command = Command::new(options.binary());
-    command
-        .arg("--root")
-        .arg(Path::new(options.root()).join(namespace));
+    command.arg("--root").arg(options.state(namespace));
     command.arg("--log").arg(log).args(["--log-format", "json"]);
     if options.systemd_cgroup {
         command.arg("--systemd-cgroup");

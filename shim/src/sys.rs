@@ -1,8 +1,10 @@
 //! The system calls that neither the standard library nor `nix` offers as safe functions: the only unsafe code of the
 //! shim, beside rrunc's `sys`.
 
-use std::io;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 
 use nix::sys::signal::SigSet;
@@ -32,6 +34,46 @@ pub fn bind_to_us(command: &mut Command) {
     unsafe { command.pre_exec(prepare) };
 }
 
+/// fork(2): a copy of this process does `work` and ends with what it returns, and ends with us if we do. It has these
+/// files for stdin, stdout and stderr, and no other: nobody waits for the end of a pipe since it has that too.
+pub fn fork(stdio: [BorrowedFd; 3], work: impl FnOnce() -> i32) -> io::Result<u32> {
+    let ours = std::process::id();
+    // SAFETY: the shim has one thread, so that the copy has all of it: no lock is held by another that isn't there.
+    match unsafe { libc::fork() } {
+        -1 => return Err(io::Error::last_os_error()),
+        0 => {}
+        pid => return Ok(pid.unsigned_abs()),
+    }
+    let status = catch_unwind(AssertUnwindSafe(|| {
+        let ready = SigSet::empty().thread_set_mask().is_ok() && take(stdio);
+        // SAFETY: only integers go in.
+        let bound = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) } == 0;
+        if !(ready && bound) || std::os::unix::process::parent_id() != ours {
+            return NOT_READY;
+        }
+        let status = work();
+        let _ = io::stdout().flush(); // what can't be printed is missed by who reads it
+        status
+    }));
+    // SAFETY: ends this process; nothing of the shim is to be undone by its copy.
+    unsafe { libc::_exit(status.unwrap_or(NOT_READY)) }
+}
+
+/// What a copy that could not begin exits with.
+const NOT_READY: i32 = 125;
+
+/// Only in a copy of the shim: every fd but these is closed behind the backs of those who own it.
+fn take(stdio: [BorrowedFd; 3]) -> bool {
+    for (number, fd) in (0..).zip(stdio) {
+        // SAFETY: takes numbers only; the shim's own stdin, stdout and stderr are nobody's in this process.
+        if unsafe { libc::dup2(fd.as_raw_fd(), number) } < 0 {
+            return false;
+        }
+    }
+    // SAFETY: takes numbers only. Whoever owns one of the fds is never used nor dropped in this process.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) == 0 }
+}
+
 /// Makes a program start with no signal blocked.
 pub fn unblock_signals(command: &mut Command) {
     let unblock = || Ok(SigSet::empty().thread_set_mask()?);
@@ -41,7 +83,6 @@ pub fn unblock_signals(command: &mut Command) {
 
 /// Gives a program further fds, numbered from 3 on.
 pub fn pass_fds(command: &mut Command, fds: Vec<std::os::fd::OwnedFd>) {
-    use std::os::fd::AsRawFd;
     let pass = move || {
         // Out of the way first: one of them may have a number that another is to get.
         let mut raised = [-1; 8];

@@ -10,6 +10,7 @@ use rrunc::sys::types::Pid;
 
 use crate::bundle::{self, Config};
 use crate::options::Options;
+use crate::order::Order;
 use crate::proto::events::{TaskCreate, TaskIo};
 use crate::proto::task::{CreateTaskRequest, CreateTaskResponse};
 use crate::refusal::{Code, Doing, Refusal};
@@ -277,16 +278,8 @@ impl Shim {
             live.failure = Some(refusal);
             live.plumbing = None;
         }
-        let name = self
-            .table
-            .processes
-            .get(&id)
-            .map(|process| process.container.clone());
-        let name = name.unwrap_or_default();
-        if self
-            .command(id, Purpose::Clean, &["--force", &name], None, None)
-            .is_err()
-        {
+        let order = Order::Delete { force: true };
+        if self.command(id, Purpose::Clean, order, None).is_err() {
             self.cleaned(id);
         }
     }

@@ -8,6 +8,7 @@ use rrunc::sys::process::{Signal, pidfd_send_signal};
 
 use crate::bundle;
 use crate::mounts;
+use crate::order::Order;
 use crate::proto::events::TaskDelete;
 use crate::proto::task::{DeleteRequest, DeleteResponse};
 use crate::refusal::Refusal;
@@ -92,7 +93,7 @@ impl Shim {
         match process.kind {
             Kind::Exec => self.gone(id, &process),
             Kind::Init => {
-                let launched = self.command(id, Purpose::Delete, &[&process.container], None, None);
+                let launched = self.command(id, Purpose::Delete, Order::Delete { force: false }, None);
                 if let Err(refusal) = launched {
                     self.deleted(id, Err(refusal));
                 }

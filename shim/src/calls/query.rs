@@ -2,6 +2,7 @@
 
 use prost::Message;
 
+use crate::order::Order;
 use crate::proto::Any;
 use crate::proto::Empty;
 use crate::proto::metrics;
@@ -73,13 +74,7 @@ impl Shim {
             }];
             return done(&PidsResponse { processes });
         }
-        self.command(
-            init,
-            Purpose::List,
-            &["--format", "json", &request.id],
-            None,
-            Some(reply),
-        )?;
+        self.command(init, Purpose::List, Order::List, Some(reply))?;
         LATER
     }
 

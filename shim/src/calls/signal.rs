@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use rrunc::sys::process::{Signal, pidfd_send_signal};
 use rrunc::sys::tty::set_window_size;
 
+use crate::order::Order;
 use crate::proto::Empty;
 use crate::proto::task::{CloseIoRequest, KillRequest, ResizePtyRequest};
 use crate::refusal::{Doing, Refusal};
@@ -24,11 +25,8 @@ impl Shim {
         }
         match process.kind {
             Kind::Init => {
-                let signal = request.signal.to_string();
-                let mut args = vec![];
-                args.extend(request.all.then_some("--all"));
-                args.extend([request.id.as_str(), &signal]);
-                self.command(id, Purpose::Kill, &args, None, Some(reply))?;
+                let KillRequest { signal, all, .. } = request;
+                self.command(id, Purpose::Kill, Order::Kill { signal, all }, Some(reply))?;
                 LATER
             }
             Kind::Exec => {

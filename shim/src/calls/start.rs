@@ -2,6 +2,7 @@
 
 use prost::Message;
 
+use crate::order::Order;
 use crate::proto::task::{StartRequest, StartResponse};
 use crate::refusal::Refusal;
 use crate::serve::Shim;
@@ -22,7 +23,7 @@ impl Shim {
             }
             Kind::Init => {
                 self.table.may(id, Event::Start)?;
-                self.command(id, Purpose::Start, &[&request.id], None, Some(reply))?;
+                self.command(id, Purpose::Start, Order::Start, Some(reply))?;
                 self.table.apply(id, Event::Start)?;
             }
             Kind::Exec => {

@@ -1,5 +1,6 @@
 //! Pause and Resume.
 
+use crate::order::Order;
 use crate::proto::task::IdRequest;
 use crate::refusal::Refusal;
 use crate::serve::Shim;
@@ -10,17 +11,28 @@ use crate::table::life::Event;
 
 impl Shim {
     pub fn pause(&mut self, request: IdRequest, reply: ReplyTo) -> Answer {
-        self.suspend(&request.id, Event::Pause, Purpose::Pause, reply)
+        self.suspend(&request.id, Event::Pause, (Purpose::Pause, Order::Pause), reply)
     }
 
     pub fn resume(&mut self, request: IdRequest, reply: ReplyTo) -> Answer {
-        self.suspend(&request.id, Event::Resume, Purpose::Resume, reply)
+        self.suspend(
+            &request.id,
+            Event::Resume,
+            (Purpose::Resume, Order::Resume),
+            reply,
+        )
     }
 
-    fn suspend(&mut self, container: &str, event: Event, purpose: Purpose, reply: ReplyTo) -> Answer {
+    fn suspend(
+        &mut self,
+        container: &str,
+        event: Event,
+        (purpose, order): (Purpose, Order),
+        reply: ReplyTo,
+    ) -> Answer {
         let (id, _) = self.table.find(container, "")?;
         self.table.may(id, event)?;
-        self.command(id, purpose, &[container], None, Some(reply))?;
+        self.command(id, purpose, order, Some(reply))?;
         self.table.apply(id, event)?;
         LATER
     }

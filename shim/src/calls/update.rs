@@ -1,5 +1,6 @@
 //! Update: other limits.
 
+use crate::order::Order;
 use crate::proto::task::UpdateTaskRequest;
 use crate::refusal::Refusal;
 use crate::serve::Shim;
@@ -13,8 +14,7 @@ impl Shim {
         let resources = request.resources.filter(|any| !any.value.is_empty());
         let resources = resources
             .ok_or_else(|| Refusal::invalid(format!("container {}: no resources are given", request.id)))?;
-        let args = ["--resources", "-", &request.id];
-        self.command(id, Purpose::Update, &args, Some(&resources.value), Some(reply))?;
+        self.command(id, Purpose::Update, Order::Update(&resources.value), Some(reply))?;
         LATER
     }
 }

@@ -9,11 +9,14 @@ use rrunc::sys::process::{Child, wait};
 
 use super::Shim;
 use super::live::Purpose;
+use crate::order::Order;
 use crate::proto::Timestamp;
 use crate::proto::events::{TaskExecStarted, TaskExit, TaskId, TaskStart};
 use crate::proto::task::WaitResponse;
 use crate::table::life::{Event, Kind, News, State};
 use crate::table::{End, Process, ProcessId};
+
+const SIGKILL: u32 = 9;
 
 /// What is reported of a process whose status nobody could get.
 const UNKNOWN: u32 = 255;
@@ -65,8 +68,15 @@ impl Shim {
                     .get(&container)
                     .is_some_and(|c| c.shares_pids)
                 {
-                    let rest =
-                        self.command(id, Purpose::KillRest, &["--all", &container, "KILL"], None, None);
+                    let rest = self.command(
+                        id,
+                        Purpose::KillRest,
+                        Order::Kill {
+                            signal: SIGKILL,
+                            all: true,
+                        },
+                        None,
+                    );
                     if let Err(refusal) = rest {
                         self.log.error(&refusal.text);
                     }

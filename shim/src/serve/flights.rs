@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rrunc::sys::process::{Child, Exit, pidfd_open, wait};
@@ -16,6 +16,7 @@ use super::Shim;
 use super::connection::ReplyTo;
 use super::live::{Console, Flight, Purpose};
 use super::poller::{IN, Token};
+use crate::order::Order;
 use crate::refusal::{Doing, Refusal};
 use crate::runtime;
 use crate::table::ProcessId;
@@ -97,19 +98,44 @@ impl Shim {
         &mut self,
         process: ProcessId,
         purpose: Purpose,
-        args: &[&str],
-        stdin: Option<&[u8]>,
+        order: Order,
         reply: Option<ReplyTo>,
     ) -> Result<(), Refusal> {
+        let id = self.table.processes.get(&process);
+        let id = id.map(|process| process.container.clone()).unwrap_or_default();
         let mut takeoff = self.captured(process, purpose, reply)?;
-        takeoff.command.args(args);
-        if let Some(bytes) = stdin {
-            let mut input = memory()?;
-            let filled = input.write_all(bytes).and_then(|()| input.rewind());
-            filled.doing(|| "write a memfd".into())?;
+        let (words, input) = order.words(&id);
+        let input = input.map(filled).transpose()?;
+        let options = &self.container_of(process)?.options;
+        if options.is_rrunc() {
+            let root = options.state(&self.namespace);
+            return self.launch_copy(takeoff.flight, input, |purpose, log| {
+                order.carry_out(purpose, &root, &id, log)
+            });
+        }
+        takeoff.command.args(words);
+        if let Some(input) = input {
             takeoff.command.stdin(input);
         }
         self.launch(takeoff)
+    }
+
+    /// A copy of us that does something that may take its time.
+    fn launch_copy(
+        &mut self,
+        flight: FlightPlan,
+        input: Option<File>,
+        work: impl FnOnce(Purpose, &Path) -> i32,
+    ) -> Result<(), Refusal> {
+        let stdin = input.map_or_else(crate::stdio::sink::null, |file| Ok(file.into()))?;
+        let (Some(printed), Some(complained)) = (&flight.printed, &flight.complained) else {
+            return Err(Refusal::unknown("nowhere to print"));
+        };
+        let stdio = [stdin.as_fd(), printed.as_fd(), complained.as_fd()];
+        let (purpose, log) = (flight.purpose, flight.log.clone());
+        let pid =
+            crate::sys::fork(stdio, || work(purpose, &log)).doing(|| "make a copy of the shim".into())?;
+        self.take_off(pid, flight)
     }
 
     pub fn launch(&mut self, takeoff: Takeoff) -> Result<(), Refusal> {
@@ -123,7 +149,10 @@ impl Shim {
             }
         };
         drop(command); // and with it our copies of what the process has for stdio
-        let pid = child.id();
+        self.take_off(child.id(), flight)
+    }
+
+    fn take_off(&mut self, pid: u32, flight: FlightPlan) -> Result<(), Refusal> {
         let pidfd = pidfd_open(Pid(pid as i32)).doing(|| "open a pidfd".into())?;
         let number = self.number();
         self.poller.add(&pidfd, Token::Flight(number), IN)?;
@@ -178,6 +207,14 @@ impl Shim {
         self.arrived(&mut flight, result);
         remove(&flight.temporary);
     }
+}
+
+/// A file without a name that holds this.
+fn filled(bytes: &[u8]) -> Result<File, Refusal> {
+    let mut file = memory()?;
+    let filled = file.write_all(bytes).and_then(|()| file.rewind());
+    filled.doing(|| "write a memfd".into())?;
+    Ok(file)
 }
 
 /// A file without a name.
