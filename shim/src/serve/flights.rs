@@ -177,6 +177,7 @@ impl Shim {
         };
         self.arrived(&mut flight, result);
         remove(&flight.temporary);
+        self.go_on_removing(flight.process);
     }
 }
 
