@@ -15,7 +15,7 @@ pub mod error;
 pub mod foreground;
 pub mod hooks;
 pub mod host;
-mod idmap;
+pub mod idmap;
 mod init;
 pub mod log;
 mod netdev;

@@ -2,6 +2,7 @@
 //!
 //! - [`unharmed`]: runs a test in its own world and holds the [`Census`] before against the one after.
 //! - [`Host`]: files outside of every container, which must be what they were.
+//! - [`cri`]: what the kubelet says to containerd.
 //! - [`rrunc`]: the binary under test.
 //!
 //! Environment: `RRUNC`, the binary, if it isn't where `cargo build` puts it. `RUNTIME=crun` judges another
@@ -9,6 +10,7 @@
 
 mod census;
 mod command;
+pub mod cri;
 mod host;
 
 pub use census::Census;

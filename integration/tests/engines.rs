@@ -5,6 +5,8 @@
 mod buildah; // Buildah
 #[path = "engines/containerd.rs"]
 mod containerd; // containerd, by ctr
+#[path = "engines/cri.rs"]
+mod cri; // Kubernetes' pods, by containerd's CRI plugin
 #[path = "engines/docker.rs"]
 mod docker; // Docker, and Swarm on it
 #[path = "engines/podman.rs"]

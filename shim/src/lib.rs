@@ -12,6 +12,7 @@ mod calls;
 mod cgroup;
 pub mod delete;
 pub mod frame;
+mod idmap;
 pub mod info;
 mod mounts;
 pub mod options;

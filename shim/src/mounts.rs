@@ -2,17 +2,22 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
+use crate::idmap::{self, How};
 use crate::proto::task::Mount;
 use crate::refusal::{Doing, Refusal};
 
 /// mount(2) takes no more for its data.
 const PAGE: usize = 4096;
+
+/// Where lower layers are while an overlay is mounted over them, beside the root.
+pub const LAYERS: &str = "layers";
 
 /// Mounts all of them in order below `rootfs`, which is made if it isn't there, or none.
 pub fn mount_all(mounts: &[Mount], rootfs: &Path) -> Result<(), Refusal> {
@@ -41,7 +46,7 @@ pub fn unmount_all(rootfs: &Path) {
 fn mount_one(asked: &Mount, rootfs: &Path) -> Result<(), Refusal> {
     let target = below(rootfs, &asked.target)?;
     let doing = || format!("mount {} {} on {}", asked.r#type, asked.source, target.display());
-    let Parsed { flags, data } = parse(&asked.options);
+    let Parsed { flags, data, maps } = parse(&asked.options);
     let kind = match asked.r#type.as_str() {
         "bind" | "rbind" => None,
         kind => Some(kind),
@@ -49,8 +54,23 @@ fn mount_one(asked: &Mount, rootfs: &Path) -> Result<(), Refusal> {
     let bind = flags.contains(MsFlags::MS_BIND);
     let propagation = MsFlags::MS_SHARED | MsFlags::MS_PRIVATE | MsFlags::MS_SLAVE | MsFlags::MS_UNBINDABLE;
     let first = flags - propagation;
-    if data.len() >= PAGE && kind == Some("overlay") {
-        overlay(&asked.source, &data, first, &target).doing(doing)?;
+    if let Some((uid, gid)) = maps {
+        let user = idmap::user_namespace(&uid, &gid)?;
+        if kind == Some("overlay") {
+            let beside = rootfs.with_file_name(LAYERS);
+            mapped_overlay(&asked.source, &data, first, &target, &beside, user.as_fd()).doing(doing)?;
+        } else if kind.is_none() {
+            let how = How {
+                recursive: flags.contains(MsFlags::MS_REC),
+                read_only: flags.contains(MsFlags::MS_RDONLY),
+            };
+            idmap::bind(Path::new(&asked.source), how, user.as_fd(), &target).doing(doing)?;
+        } else {
+            return Err(Refusal::invalid("uidmap= and gidmap= are for overlay and bind").during(doing()));
+        }
+    } else if data.len() >= PAGE && kind == Some("overlay") {
+        let (layers, data) = shorten(&data);
+        overlay(&asked.source, &data, first, &target, &layers).doing(doing)?;
     } else {
         let data = Some(data.as_str()).filter(|data| !data.is_empty());
         mount(Some(asked.source.as_str()), &target, kind, first, data).doing(doing)?;
@@ -95,13 +115,24 @@ fn below(rootfs: &Path, target: &str) -> Result<PathBuf, Refusal> {
 struct Parsed {
     flags: MsFlags,
     data: String,
+    /// `uidmap=` and `gidmap=`, which containerd 2 gives with the root of a pod that has a user namespace.
+    maps: Option<(String, String)>,
 }
 
 /// Options as fstab has them: those that are flags of mount(2), and the rest.
 fn parse(options: &[String]) -> Parsed {
     let mut flags = MsFlags::empty();
+    let (mut uid, mut gid) = (None, None);
     let mut data = vec![];
     for option in options {
+        if let Some(map) = option.strip_prefix("uidmap=") {
+            uid = Some(map.to_string());
+            continue;
+        }
+        if let Some(map) = option.strip_prefix("gidmap=") {
+            gid = Some(map.to_string());
+            continue;
+        }
         let (flag, on) = match option.as_str() {
             "ro" => (MsFlags::MS_RDONLY, true),
             "rw" => (MsFlags::MS_RDONLY, false),
@@ -141,27 +172,48 @@ fn parse(options: &[String]) -> Parsed {
         flags.set(flag, on);
     }
     let data = data.join(",");
-    Parsed { flags, data }
+    let maps = uid.zip(gid);
+    Parsed { flags, data, maps }
 }
 
-/// An overlay whose options are longer than mount(2) takes: with the layers' common directory as the working
-/// directory, which makes their names a few bytes each. E2BIG: there are too many even so.
-fn overlay(source: &str, data: &str, flags: MsFlags, target: &Path) -> nix::Result<()> {
-    let (prefix, shorter) = shorten(data);
-    if shorter.len() >= PAGE {
+/// An overlay whose lower layers are named from the directory `layers`, which makes their names a few bytes each. E2BIG:
+/// there are too many even so.
+fn overlay(source: &str, data: &str, flags: MsFlags, target: &Path, layers: &Path) -> nix::Result<()> {
+    if data.len() >= PAGE {
         return Err(Errno::E2BIG);
     }
     let here = File::open(".").map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()))?;
-    nix::unistd::chdir(&prefix)?;
-    let mounted = mount(
-        Some(source),
-        target,
-        Some("overlay"),
-        flags,
-        Some(shorter.as_str()),
-    );
+    nix::unistd::chdir(layers)?;
+    let mounted = mount(Some(source), target, Some("overlay"), flags, Some(data));
     nix::unistd::fchdir(here)?;
     mounted
+}
+
+/// An overlay over layers whose owners are mapped: over those of a mapped mount of the directory that they are in. The
+/// overlay keeps a copy of that mount, so it is at `beside` for a moment only. Linux 5.19.
+fn mapped_overlay(
+    source: &str,
+    data: &str,
+    flags: MsFlags,
+    target: &Path,
+    beside: &Path,
+    user: BorrowedFd,
+) -> Result<(), Refusal> {
+    let (layers, data) = shorten(data);
+    let made = DirBuilder::new().mode(0o700).create(beside);
+    made.doing(|| format!("make {}", beside.display()))?;
+    // Should this process be killed just then, whoever removes the bundle removes no layer.
+    let how = How {
+        recursive: false,
+        read_only: true,
+    };
+    let mounted = idmap::bind(&layers, how, user, beside).and_then(|()| {
+        let mounted = overlay(source, &data, flags, target, beside);
+        unmount_all(beside);
+        mounted.doing(|| format!("layers of {}", layers.display()))
+    });
+    let removed = fs::remove_dir(beside).doing(|| format!("remove {}", beside.display()));
+    mounted.and(removed)
 }
 
 /// The directory that all lower layers are in, and the options with them relative to it.
@@ -200,7 +252,10 @@ mod tests {
         let check = |options: &[&str], flags, data| {
             let options: Vec<_> = options.iter().map(|o| o.to_string()).collect();
             let parsed = parse(&options);
-            assert_eq!((parsed.flags, parsed.data.as_str()), (flags, data));
+            assert_eq!(
+                (parsed.flags, parsed.data.as_str(), parsed.maps),
+                (flags, data, None)
+            );
         };
         check(&[], MsFlags::empty(), "");
         check(&["rw"], MsFlags::empty(), "");
@@ -216,17 +271,78 @@ mod tests {
         );
     }
 
-    /// In a mount namespace of the test's own thread.
     #[test]
-    #[ignore = "needs root"]
-    fn more_layers_than_fit_into_a_page() {
+    fn maps_are_no_data() {
+        let options = ["uidmap=0:1000:2", "userxattr", "gidmap=0:3000:4,4:5000:6"];
+        let parsed = parse(&options.map(String::from));
+        assert_eq!(parsed.data, "userxattr");
+        assert_eq!(parsed.maps, Some(("0:1000:2".into(), "0:3000:4,4:5000:6".into())));
+        assert_eq!(
+            parse(&options[..2].iter().map(|o| o.to_string()).collect::<Vec<_>>()).maps,
+            None
+        );
+    }
+
+    /// In a mount namespace of the test's own thread, with a tmpfs.
+    fn scratch(name: &str) -> PathBuf {
         use nix::sched::{CloneFlags, unshare};
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
         let none = None::<&str>;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
-        let dir = std::env::temp_dir().join(format!("rrunc-shim-overlay-{}", std::process::id()));
+        let dir = std::env::temp_dir().join(format!("rrunc-shim-{name}-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         mount(Some("none"), &dir, Some("tmpfs"), MsFlags::empty(), none).unwrap();
+        dir
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn the_owners_of_a_root_are_mapped() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = scratch("mapped");
+        for part in ["1/fs", "2/fs", "3/fs", "3/work"] {
+            fs::create_dir_all(dir.join(part)).unwrap();
+        }
+        fs::write(dir.join("1/fs/file"), "").unwrap();
+        let rootfs = dir.join("rootfs");
+        let path = |part: &str| dir.join(part).display().to_string();
+        let maps = [
+            "uidmap=0:1000000:65536".to_string(),
+            "gidmap=0:2000000:65536".to_string(),
+        ];
+        let overlay = format!(
+            "lowerdir={}:{},upperdir={},workdir={}",
+            path("2/fs"),
+            path("1/fs"),
+            path("3/fs"),
+            path("3/work")
+        );
+        for (kind, source, option) in [
+            ("overlay", "overlay".into(), overlay),
+            ("bind", path("1/fs"), "rbind".into()),
+        ] {
+            let mut options = maps.to_vec();
+            options.push(option);
+            let asked = Mount {
+                r#type: kind.into(),
+                source,
+                target: String::new(),
+                options,
+            };
+            mount_all(&[asked], &rootfs).unwrap();
+            let file = fs::metadata(rootfs.join("file")).unwrap();
+            assert_eq!((file.uid(), file.gid()), (1_000_000, 2_000_000), "{kind}");
+            unmount_all(&rootfs);
+            assert!(!rootfs.join("file").exists() && !dir.join(LAYERS).exists());
+        }
+        unmount_all(&dir);
+        fs::remove_dir(&dir).unwrap();
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn more_layers_than_fit_into_a_page() {
+        let dir = scratch("overlay");
         let below = dir.join("x".repeat(100));
         let layers: Vec<_> = (0..60).map(|i| below.join(i.to_string()).join("fs")).collect();
         for (i, layer) in layers.iter().enumerate() {

@@ -54,10 +54,7 @@ fn run<F: FnOnce(&Shell)>(test: F) {
         std::env::var_os("ENGINE_RUNTIME").is_some(),
         "these tests run within integration/engines/suite: make engines, make test-vm"
     );
-    let shell = Shell {
-        transcript: RefCell::default(),
-        name,
-    };
+    let shell = Shell::named(&name);
     let result = catch_unwind(AssertUnwindSafe(|| test(&shell)));
     if let Some(Lacks(what)) = result.as_ref().err().and_then(|payload| payload.downcast_ref()) {
         record(path, "skipped");
@@ -82,14 +79,16 @@ pub fn needs(can: bool, what: &'static str) {
     }
 }
 
-/// Skips the test if limits cannot be set, their controllers not being in cgroup v2.
-pub fn needs_controllers() {
+/// Whether limits can be set, their controllers being in cgroup v2.
+pub fn has_controllers() -> bool {
     let there = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
     let has = |name| there.split_whitespace().any(|there| there == name);
-    needs(
-        ["memory", "cpu", "pids"].into_iter().all(has),
-        "the controllers memory, cpu and pids",
-    );
+    ["memory", "cpu", "pids"].into_iter().all(has)
+}
+
+/// Skips the test if limits cannot be set.
+pub fn needs_controllers() {
+    needs(has_controllers(), "the controllers memory, cpu and pids");
 }
 
 /// Whether systemd runs this machine (sd_booted(3)).
@@ -114,6 +113,14 @@ fn record(name: &str, outcome: &str) {
 }
 
 impl Shell {
+    /// For a thread of a test's, or for what the test names otherwise.
+    pub fn named(name: &str) -> Shell {
+        Shell {
+            transcript: RefCell::default(),
+            name: name.into(),
+        }
+    }
+
     /// Runs a line. `@` stands for the test's own name, that of its container.
     pub fn run(&self, line: &str) -> Ran {
         let line = line.replace('@', &self.name);

@@ -60,7 +60,7 @@ impl Shim {
 
     fn drain(&mut self, id: ProcessId) {
         match self.live.get(&id).map_or(0, |live| live.outputs) {
-            0 => self.remove(id),
+            0 => self.drained(id),
             _ => self.timers.set(DRAIN, Alarm::Drained(id)),
         }
     }
@@ -68,22 +68,29 @@ impl Shim {
     /// The last of a process's output has been passed on.
     pub fn drained(&mut self, id: ProcessId) {
         let process = self.table.processes.get(&id);
-        if process.is_some_and(|process| process.state == State::Deleting && self.flight_of(id).is_none()) {
+        if process.is_some_and(|process| process.state == State::Deleting) && !self.is_under_way(id) {
             self.remove(id);
+        }
+    }
+
+    /// A command that was under way for a process has ended.
+    pub fn go_on_removing(&mut self, id: ProcessId) {
+        if self.live.get(&id).is_some_and(|live| live.outputs == 0) {
+            self.drained(id);
         }
     }
 
     pub fn give_up_draining(&mut self, id: ProcessId) {
-        let process = self.table.processes.get(&id);
-        if process.is_some_and(|process| process.state == State::Deleting) && self.flight_of(id).is_none() {
-            self.remove(id);
+        match self.is_under_way(id) {
+            true => self.timers.set(DRAIN, Alarm::Drained(id)),
+            false => self.drained(id),
         }
     }
 
-    fn flight_of(&self, id: ProcessId) -> Option<u64> {
-        let mut flights = self.flights.iter();
-        let delete = flights.find(|(_, flight)| flight.process == id && flight.purpose == Purpose::Delete);
-        delete.map(|(number, _)| *number)
+    /// With the answer to Delete containerd closes the connection, over which others may still be expected: that to the
+    /// Kill that ended the process, whose runtime is slower than the process's end.
+    fn is_under_way(&self, id: ProcessId) -> bool {
+        self.flights.values().any(|flight| flight.process == id)
     }
 
     fn remove(&mut self, id: ProcessId) {

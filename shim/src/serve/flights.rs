@@ -206,6 +206,7 @@ impl Shim {
         };
         self.arrived(&mut flight, result);
         remove(&flight.temporary);
+        self.go_on_removing(flight.process);
     }
 }
 

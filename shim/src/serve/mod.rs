@@ -160,7 +160,10 @@ impl Shim {
             self.flush();
             self.publisher.go_on(&self.poller);
             if let Some(limit) = self.ending {
-                let silent = self.publisher.is_idle() && self.connections.values().all(|c| !c.wants().1);
+                // A call may still be on its way: the kill after which the rest came so fast.
+                let silent = self.flights.is_empty()
+                    && self.publisher.is_idle()
+                    && self.connections.values().all(|c| !c.wants().1);
                 if silent || limit <= Instant::now() {
                     return Ok(());
                 }

@@ -70,6 +70,37 @@ pub fn refused<T: std::fmt::Debug>(result: Result<T, Refused>, code: i32, text: 
     assert!(said.contains(text), "{said}");
 }
 
+/// containerd closes the connection with the answer to a Delete, so all others come before.
+#[test]
+fn a_delete_that_is_faster_than_the_kill() {
+    let world = World::new("overtaken");
+    let end = world.dir.join("i/end");
+    let program = format!("until [ -e {} ]; do sleep 0.01; done; exit 3", end.display());
+    let mut client = world.running("i", &program);
+    let held = world.dir.join("i/wait-kill");
+    fs::write(&held, "").unwrap();
+    let kill = KillRequest {
+        id: "i".into(),
+        signal: 9,
+        ..KillRequest::default()
+    };
+    let kill = client.send(V3, "Kill", &kill);
+    crate::world::until(|| world.calls("i").contains("kill"));
+    fs::write(end, "").unwrap();
+    assert_eq!(wait(&mut client, "i", "").unwrap().exit_status, 3);
+    let request = DeleteRequest {
+        id: "i".into(),
+        ..DeleteRequest::default()
+    };
+    let delete = client.send(V3, "Delete", &request);
+    state(&mut client, "i", "").unwrap(); // the Delete has been taken up
+    assert!(!world.calls("i").contains("delete"));
+    fs::remove_file(held).unwrap();
+    for stream in [kill, delete] {
+        assert_eq!(client.read()[4..8], stream.to_be_bytes());
+    }
+}
+
 #[test]
 fn a_whole_life() {
     let world = World::new("life");
