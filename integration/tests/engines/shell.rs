@@ -82,14 +82,16 @@ pub fn needs(can: bool, what: &'static str) {
     }
 }
 
-/// Skips the test if limits cannot be set, their controllers not being in cgroup v2.
+/// Skips the test if limits cannot be set.
 pub fn needs_controllers() {
+    needs(has_controllers(), "the controllers memory, cpu and pids");
+}
+
+/// Whether limits can be set, their controllers being in cgroup v2.
+pub fn has_controllers() -> bool {
     let there = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
     let has = |name| there.split_whitespace().any(|there| there == name);
-    needs(
-        ["memory", "cpu", "pids"].into_iter().all(has),
-        "the controllers memory, cpu and pids",
-    );
+    ["memory", "cpu", "pids"].into_iter().all(has)
 }
 
 /// Whether systemd runs this machine (sd_booted(3)).
