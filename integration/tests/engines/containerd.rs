@@ -148,7 +148,7 @@ fn a_cgroup_of_systemds() {
         sh.run("systemctl show --value -p MemoryMax -p ActiveState ctr-@.scope | sort")
             .prints("67108864\nactive");
         sh.run("ctr tasks exec --exec-id e @ cat /proc/self/cgroup")
-            .prints("0::/");
+            .prints(&format!("0::/system.slice/ctr-{}.scope", sh.name));
         remove(sh);
         sh.run("systemctl show --value -p LoadState ctr-@.scope")
             .prints("not-found");

@@ -60,7 +60,7 @@ fn stats() {
         needs_controllers();
         sh.ok("docker run -d --name @ --memory 64m bb sh -c 'sleep 1000 & sleep 1000; true'");
         sh.until("docker top @ | wc -l", "4");
-        sh.run("docker stats --no-stream --format '{{.Name}} {{.PIDs}} {{.MemUsage}}' @ | sed 's/ [0-9.]*[kM]iB / SOME /'")
+        sh.run("docker stats --no-stream --format '{{.Name}} {{.PIDs}} {{.MemUsage}}' @ | sed 's/ [0-9.]*[KM]iB / SOME /'")
             .prints(&format!("{} 3 SOME / 64MiB", sh.name));
         sh.ok("docker rm -f @");
     });
