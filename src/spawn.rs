@@ -12,7 +12,7 @@ use crate::prepare::Prepared;
 use crate::sys::clone::{self, Who};
 use crate::sys::process::{self, Exit};
 use crate::sys::shared::Progress;
-use crate::sys::{Call, Errno, Fail, Pid, fs, ids, sched};
+use crate::sys::{Call, Errno, Fail, Pid, fs, ids, net, sched};
 
 /// The container's first process, as its parent holds it. Dropped, it is killed and reaped, unless released.
 #[derive(Debug)]
@@ -44,8 +44,20 @@ pub enum Ended {
     Silent { exit: Exit, step: u16 },
 }
 
+/// Has somebody else move a process into a cgroup.
+pub type Mover<'m> = &'m dyn Fn(Pid) -> Result<()>;
+
 /// Makes the container's process, into the cgroup behind `cgroup` from its birth on.
 pub fn spawn(prepared: &Prepared, cgroup: Option<BorrowedFd>) -> Result<Init> {
+    spawn_by(prepared, cgroup, None)
+}
+
+/// The same where we may not reach that cgroup from our own: a process in between is moved there first.
+pub fn spawn_moved(prepared: &Prepared, cgroup: BorrowedFd, mover: Mover) -> Result<Init> {
+    spawn_by(prepared, Some(cgroup), Some(mover))
+}
+
+fn spawn_by(prepared: &Prepared, cgroup: Option<BorrowedFd>, mover: Option<Mover>) -> Result<Init> {
     let (parent_end, child_end) = channel::pair().doing(|| "make the wire to the container".into())?;
     let progress = Progress::new().doing(|| "make the progress page".into())?;
     let namespaces = &prepared.plan.namespaces;
@@ -86,12 +98,14 @@ pub fn spawn(prepared: &Prepared, cgroup: Option<BorrowedFd>) -> Result<Init> {
         sched::set_affinity(cpus).doing(|| format!("process.execCPUAffinity.initial: run on CPUs {cpus}"))?;
     }
     let flags = namespaces.clone_flags();
-    let cloned = match (inside.as_slice(), offsets) {
-        ([], None) => split(flags, cgroup, prepared, &child_end, &progress),
-        enter => split_inside(enter, flags, cgroup, prepared, &child_end, &progress),
+    let cloned = match (inside.as_slice(), offsets, mover) {
+        ([], None, None) => {
+            split(flags, cgroup, prepared, &child_end, &progress).map_err(|fail| clone_refused(fail, flags))
+        }
+        between => split_between(between, flags, cgroup, prepared, &child_end, &progress),
     };
     entered.leave()?;
-    let (pid, pidfd) = cloned.map_err(|fail| clone_refused(fail, flags))?;
+    let (pid, pidfd) = cloned?;
     Ok(Init {
         pid,
         pidfd,
@@ -117,34 +131,46 @@ fn split(
 
 /// A process that enters a user namespace loses its power over what it left, so one in between does that and
 /// has the container's process in there; by CLONE_PARENT it is our child and not the dead one's. It enters the others
-/// too that we couldn't come back from.
-fn split_inside(
-    (namespaces, offsets): (&[(BorrowedFd, u64)], Option<&str>),
+/// too that we couldn't come back from, and is moved to the cgroup that we can't reach.
+fn split_between(
+    (namespaces, offsets, mover): (&[(BorrowedFd, u64)], Option<&str>, Option<Mover>),
     flags: u64,
     cgroup: Option<BorrowedFd>,
     prepared: &Prepared,
     child_end: &ChildEnd,
     progress: &Progress,
-) -> Result<(Pid, OwnedFd), Fail> {
-    let (ours, theirs) = crate::sys::net::seqpacket_pair()?;
-    match clone::fork(0, None)? {
-        Who::Parent(_, between) => {
+) -> Result<(Pid, OwnedFd)> {
+    let refused = |fail| clone_refused(fail, flags);
+    let (ours, theirs) = net::seqpacket_pair().map_err(refused)?;
+    match clone::fork(0, None).map_err(refused)? {
+        Who::Parent(pid, between) => {
             drop(theirs);
+            if let Some(mover) = mover {
+                let moved = mover(pid).and_then(|()| net::send(ours.as_fd(), b"go", None).map_err(refused));
+                if let Err(error) = moved {
+                    process::kill_and_reap(between.as_fd());
+                    return Err(error);
+                }
+            }
             let mut answer = [0; 8];
-            let received = crate::sys::net::receive(ours.as_fd(), &mut answer);
-            process::reap(between.as_fd())?;
-            let (n, pidfd) = received?;
+            let received = net::receive(ours.as_fd(), &mut answer);
+            process::reap(between.as_fd()).map_err(refused)?;
+            let (n, pidfd) = received.map_err(refused)?;
             let [p0, p1, p2, p3, c0, c1, e0, e1] = answer;
             match (n, pidfd, Call::from_number(u16::from_ne_bytes([c0, c1]))) {
                 (8, Some(pidfd), _) => Ok((Pid(i32::from_ne_bytes([p0, p1, p2, p3])), pidfd)),
-                (8, None, Some(call)) => Err(Fail::new(
+                (8, None, Some(call)) => Err(refused(Fail::new(
                     call,
                     Errno::from_raw(i32::from(u16::from_ne_bytes([e0, e1]))),
-                )),
-                _ => Err(Fail::new(Call::Clone, Errno::EPIPE)),
+                ))),
+                _ => Err(refused(Fail::new(Call::Clone, Errno::EPIPE))),
             }
         }
         Who::Child => {
+            drop(ours); // or our own would never end, should our parent die
+            if mover.is_some() && !matches!(net::receive(theirs.as_fd(), &mut [0; 2]), Ok((2, None))) {
+                clone::exit(1);
+            }
             // As in Entered::join: those in there see the child from its first instruction on.
             let undumpable = ids::prctl(libc::PR_SET_DUMPABLE, 0, 0).map(drop);
             let mut namespaces = namespaces.iter();
@@ -156,12 +182,12 @@ fn split_inside(
                 Ok(Who::Child) => init::run(prepared, child_end, progress),
                 Ok(Who::Parent(pid, pidfd)) => {
                     let [p0, p1, p2, p3] = pid.0.to_ne_bytes();
-                    crate::sys::net::send(theirs.as_fd(), &[p0, p1, p2, p3, 0, 0, 0, 0], Some(pidfd.as_fd()))
+                    net::send(theirs.as_fd(), &[p0, p1, p2, p3, 0, 0, 0, 0], Some(pidfd.as_fd()))
                 }
                 Err(fail) => {
                     let [c0, c1] = (fail.call as u16).to_ne_bytes();
                     let [e0, e1] = (fail.errno as i32 as u16).to_ne_bytes();
-                    crate::sys::net::send(theirs.as_fd(), &[0, 0, 0, 0, c0, c1, e0, e1], None)
+                    net::send(theirs.as_fd(), &[0, 0, 0, 0, c0, c1, e0, e1], None)
                 }
             };
             clone::exit(i32::from(sent.is_err()))

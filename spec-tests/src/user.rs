@@ -55,6 +55,19 @@ impl Lab {
     /// delegates: beside a cgroup with processes, a scope say, systemd takes controllers away that it has no use for.
     /// Skips the test if nobody has a systemd.
     pub fn become_session_user(&self) {
+        let scope =
+            "systemd-run --user --scope --quiet --collect --expand-environment=no --property Delegate=yes --";
+        let mut through: Vec<_> = scope.split(' ').collect();
+        through.extend(["sh", "-c", INTO_A_LEAF]);
+        self.call_as_session_user(&through);
+    }
+
+    /// The same user, who stays in the cgroup that we are in: root's, as that of a session from ssh(1) or a console is.
+    pub fn become_login_user(&self) {
+        self.call_as_session_user(&[]);
+    }
+
+    fn call_as_session_user(&self, through: &[&str]) {
         let user = machine::session_user();
         needs(
             user.is_some(),
@@ -63,11 +76,8 @@ impl Lab {
         let id = user.unwrap_or_default();
         let runtime_directory = format!("XDG_RUNTIME_DIR=/run/user/{id}");
         let bus = format!("DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/{id}/bus");
-        let scope =
-            "systemd-run --user --scope --quiet --collect --expand-environment=no --property Delegate=yes --";
         let mut words = vec!["env", &runtime_directory, &bus];
-        words.extend(scope.split(' '));
-        words.extend(["sh", "-c", INTO_A_LEAF]);
+        words.extend(through);
         self.call_as(id, &words);
     }
 

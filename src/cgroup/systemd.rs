@@ -2,7 +2,7 @@
 //! Who makes, changes and removes it is all the difference.
 
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
 use oci_spec::runtime::{LinuxResources, Spec};
@@ -11,7 +11,7 @@ use super::unit::{Asked, Unit};
 use super::{Cgroup, Hierarchy, Made, PIDS, clean, devices, files, properties, resources, unit};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::spec::annotations::{self, SYSTEMD_SUBGROUP as SUBGROUP};
-use crate::sys::{Uid, ids};
+use crate::sys::{Call, Errno, Fail, Pid, Uid, ids};
 use crate::systemd::{Holder, Instance, Manager, Properties, Value};
 
 /// The systemd that we may ask: only the system's root may ask the system's.
@@ -218,6 +218,31 @@ impl Cgroup {
         let mut cgroup = self;
         cgroup.unit = unit;
         cgroup
+    }
+
+    /// Has systemd move a process to `place`, which is this cgroup or one below it. For who is in a cgroup of somebody
+    /// else's: a process goes to another cgroup by the leave of the one above both (cgroups(7)), and of a user's session,
+    /// which isn't below the user's systemd, that is root's.
+    pub fn attach(&self, place: BorrowedFd, pid: Pid) -> Result<()> {
+        let Some(unit) = &self.unit else {
+            let text = format!("{} isn't systemd's", self.path.display());
+            return Err(Error::new(Kind::Unsupported, text));
+        };
+        // The kernel would say so to systemd, which says something else.
+        let passed_on = files::value(place, "cgroup.subtree_control").unwrap_or_default();
+        if !passed_on.trim().is_empty() {
+            let fail = Fail::new(Call::Write, Errno::EBUSY);
+            return Err(Error::kernel(
+                format!("move a process to {}", self.path.display()),
+                fail,
+            ));
+        }
+        let link = format!("/proc/self/fd/{}", place.as_raw_fd());
+        let path = fs::read_link(&link).doing(|| format!("read {link}"))?;
+        let mut parts = path.components();
+        parts.find(|part| part.as_os_str() == unit.name.as_str()); // the first: below it names are the container's
+        let below = Path::new("/").join(parts.as_path());
+        Manager::connect(unit.instance)?.attach(&unit.name, &below.to_string_lossy(), pid)
     }
 
     /// The container's process is in it: nothing else has to be any more.

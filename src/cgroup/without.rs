@@ -9,8 +9,7 @@ use crate::error::{Error, Fault, Kind, Result};
 use crate::log;
 use crate::sys::Errno;
 
-const CURE: &str = "let your systemd make the cgroup: systemd-run --user --scope rrunc --systemd-cgroup ...; or run rrunc \
-                    in a leaf of a cgroup that is delegated to you with its controllers (cpu, cpuset, io, memory, pids); \
+const CURE: &str = "let your systemd make the cgroup: rrunc --systemd-cgroup ...; or run rrunc in a leaf of a cgroup that is delegated to you with its controllers (cpu, cpuset, io, memory, pids); \
                     or leave the limits away";
 
 /// Makes the container's cgroup. `asked`: the configuration says which; then there must be one.

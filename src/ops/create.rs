@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use oci_spec::runtime::{Hook, Hooks, LinuxNamespaceType};
 
 use super::bundle::Bundle;
-use super::explain;
+use super::{birth, explain};
 use crate::cgroup::{self, Cgroup, Hierarchy};
 use crate::cli::{CgroupManager, Create, Global, Rootless};
 use crate::error::{Doing, Error, Kind, Result};
@@ -125,11 +125,10 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         ..Given::default()
     };
     let prepared = prepare::prepare(&plan, given)?;
-    let init = spawn::spawn(&prepared, cgroup.as_ref().map(Cgroup::fd));
-    let mut init = init.map_err(|error| match &cgroup {
-        Some(cgroup) => cgroup.explain_clone(error),
-        None => error,
-    })?;
+    let mut init = match &cgroup {
+        Some(cgroup) => birth::spawn(&prepared, cgroup, cgroup.fd())?,
+        None => spawn::spawn(&prepared, None)?,
+    };
     if let Some(cgroup) = &mut cgroup {
         cgroup.inhabited(resources)?;
     }

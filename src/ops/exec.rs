@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
 
-use super::{create, explain, filter};
+use super::{birth, create, explain, filter};
 use crate::cgroup::{self, Hierarchy};
 use crate::cli::{Exec, Global};
 use crate::error::{Doing, Error, Kind, Result};
@@ -173,13 +173,13 @@ fn make(args: &Exec, container: &Container, prepared: &Prepared) -> Result<Init>
         None => None,
     };
     let place = sub.as_ref().map_or(cgroup.fd(), AsFd::as_fd);
-    match spawn::spawn(prepared, Some(place)) {
+    match birth::spawn(prepared, &cgroup, place) {
         Err(error) if sub.is_none() && error.fail.is_some_and(|fail| fail.errno == Errno::EBUSY) => {
             let pid = container.record()?.pid.ok_or_else(stopped)?;
             let place = cgroup::of_process(&Hierarchy::find()?, pid)?;
-            spawn::spawn(prepared, Some(place.as_fd()))
+            birth::spawn(prepared, &cgroup, place.as_fd())
         }
-        made => made.map_err(|error| cgroup.explain_clone(error)),
+        made => made,
     }
 }
 

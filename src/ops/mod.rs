@@ -1,5 +1,6 @@
 //! One file per command, each of which reads as a recipe.
 
+mod birth;
 mod bundle;
 pub mod check;
 pub mod checkpoint;

@@ -99,6 +99,20 @@ impl Manager {
         }
     }
 
+    /// Moves a process into the cgroup `below`, "/" or further down, of a scope that is there: also out of a cgroup from
+    /// which we may not. Of users' systemds the system's does it, if the process and the scope are theirs.
+    pub fn attach(&mut self, unit: &str, below: &str, pid: Pid) -> Result<()> {
+        let pids = Value::Array("u".into(), vec![Value::U32(pid.0.unsigned_abs())]);
+        let arguments = [Value::text(unit), Value::text(below), pids];
+        match self.call("AttachProcessesToUnit", &arguments)? {
+            Answer::Values(_) => Ok(()),
+            Answer::Error(name, text) => {
+                let doing = format!("have {} move a process into {unit}, {below}", self.instance);
+                Err(refused(&name, &text).context(doing))
+            }
+        }
+    }
+
     /// Ends the scope and all that runs in it, and returns when it is gone; one that isn't there is fine.
     pub fn stop(&mut self, unit: &str) -> Result<()> {
         let doing = format!("have {} stop {unit}", self.instance);

@@ -3,7 +3,7 @@
 #[path = "containerd_shim.rs"]
 mod shim; // what is the shim's part
 
-use crate::shell::{Shell, has_systemd, user};
+use crate::shell::{Shell, has_controllers, has_systemd, needs, needs_controllers, user};
 
 /// `ctr run` with these options, as the test's own task.
 fn run(sh: &Shell, options: &str, command: &str) -> crate::shell::Ran {
@@ -36,7 +36,7 @@ fn binary(name: &str) -> String {
 #[test]
 fn checkpoint_and_restore() {
     user(|sh| {
-        crate::podman::needs_criu();
+        crate::podman::life::needs_criu();
         start(
             sh,
             "sh -c 'while :; do i=$((i+1)); echo $i >/count; sleep 0.1; done'",
@@ -117,8 +117,59 @@ fn processes_and_metrics() {
         start(sh, "sleep 1000");
         let ran = sh.run("ctr tasks ps @").ends_with(0);
         assert_eq!(ran.out.lines().count(), 2, "{}", ran.out);
-        sh.run("ctr tasks metrics @").ends_with(0);
+        let metrics = sh.run("ctr tasks metrics @").ends_with(0);
+        if has_controllers() {
+            let number = |name: &str| {
+                let mut words = metrics.out.split_whitespace().skip_while(|word| *word != name);
+                words
+                    .nth(1)
+                    .and_then(|word| word.parse::<u64>().ok())
+                    .unwrap_or(0)
+            };
+            assert_eq!(number("pids.current"), 1, "{}", metrics.out);
+            assert!(number("memory.usage") > 0, "{}", metrics.out);
+        }
         remove(sh);
+    });
+}
+
+/// The scope that systemd has made, with the limits that both know.
+#[test]
+fn a_cgroup_of_systemds() {
+    user(|sh| {
+        needs(has_systemd(), "systemd");
+        needs_controllers();
+        run(sh, "--detach --memory-limit 67108864", "sleep 1000").ends_with(0);
+        let pid = sh.ok("ctr tasks ls | grep ^@ | tr -s ' ' | cut -d' ' -f2");
+        sh.run(&format!("cat /proc/{pid}/cgroup"))
+            .prints(&format!("0::/system.slice/ctr-{}.scope", sh.name));
+        sh.run("cat /sys/fs/cgroup/system.slice/ctr-@.scope/memory.max")
+            .prints("67108864");
+        sh.run("systemctl show --value -p MemoryMax -p ActiveState ctr-@.scope | sort")
+            .prints("67108864\nactive");
+        sh.run("ctr tasks exec --exec-id e @ cat /proc/self/cgroup")
+            .prints(&format!("0::/system.slice/ctr-{}.scope", sh.name));
+        remove(sh);
+        sh.run("systemctl show --value -p LoadState ctr-@.scope")
+            .prints("not-found");
+    });
+}
+
+/// The shim watches the cgroup.
+#[test]
+fn an_oom_kill_is_told() {
+    user(|sh| {
+        needs_controllers();
+        sh.ok("ctr events >/tmp/@.events 2>&1 & echo $! >/tmp/@.pid");
+        let greedy = "sh -c 'until test -e /go; do sleep 0.1; done; x=x; while :; do x=$x$x; done'";
+        run(sh, "--detach --memory-limit 33554432", greedy).ends_with(0);
+        sh.until("grep '/tasks/start.*@' /tmp/@.events", "/tasks/start");
+        sh.run("grep -c '/tasks/oom.*@' /tmp/@.events").prints("0");
+        sh.ok("ctr tasks exec --exec-id e @ touch /go");
+        sh.until("grep '/tasks/oom.*@' /tmp/@.events", "/tasks/oom");
+        sh.until("ctr tasks ls | grep ^@", "STOPPED");
+        sh.run("ctr tasks rm @").complains(&["code 137"]);
+        sh.ok("ctr containers rm @; kill $(cat /tmp/@.pid); rm /tmp/@.events /tmp/@.pid");
     });
 }
 

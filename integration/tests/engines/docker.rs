@@ -1,6 +1,11 @@
-//! Docker, which calls the runtime through containerd's shim; and Swarm on it.
+//! Docker, which calls the runtime through containerd's shim.
 
-use crate::shell::{Shell, needs_controllers, user};
+#[path = "docker_limits.rs"]
+mod limits;
+#[path = "docker_many.rs"]
+mod many; // Compose and Swarm // and what a container uses
+
+use crate::shell::user;
 
 #[test]
 fn the_status_is_the_programs() {
@@ -31,6 +36,20 @@ fn a_program_that_cannot_be_executed_is_126() {
         sh.run("docker run --rm bb /etc/passwd")
             .ends_with(126)
             .complains(&["permission denied"]);
+    });
+}
+
+#[test]
+fn what_docker_refuses_is_125() {
+    user(|sh| {
+        sh.run("docker run --rm --no-such-option bb true").ends_with(125);
+        sh.run("docker run --rm --network no-such-network bb true")
+            .ends_with(125)
+            .complains(&["network no-such-network not found"]);
+        // By the runtime.
+        sh.run("docker run --rm --sysctl net.ipv4.ip_forward=none bb true")
+            .ends_with(125)
+            .complains(&["invalid argument"]);
     });
 }
 
@@ -224,6 +243,31 @@ fn a_policy_restarts_what_fails() {
 }
 
 #[test]
+fn a_policy_restarts_what_ends() {
+    user(|sh| {
+        for policy in ["always", "unless-stopped"] {
+            sh.ok(&format!(
+                "docker run -d --name @ --restart {policy} bb sh -c 'echo up; until test -e /end; do sleep 0.1; done; rm /end'"
+            ));
+            sh.until("docker logs @ | grep -c up; true", "1");
+            sh.ok("docker exec @ touch /end");
+            sh.until("docker logs @ | grep -c up; true", "2");
+            sh.until(
+                "docker inspect -f '{{.RestartCount}} {{.State.Status}}' @",
+                "1 running",
+            );
+            let pid = sh.ok("docker inspect -f '{{.State.Pid}}' @");
+            sh.ok(&format!("kill -9 {pid}"));
+            sh.until("docker logs @ | grep -c up; true", "3");
+            sh.ok("docker stop -t 0 @");
+            sh.run("docker inspect -f '{{.RestartCount}} {{.State.Status}}' @")
+                .prints("2 exited");
+            sh.ok("docker rm @");
+        }
+    });
+}
+
+#[test]
 fn health() {
     user(|sh| {
         sh.ok("docker run -d --name @ --health-cmd 'test -e /tmp/well' --health-interval 1s --health-retries 1 bb sleep 1000");
@@ -262,72 +306,5 @@ fn a_build_runs_commands() {
         sh.ok("DOCKER_BUILDKIT=0 docker build -q -t @ /tmp/@");
         sh.run("docker run --rm @").ends_with(0).prints("built\n0");
         sh.ok("docker rmi @; rm -r /tmp/@");
-    });
-}
-
-#[test]
-fn limits() {
-    user(|sh| {
-        needs_controllers();
-        let files = "cd /sys/fs/cgroup; cat memory.max pids.max cpu.max";
-        sh.run(&format!(
-            "docker run --rm --memory 64m --pids-limit 50 --cpus 0.5 bb sh -c '{files}'"
-        ))
-        .ends_with(0)
-        .prints("67108864\n50\n50000 100000");
-        sh.ok("docker run -d --name @ --memory 64m bb sleep 1000");
-        sh.ok("docker update --memory 128m --memory-swap 128m @");
-        sh.run("docker exec @ cat /sys/fs/cgroup/memory.max")
-            .prints("134217728");
-        sh.ok("docker rm -f @");
-    });
-}
-
-#[test]
-fn limits_are_kept() {
-    user(|sh| {
-        needs_controllers();
-        sh.run("docker run --rm --memory 32m bb sh -c 'x=x; while :; do x=$x$x; done'")
-            .ends_with(137);
-        sh.run("docker run --rm --pids-limit 10 bb sh -c 'for i in $(seq 20); do sleep 100 & done'")
-            .ends_with(2)
-            .complains(&["can't fork"]);
-    });
-}
-
-/// How many tasks of a service run.
-fn running(sh: &Shell, count: usize) {
-    sh.until(
-        "docker service ps @ --filter desired-state=running --format '{{.CurrentState}}' | grep -c ^Running",
-        &count.to_string(),
-    );
-}
-
-#[test]
-fn swarm() {
-    user(|sh| {
-        sh.ok("docker swarm init --advertise-addr 127.0.0.1");
-        sh.ok("docker service create -d --name @ --replicas 5 --restart-delay 100ms bb sh -c 'echo v1; sleep 100000'");
-        running(sh, 5);
-        sh.ok("docker service scale -d @=3");
-        running(sh, 3);
-        // One that is killed is replaced.
-        let first = sh.ok("docker ps -q --filter name=@ | head -n 1");
-        sh.ok(&format!("docker kill {first}"));
-        sh.until(
-            &format!("docker ps -q --filter name=@ | grep -c {first}; true"),
-            "0",
-        );
-        running(sh, 3);
-        sh.ok("docker service update -d --update-delay 0s --args 'sh -c \"echo v2; sleep 100000\"' @");
-        sh.until(
-            "docker service inspect -f '{{.UpdateStatus.State}}' @",
-            "completed",
-        );
-        running(sh, 3);
-        sh.ok("docker node update --availability drain $(docker node ls -q)");
-        sh.until("docker ps -q --filter name=@ | wc -l", "0");
-        sh.ok("docker service rm @");
-        sh.ok("docker swarm leave --force");
     });
 }

@@ -1,6 +1,11 @@
 //! Podman, as root and as an ordinary user.
 
-use crate::shell::{has_systemd, is_rootless, needs, needs_controllers, user};
+#[path = "podman_forms.rs"]
+mod forms; // each option, and what a program sees of it
+#[path = "podman_life.rs"]
+pub mod life; // what goes on around a container: health, limits, checkpoints, units of systemd
+
+use crate::shell::{has_systemd, is_rootless, needs, user};
 
 /// Podman gives a user's container a cgroup only where systemd has delegated one to the user.
 fn needs_cgroup() {
@@ -8,82 +13,6 @@ fn needs_cgroup() {
         !is_rootless() || has_systemd(),
         "systemd, which delegates a cgroup to users",
     );
-}
-
-/// `podman run --rm OPTIONS bb sh -c COMMAND` prints this.
-macro_rules! forms {
-    ($($name:ident: $options:literal $command:literal => $expected:expr;)*) => { $(
-        #[test]
-        fn $name() {
-            user(|sh| {
-                let line = format!("podman run --rm {} bb sh -c '{}'", $options, $command);
-                sh.run(&line).ends_with(0).prints($expected);
-            });
-        }
-    )* };
-}
-
-forms! {
-    cap_drop_all: "--cap-drop all" "grep CapEff /proc/self/status" => "CapEff:\t0000000000000000";
-    cap_drop_and_add: "--cap-drop all --cap-add net_raw" "grep CapEff /proc/self/status" => "CapEff:\t0000000000002000";
-    cap_bounding: "--cap-drop all --cap-add chown --user 1000" "grep -E CapBnd /proc/self/status"
-        => "CapBnd:\t0000000000000001";
-    no_new_privileges: "--security-opt no-new-privileges" "grep NoNewPrivs /proc/self/status" => "NoNewPrivs:\t1";
-    seccomp_default: "" "grep Seccomp: /proc/self/status" => "Seccomp:\t2";
-    seccomp_unconfined: "--security-opt seccomp=unconfined" "grep Seccomp: /proc/self/status" => "Seccomp:\t0";
-    mask: "--security-opt mask=/etc/group" "cat /etc/group" => "";
-    masked: "" "stat -c %F /proc/keys" => "character special file";
-    unmask: "--security-opt unmask=/proc/keys" "stat -c %F /proc/keys" => "regular empty file";
-    device: "--device /dev/fuse:/dev/f:rw" "stat -c %t:%T /dev/f" => "a:e5";
-    tmpfs: "--tmpfs /x:size=64k,mode=700,noexec" "stat -f -c %T /x; stat -c %a /x; df -k /x | tail -n 1 | tr -s \" \" | cut -d\" \" -f2"
-        => "tmpfs\n700\n64";
-    volume_read_only: "-v /etc:/x:ro" "touch /x/file 2>/dev/null || echo refused" => "refused";
-    volume_named: "-v forms-named:/x" "echo here > /x/file; cat /x/file" => "here";
-    mount_bind: "--mount type=bind,src=/etc/hostname,dst=/x,ro" "test -f /x && grep -c \" /x \" /proc/mounts" => "1";
-    mount_tmpfs: "--mount type=tmpfs,dst=/x" "grep -c \"tmpfs /x \" /proc/mounts" => "1";
-    read_only_root: "--read-only" "touch /file 2>/dev/null || echo refused; touch /tmp/file && echo taken" => "refused\ntaken";
-    ulimit: "--ulimit nofile=100:200" "ulimit -Sn; ulimit -Hn" => "100\n200";
-    sysctl: "--sysctl net.ipv4.ip_forward=1 --sysctl kernel.msgmax=4096" "cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax"
-        => "1\n4096";
-    user_by_number: "--user 1000:2000" "id -u; id -g" => "1000\n2000";
-    user_by_name: "--user user" "id -u; id -G" => "1000\n1000 2000";
-    group_add: "--user 1000 --group-add 3000" "id -G" => "1000 2000 3000";
-    userns_auto: "--userns auto:size=1000" "id -u; cut -c1-40 /proc/self/uid_map | tr -s \" \" | cut -d\" \" -f2,4" => "0\n0 1000";
-    userns_map: "--uidmap 0:5000:100 --gidmap 0:5000:100" "tr -s \" \" </proc/self/uid_map" => "0 5000 100";
-    pid_host: "--pid host --env NS=$(readlink /proc/self/ns/pid)" "test $NS = $(readlink /proc/self/ns/pid) && echo same" => "same";
-    pid_private: "" "echo $$" => "1";
-    ipc_private: "--ipc private" "test -d /dev/shm && echo there" => "there";
-    ipc_host: "--ipc host" "stat -f -c %T /dev/shm" => "tmpfs";
-    network_none: "--network none" "ls /sys/class/net" => "lo";
-    network_bridge: "--network bridge" "ls /sys/class/net | tr \"\\n\" \" \"" => "eth0 lo";
-    network_host: "--network host --env NET=$(readlink /proc/self/ns/net)"
-        "test $NET = $(readlink /proc/self/ns/net) && echo same" => "same";
-    cgroupns_private: "--cgroupns private" "cat /proc/self/cgroup | tail -n 1" => "0::/";
-    hostname: "--hostname there" "hostname; cat /etc/hostname" => "there\nthere";
-    workdir: "--workdir /tmp" "pwd" => "/tmp";
-    environment: "--env A=1 --env B" "echo $A-$B-$PATH" => "1--/bin";
-    entrypoint: "--entrypoint echo" "x" => "sh -c x";
-    umask: "--umask 027" "umask" => "0027";
-    shm_size: "--shm-size 128k" "df -k /dev/shm | tail -n 1 | tr -s \" \" | cut -d\" \" -f2" => "128";
-    oom_score_adj: "--oom-score-adj 500" "cat /proc/self/oom_score_adj" => "500";
-    init: "--init" "cat /proc/1/comm" => "podman-init";
-    terminal_is_none: "" "test -t 0 || echo none" => "none";
-    stdin_is_empty: "" "cat; echo end" => "end";
-    add_host: "--add-host there:1.2.3.4" "grep there /etc/hosts | tr \"\\t\" \" \"" => "1.2.3.4 there";
-    dns: "--dns 1.2.3.4" "grep -c 1.2.3.4 /etc/resolv.conf" => "1";
-    timezone: "--tz UTC" "date +%Z" => "UTC";
-    privileged: "--privileged" "grep Seccomp: /proc/self/status; test -e /dev/kmsg && echo devices" => "Seccomp:\t0\ndevices";
-    rootfs_propagation: "-v /tmp:/x:rshared" "grep \" /x \" /proc/self/mountinfo | grep -c shared:" => "1";
-    personality: "--personality LINUX32" "uname -m" => "i686";
-}
-
-#[test]
-fn cgroupns_host() {
-    user(|sh| {
-        needs_cgroup();
-        sh.run("podman run --rm --cgroupns host bb sh -c 'tail -n 1 /proc/self/cgroup | grep -c libpod'")
-            .prints("1");
-    });
 }
 
 #[test]
@@ -120,11 +49,36 @@ fn a_program_that_cannot_be_executed_is_126() {
     });
 }
 
+/// What only shows when the container is made: the runtime says the one, Podman the others.
+#[test]
+fn a_container_that_cannot_be_made_is_126() {
+    user(|sh| {
+        sh.run("podman run --rm --sysctl kernel.msgmax=none bb true")
+            .ends_with(126)
+            .complains(&["invalid argument"]);
+        sh.run("podman run --rm --workdir /etc/passwd bb true")
+            .ends_with(126)
+            .complains(&["not a directory"]);
+        sh.run("podman run --rm --user nobody-knows bb true")
+            .ends_with(126)
+            .complains(&["no matching entries in passwd file"]);
+    });
+}
+
 #[test]
 fn an_option_that_podman_refuses_is_125() {
     user(|sh| {
         sh.run("podman run --rm --no-such-option bb true").ends_with(125);
         sh.run("podman run --rm --network no-such-network bb true")
+            .ends_with(125)
+            .complains(&["no-such-network"]);
+        sh.run("podman run --rm -v /no/such:/x bb true")
+            .ends_with(125)
+            .complains(&["/no/such: no such file or directory"]);
+        sh.run("podman run --rm --device /dev/nosuch bb true")
+            .ends_with(125)
+            .complains(&["/dev/nosuch: no such file or directory"]);
+        sh.run("podman run --rm localhost/no-such-image true")
             .ends_with(125);
     });
 }
@@ -176,11 +130,10 @@ fn exec() {
 fn exec_with_a_terminal() {
     user(|sh| {
         sh.ok("podman run -d --name @ bb sleep 1000");
-        sh.run(
-            "script -qec 'podman exec -t @ sh -c \"tty; test -t 1 && echo terminal; stty size\"' /dev/null",
-        )
-        .ends_with(0)
-        .complains(&[""]);
+        let line = "script -qec 'podman exec -t @ sh -c \"test -t 0 && test -t 1 && test -t 2 && echo terminal; exit 5\"' /dev/null";
+        sh.run(line).ends_with(5).prints("terminal");
+        sh.run("podman exec @ sh -c 'test -t 1 || echo none'")
+            .prints("none");
         let ran = sh
             .run("script -qec 'podman exec -it @ tty' /dev/null")
             .ends_with(0);
@@ -227,6 +180,28 @@ fn attach_to_one_that_runs() {
     user(|sh| {
         sh.ok("podman run -d -i --name @ bb sh -c 'read line; echo got $line'");
         sh.run("echo text | podman attach @").prints("got text");
+        sh.run("podman wait @").prints("0");
+        sh.ok("podman rm @");
+    });
+}
+
+#[test]
+fn attach_by_a_terminal() {
+    user(|sh| {
+        sh.ok("podman run -d -it --name @ bb sh -c 'read line; test -t 1 && echo got $line; exit 8'");
+        let ran = sh.run("(sleep 1; echo text; sleep 2) | script -qec 'podman attach @' /dev/null");
+        assert!(ran.out.contains("got text"), "{}", ran.out);
+        sh.run("podman wait @").prints("8");
+        sh.ok("podman rm @");
+    });
+}
+
+#[test]
+fn logs_are_followed() {
+    user(|sh| {
+        sh.ok("podman run -d --name @ bb sh -c 'for i in 1 2 3; do echo $i; sleep 0.5; done'");
+        sh.run("podman logs -f @").ends_with(0).prints("1\n2\n3");
+        sh.run("podman logs --tail 1 @").prints("3");
         sh.run("podman wait @").prints("0");
         sh.ok("podman rm @");
     });
@@ -311,19 +286,6 @@ fn commit() {
 }
 
 #[test]
-fn health() {
-    user(|sh| {
-        sh.ok(
-            "podman run -d --name @ --health-cmd 'test -e /tmp/well' --health-interval disable bb sleep 1000",
-        );
-        sh.run("podman healthcheck run @").ends_with(1);
-        sh.ok("podman exec @ touch /tmp/well");
-        sh.run("podman healthcheck run @").ends_with(0);
-        sh.ok("podman rm -f -t 0 @");
-    });
-}
-
-#[test]
 fn namespaces_of_another_container() {
     user(|sh| {
         sh.ok("podman run -d --name @ --network bridge --ipc shareable --hostname first bb sleep 1234");
@@ -385,120 +347,5 @@ fn play_kube() {
         ));
         sh.until("podman exec @-two cat /data/file", "me");
         sh.ok("podman kube down /tmp/@.yaml; rm /tmp/@.yaml");
-    });
-}
-
-#[test]
-fn limits() {
-    user(|sh| {
-        needs_cgroup();
-        needs_controllers();
-        let files = "cd /sys/fs/cgroup; cat memory.max pids.max cpu.max";
-        sh.run(&format!(
-            "podman run --rm --memory 64m --pids-limit 50 --cpus 0.5 bb sh -c '{files}'"
-        ))
-        .ends_with(0)
-        .prints("67108864\n50\n50000 100000");
-        sh.ok("podman run -d --name @ --memory 64m bb sleep 1000");
-        sh.ok("podman update --memory 128m @");
-        sh.run("podman exec @ cat /sys/fs/cgroup/memory.max")
-            .prints("134217728");
-        sh.run("podman stats --no-stream --format '{{.Name}}' @")
-            .prints(&sh.name);
-        sh.ok("podman rm -f -t 0 @");
-    });
-}
-
-#[test]
-fn checkpoint_and_restore() {
-    user(|sh| {
-        needs_criu();
-        let count = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done";
-        // The lines are the numbers from 1 on, and there are more than there were.
-        let wait_for_more = |name: &str| {
-            let lines = sh.ok(&format!("podman logs {name} | wc -l"));
-            let more = format!(
-                "podman logs {name} | awk '$1 != NR {{ exit 1 }} END {{ if (NR > {lines} + 3) print \"more\" }}'"
-            );
-            sh.until(&more, "more");
-        };
-        sh.ok(&format!("podman run -d --name @ bb sh -c '{count}'"));
-        wait_for_more("@");
-        let saved = sh.run("podman container checkpoint @");
-        if saved.err.contains("libcriu.so") {
-            sh.ok("podman rm -f -t 0 @");
-            needs(false, "libcriu.so.2, which crun loads");
-        }
-        saved.ends_with(0);
-        sh.run("podman inspect -f '{{.State.Status}}' @").prints("exited");
-        sh.ok("podman container restore @");
-        wait_for_more("@");
-        sh.run("podman exec @ echo yes").prints("yes");
-        sh.ok("podman container checkpoint --leave-running --export /tmp/@.tar @");
-        sh.ok("podman rm -f -t 0 @");
-        sh.ok("podman container restore --import /tmp/@.tar --name @-2");
-        sh.until(
-            "podman logs @-2 | wc -l | awk '$1 > 3 { print \"more\" }'",
-            "more",
-        );
-        sh.ok("podman rm -f -t 0 @-2");
-        sh.ok("rm /tmp/@.tar");
-    });
-}
-
-pub fn needs_criu() {
-    needs(!is_rootless(), "root, without whom criu does not work");
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:\t"));
-    let effective = effective
-        .and_then(|set| u64::from_str_radix(set, 16).ok())
-        .unwrap_or(0);
-    needs(
-        effective >> 24 & 1 == 1,
-        "CAP_SYS_RESOURCE, with which criu restores limits",
-    );
-    let found = std::process::Command::new("criu")
-        .arg("--version")
-        .output()
-        .is_ok();
-    needs(found, "criu");
-}
-
-#[test]
-fn limits_are_kept() {
-    user(|sh| {
-        needs_cgroup();
-        needs_controllers();
-        sh.run("podman run --rm --memory 32m bb sh -c 'x=x; while :; do x=$x$x; done'")
-            .ends_with(137);
-        sh.run("podman run --rm --pids-limit 10 bb sh -c 'for i in $(seq 20); do sleep 100 & done'")
-            .ends_with(2)
-            .complains(&["can't fork"]);
-        let script =
-            "timeout 2 sh -c \"while :; do :; done\"; grep -c \"nr_throttled [1-9]\" /sys/fs/cgroup/cpu.stat";
-        sh.run(&format!("podman run --rm --cpus 0.3 bb sh -c '{script}'"))
-            .prints("1");
-    });
-}
-
-/// A unit of systemd's from a .container file, for root or for the user.
-#[test]
-fn quadlet() {
-    user(|sh| {
-        needs(has_systemd(), "systemd");
-        let (dir, systemctl) = match is_rootless() {
-            true => ("$HOME/.config/containers/systemd", "systemctl --user"),
-            false => ("/etc/containers/systemd", "systemctl"),
-        };
-        let unit = "[Container]\nImage=localhost/bb\nExec=sleep 1000\nContainerName=@\nPodmanArgs=--stop-timeout 0\n";
-        sh.ok(&format!(
-            "mkdir -p {dir}; printf '{unit}' >{dir}/@.container; {systemctl} daemon-reload"
-        ));
-        sh.ok(&format!("{systemctl} start @"));
-        sh.run(&format!("{systemctl} is-active @")).prints("active");
-        sh.run("podman exec @ cat /proc/1/comm").prints("sleep");
-        sh.ok(&format!("{systemctl} stop @"));
-        sh.run("podman inspect @").ends_with(125);
-        sh.ok(&format!("rm {dir}/@.container; {systemctl} daemon-reload"));
     });
 }
