@@ -114,10 +114,11 @@ integration: bundle inside ## errors, crashes, leaks, hostile roots, and the sha
 	RRUNC=$(CURDIR)/build/rrunc RUNTIME=$(CURDIR)/build/rrunc cargo test $(LOCKED) --package integration --lib --test it
 
 .PHONY: engines
-engines: deb ## Podman, Docker and Swarm, containerd, Buildah on rrunc and our shim, and on runc or crun as the control; SUITE=forky
+engines: deb ## Podman, Docker and Swarm, containerd, CRI, Buildah on rrunc and our shim, and on runc or crun as the control; SUITE=forky
 	$(NEED) $(BUILD_NEEDS) mmdebstrap iproute2
 	@for run in "podman crun" "podman rrunc" "rootless crun" "rootless rrunc" "docker runc" "docker rrunc" \
-		"containerd runc" "containerd rrunc" "containerd shim" "docker shim" "buildah crun" "buildah rrunc"; do \
+		"containerd runc" "containerd rrunc" "containerd shim" "docker shim" \
+		"cri runc" "cri rrunc" "cri shim" "buildah crun" "buildah rrunc"; do \
 		echo "--- $$run"; integration/engines/run $$run $(or $(SUITE),trixie) || failed=1; \
 	done; [ -z "$$failed" ]
 
