@@ -37,9 +37,9 @@ impl Options {
         }
     }
 
-    /// Whose library we have ourselves.
+    /// Whose library we have ourselves. A path may lead to another one.
     pub fn is_rrunc(&self) -> bool {
-        self.binary_name.is_empty()
+        matches!(self.binary_name.as_str(), "" | "rrunc")
     }
 
     /// Where the runtime keeps what it knows of a namespace's containers.

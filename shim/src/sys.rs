@@ -34,6 +34,44 @@ pub fn bind_to_us(command: &mut Command) {
     unsafe { command.pre_exec(prepare) };
 }
 
+/// madvise(2), MADV_DONTNEED for what of the program is only read: its pages are mapped again when they are needed,
+/// and until then the kernel may have their memory. Linux maps many around each that is touched.
+pub fn forget_code() {
+    /// Of the first object, the program itself.
+    unsafe extern "C" fn forget(
+        info: *mut libc::dl_phdr_info,
+        _: usize,
+        _: *mut libc::c_void,
+    ) -> libc::c_int {
+        // SAFETY: dl_iterate_phdr(3) gives a valid info for as long as this runs, with so many headers.
+        let (base, headers) = unsafe {
+            let info = &*info;
+            (
+                info.dlpi_addr,
+                std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()),
+            )
+        };
+        let unwritten =
+            |header: &&libc::Elf64_Phdr| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0;
+        for header in headers.iter().filter(unwritten) {
+            let start = (base + header.p_vaddr) & !(PAGE - 1);
+            let end = base + header.p_vaddr + header.p_memsz;
+            // SAFETY: a mapping of the program's file that nobody can write to: what is forgotten comes back the same.
+            unsafe {
+                libc::madvise(
+                    start as *mut libc::c_void,
+                    (end - start) as usize,
+                    libc::MADV_DONTNEED,
+                );
+            }
+        }
+        1 // no further object
+    }
+    const PAGE: u64 = 4096; // segments are aligned to more where pages are larger
+    // SAFETY: `forget` has the type that is wanted, and gets no data.
+    unsafe { libc::dl_iterate_phdr(Some(forget), std::ptr::null_mut()) };
+}
+
 /// fork(2): a copy of this process does `work` and ends with what it returns, and ends with us if we do. It has these
 /// files for stdin, stdout and stderr, and no other: nobody waits for the end of a pipe since it has that too.
 pub fn fork(stdio: [BorrowedFd; 3], work: impl FnOnce() -> i32) -> io::Result<u32> {

@@ -45,6 +45,9 @@ pub const LOGGER_LIMIT: Duration = Duration::from_secs(12);
 /// else would end it. Longer than containerd tries to reach a shim.
 const IDLE: Duration = Duration::from_secs(120);
 
+/// Nobody talks to most shims for most of the time.
+const QUIET: Duration = Duration::from_secs(1);
+
 pub struct Shim {
     pub table: Table,
     pub namespace: String,
@@ -66,6 +69,8 @@ pub struct Shim {
     /// Since when there is nothing more to do but to tell the rest.
     ending: Option<Instant>,
     socket: Option<PathBuf>,
+    /// When nothing has happened for so long that memory is given back.
+    quiet: Option<Instant>,
     /// Somebody's end waits to be looked at, see `sweep`.
     unswept: bool,
 }
@@ -135,6 +140,7 @@ impl Shim {
             last_number: 0,
             ending: None,
             socket,
+            quiet: None,
             unswept: false,
         })
     }
@@ -143,11 +149,14 @@ impl Shim {
         self.timers.set(IDLE, Alarm::Idle);
         loop {
             let now = Instant::now();
-            let limit = [self.timers.next(), self.publisher.due(), self.ending];
+            let limit = [self.timers.next(), self.publisher.due(), self.ending, self.quiet];
             let limit = limit.into_iter().flatten().min();
             let tokens = self
                 .poller
                 .wait(limit.map(|limit| limit.saturating_duration_since(now)))?;
+            if !tokens.is_empty() {
+                self.quiet = Some(Instant::now() + QUIET);
+            }
             for token in tokens {
                 self.ready(token);
             }
@@ -159,6 +168,10 @@ impl Shim {
             }
             self.flush();
             self.publisher.go_on(&self.poller);
+            if self.quiet.is_some_and(|quiet| quiet <= Instant::now()) {
+                self.quiet = None;
+                crate::sys::forget_code();
+            }
             if let Some(limit) = self.ending {
                 // A call may still be on its way: the kill after which the rest came so fast.
                 let silent = self.flights.is_empty()
