@@ -15,9 +15,10 @@ mod streams; // exec, attach, logs, ports
 use std::time::{Duration, Instant};
 
 use integration::cri::messages::{
-    CONTAINER, CONTAINER_EXITED, ContainerConfig, ContainerMetadata, ContainerStatus, ContainerStatusRequest,
-    CreateContainerRequest, ExecSyncRequest, ImageSpec, LinuxContainerConfig, LinuxContainerSecurityContext,
-    LinuxPodSandboxConfig, LinuxSandboxSecurityContext, NamespaceOption, PodSandboxConfig,
+    CONTAINER, CONTAINER_EXITED, CONTAINER_RUNNING, Container, ContainerConfig, ContainerFilter,
+    ContainerMetadata, ContainerStatus, ContainerStatusRequest, CreateContainerRequest, ExecSyncRequest,
+    ImageSpec, LinuxContainerConfig, LinuxContainerSecurityContext, LinuxPodSandboxConfig,
+    LinuxSandboxSecurityContext, ListContainersRequest, NamespaceOption, PodSandboxConfig,
     PodSandboxMetadata, RemovePodSandboxRequest, RunPodSandboxRequest, StartContainerRequest,
     StopContainerRequest, StopPodSandboxRequest, VersionRequest,
 };
@@ -104,6 +105,20 @@ fn namespaces() -> NamespaceOption {
     }
 }
 
+/// containerd 2.1 at times loses the process whose network namespace it is about to keep, and leaves the file to keep it
+/// by; the kubelet would try again. Anything else is a failure.
+fn sweep_namespace(refused: &Refused) {
+    let at = refused
+        .message
+        .split_once("failed to bind mount ns src: ")
+        .and_then(|(_, rest)| rest.split_once(" at "))
+        .and_then(|(_, rest)| rest.split_once(": no such file"));
+    match at {
+        Some((path, _)) => std::fs::remove_file(path).expect("a file that was left"),
+        None => panic!("a pod: {refused:?}"),
+    }
+}
+
 impl Pod<'_> {
     fn run(sh: &Shell) -> Pod<'_> {
         Pod::run_with(sh, |_, _| ())
@@ -114,6 +129,15 @@ impl Pod<'_> {
         sh: &Shell,
         change: impl FnOnce(&mut PodSandboxConfig, &mut LinuxSandboxSecurityContext),
     ) -> Pod<'_> {
+        Pod::run_by(sh, "test", change)
+    }
+
+    /// With another handler.
+    fn run_by<'a>(
+        sh: &'a Shell,
+        handler: &str,
+        change: impl FnOnce(&mut PodSandboxConfig, &mut LinuxSandboxSecurityContext),
+    ) -> Pod<'a> {
         let name = sh.name.as_str();
         let cgroup = Cgroup::new(sh, name);
         sh.ok(&format!("mkdir -p /tmp/pods/{name}"));
@@ -140,9 +164,13 @@ impl Pod<'_> {
         });
         let request = RunPodSandboxRequest {
             config: Some(config.clone()),
-            runtime_handler: "test".into(),
+            runtime_handler: handler.into(),
         };
-        let id = cri().ask(&request).expect("a pod").pod_sandbox_id;
+        let id = cri().ask(&request).or_else(|refused| {
+            sweep_namespace(&refused);
+            cri().ask(&request)
+        });
+        let id = id.expect("a pod").pod_sandbox_id;
         Pod {
             sh,
             config,
@@ -234,9 +262,24 @@ impl Pod<'_> {
         cri().ask(&request).expect("the pod's stop");
     }
 
+    /// The pod's containers.
+    fn list(&self) -> Vec<Container> {
+        let request = ListContainersRequest {
+            filter: Some(ContainerFilter {
+                pod_sandbox_id: self.id.clone(),
+                ..ContainerFilter::default()
+            }),
+        };
+        cri().ask(&request).expect("a list").containers
+    }
+
     /// With whatever runs in it, and its logs.
     fn remove(self) {
         self.stop();
+        // containerd may notice it later than it answers, and then removes nothing; the kubelet waits too.
+        until("the containers' end", || {
+            self.list().iter().all(|c| c.state != CONTAINER_RUNNING)
+        });
         let request = RemovePodSandboxRequest {
             pod_sandbox_id: self.id.clone(),
         };

@@ -5,8 +5,8 @@ use integration::cri::messages::{
     StatusRequest, TARGET, UNCONFINED, UserNamespace,
 };
 
-use super::{Pod, containerd_major, cri, namespaces, ok, pid, until};
-use crate::shell::{needs, user};
+use super::{Pod, containerd_major, cri, ended, is_ours, namespaces, ok, pid, until};
+use crate::shell::{Shell, needs, user};
 
 /// What a namespace is, as seen from the machine.
 fn namespace(pid: u32, kind: &str) -> String {
@@ -40,7 +40,7 @@ fn containers_share_the_pods_namespaces() {
         }
         ok(&a, "echo hello > /dev/shm/x");
         assert_eq!(ok(&b, "cat /dev/shm/x"), "hello");
-        assert_eq!(count(&a, "sleep 1000"), 1, "only its own");
+        until("its own process, and no other's", || count(&a, "sleep 1000") == 1);
         pod.remove();
     });
 }
@@ -56,16 +56,17 @@ fn a_process_namespace_for_the_pod() {
         });
         let a = pod.start("a", "sleep 1001");
         let b = pod.start("b", "sleep 1002");
-        assert_eq!(count(&b, "sleep 1001"), 1);
+        until("the other's process", || count(&b, "sleep 1001") == 1);
         assert_eq!(ok(&a, "cat /proc/1/comm"), "pause");
         // The shim ends what a container leaves in a namespace that isn't its own.
+        until("its own process", || count(&b, "sleep 1002") == 1);
         ok(&b, "setsid sleep 1003 >/dev/null 2>&1 </dev/null &");
         until("a child", || count(&a, "sleep 1003") == 1);
         ok(
             &a,
             "kill $(ps -o pid,args | sed -n 's/ *\\([0-9]*\\) sleep 1002$/\\1/p')",
         );
-        super::ended(&b);
+        ended(&b);
         until("the child's end", || count(&a, "sleep 1003") == 0);
         pod.remove();
     });
@@ -107,7 +108,7 @@ fn a_container_that_looks_at_another() {
                 ..namespaces()
             });
         });
-        assert_eq!(count(&b, "sleep 1001"), 1);
+        until("the other's process", || count(&b, "sleep 1001") == 1);
         pod.remove();
     });
 }
@@ -132,10 +133,21 @@ fn mapped() -> NamespaceOption {
     }
 }
 
+/// containerd 2 speaks of user namespaces to its own shim only, or to one that is in its place.
+fn mapped_pod(sh: &Shell) -> Pod<'_> {
+    let handler = match is_ours() && containerd_major() >= 2 {
+        true => "path",
+        false => "test",
+    };
+    Pod::run_by(sh, handler, |_, context| {
+        context.namespace_options = Some(mapped());
+    })
+}
+
 #[test]
 fn a_pod_with_a_user_namespace() {
     user(|sh| {
-        let pod = Pod::run_with(sh, |_, context| context.namespace_options = Some(mapped()));
+        let pod = mapped_pod(sh);
         let (a, b) = (pod.start("a", "sleep 1000"), pod.start("b", "sleep 1000"));
         assert_eq!(namespace(pid(&a), "user"), namespace(pid(&b), "user"));
         assert_ne!(namespace(pid(&a), "user"), namespace(std::process::id(), "user"));
@@ -155,7 +167,19 @@ fn a_pod_with_a_user_namespace() {
             ),
             "no"
         );
-        assert_eq!(ok(&b, "hostname; cat /proc/1/comm"), "pod\nsleep");
+        assert_eq!(ok(&b, "hostname"), "pod");
+        pod.remove();
+    });
+}
+
+#[test]
+fn the_shim_by_its_path() {
+    user(|sh| {
+        needs(is_ours(), "our shim, whose path the handler has");
+        let pod = Pod::run_by(sh, "path", |_, _| ());
+        assert_eq!(ended(&pod.start("a", "exit 7")).exit_code, 7);
+        let line = format!("pgrep -f '[c]ontainerd-shim-rrunc-v2 .* -id {}' | wc -l", pod.id);
+        sh.run(&line).prints("1");
         pod.remove();
     });
 }
@@ -168,7 +192,7 @@ fn volumes_of_a_pod_with_a_user_namespace() {
             "containerd 2, which maps the ids of volumes",
         );
         sh.ok("mkdir -p /tmp/@; echo text > /tmp/@/file; chmod 600 /tmp/@/file");
-        let pod = Pod::run_with(sh, |_, context| context.namespace_options = Some(mapped()));
+        let pod = mapped_pod(sh);
         let a = pod.start_with("a", "sleep 1000", |config, _| {
             config.mounts.push(Mount {
                 container_path: "/volume".into(),
@@ -206,10 +230,12 @@ fn the_handlers_features() {
                 .all(|kind| conditions.iter().any(|c| c.r#type == *kind && c.status)),
             "{conditions:?}"
         );
+        // It asks only those that it takes for its own shim.
+        let name = if is_ours() { "path" } else { "test" };
         let ours = status
             .runtime_handlers
             .iter()
-            .find(|handler| handler.name == "test");
+            .find(|handler| handler.name == name);
         let features = ours.and_then(|handler| handler.features).unwrap_or_default();
         assert!(
             features.user_namespaces && features.recursive_read_only_mounts,

@@ -1,9 +1,9 @@
 //! The lives of pods and their containers, as `kubectl get` and `describe` show them.
 
 use integration::cri::messages::{
-    CONTAINER_CREATED, CONTAINER_EXITED, CONTAINER_RUNNING, ContainerFilter, ContainerStatusRequest,
-    ListContainersRequest, ListPodSandboxRequest, PodSandboxFilter, PodSandboxStatusRequest,
-    RemoveContainerRequest, RunPodSandboxRequest, SANDBOX_NOTREADY, SANDBOX_READY, StartContainerRequest,
+    CONTAINER_CREATED, CONTAINER_EXITED, CONTAINER_RUNNING, ContainerStatusRequest, ListPodSandboxRequest,
+    PodSandboxFilter, PodSandboxStatusRequest, RemoveContainerRequest, RunPodSandboxRequest,
+    SANDBOX_NOTREADY, SANDBOX_READY, StartContainerRequest,
 };
 
 use super::{Pod, cri, ended, exec, ok, pid, status, stop, until};
@@ -18,14 +18,8 @@ fn remove(container: &str) {
 
 /// The pod's containers, with their states, by name.
 fn list(pod: &Pod) -> Vec<(String, i32)> {
-    let request = ListContainersRequest {
-        filter: Some(ContainerFilter {
-            pod_sandbox_id: pod.id.clone(),
-            ..ContainerFilter::default()
-        }),
-    };
-    let containers = cri().ask(&request).expect("a list").containers;
-    let mut found: Vec<_> = containers
+    let mut found: Vec<_> = pod
+        .list()
         .into_iter()
         .map(|c| (c.metadata.unwrap_or_default().name, c.state))
         .collect();
