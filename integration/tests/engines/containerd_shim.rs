@@ -14,7 +14,7 @@ fn events(sh: &Shell, log: &str, count: usize) -> Vec<String> {
         .collect()
 }
 
-fn is_ours() -> bool {
+pub fn is_ours() -> bool {
     std::env::var("ENGINE_RUNTIME").is_ok_and(|runtime| runtime == "shim")
 }
 

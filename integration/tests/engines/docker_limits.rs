@@ -42,11 +42,16 @@ fn limits() {
 fn limits_are_kept() {
     user(|sh| {
         needs_controllers();
-        sh.run("docker run --name @ --memory 32m --memory-swap 32m bb sh -c 'x=x; while :; do x=$x$x; done'")
+        sh.run("docker run --rm --memory 32m bb sh -c 'x=x; while :; do x=$x$x; done'")
             .ends_with(137);
-        sh.run("docker inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' @")
-            .prints("true 137");
-        sh.ok("docker rm @");
+        // Where the first process goes on, so that containerd's shim has time to look: with it systemd takes the cgroup
+        // away.
+        sh.ok("docker run -d --name @ --memory 32m --memory-swap 32m bb sh -c '(x=x; while :; do x=$x$x; done); sleep 1000'");
+        sh.until(
+            "docker inspect -f '{{.State.OOMKilled}} {{.State.Status}}' @",
+            "true running",
+        );
+        sh.ok("docker rm -f @");
         sh.run("docker run --rm --pids-limit 10 bb sh -c 'for i in $(seq 20); do sleep 100 & done'")
             .ends_with(2)
             .complains(&["can't fork"]);

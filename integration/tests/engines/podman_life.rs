@@ -129,10 +129,13 @@ fn limits_are_kept() {
     user(|sh| {
         needs_cgroup();
         needs_controllers();
-        sh.run("podman run --name @ --memory 32m --memory-swap 32m bb sh -c 'x=x; while :; do x=$x$x; done'")
+        sh.run("podman run --rm --memory 32m bb sh -c 'x=x; while :; do x=$x$x; done'")
             .ends_with(137);
+        // Where the first process goes on, so that conmon has time to look: with it systemd takes the cgroup away.
+        sh.run("podman run --name @ --memory 32m --memory-swap 32m bb sh -c '(x=x; while :; do x=$x$x; done); sleep 5; exit 5'")
+            .ends_with(5);
         sh.run("podman inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' @")
-            .prints("true 137");
+            .prints("true 5");
         sh.ok("podman rm @");
         sh.run("podman run --rm --pids-limit 10 bb sh -c 'for i in $(seq 20); do sleep 100 & done'")
             .ends_with(2)
