@@ -239,3 +239,53 @@ impl Process {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// For a shim that takes over from another: whatever there is goes through JSON and back.
+    #[test]
+    fn it_can_be_written_out_and_read_back() {
+        let mut table = Table::default();
+        let stdio = || Stdio {
+            stdout: "binary:///bin/logger?a=b".into(),
+            terminal: true,
+            ..Stdio::default()
+        };
+        let container = |init| Container {
+            bundle: "/run/bundle".into(),
+            options: Options::default(),
+            checkpoint: "/images".into(),
+            mounts: vec![Mount {
+                r#type: "overlay".into(),
+                options: vec!["lowerdir=/a:/b".into()],
+                ..Mount::default()
+            }],
+            shares_pids: true,
+            cgroup: Some("/sys/fs/cgroup/pod/c".into()),
+            init,
+            execs: BTreeMap::new(),
+        };
+        let init = table.add_container("c", stdio(), container);
+        table.add_container("sandbox", Stdio::default(), container);
+        let exec = table.add_exec("c", "e", stdio(), br#"{"args":["a"]}"#.to_vec());
+        table.apply(init, Event::Created).unwrap();
+        table.apply(init, Event::Start).unwrap();
+        table.apply(init, Event::Started).unwrap();
+        let at = Timestamp::now();
+        if let Some(process) = table.processes.get_mut(&exec) {
+            process.pid = 5;
+            process.end = Some(End { status: 137, at });
+        }
+
+        let written = serde_json::to_string(&table).unwrap();
+        let mut read: Table = serde_json::from_str(&written).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), written);
+        let (found, process) = read.find("c", "e").unwrap();
+        assert_eq!((found, process.end), (exec, Some(End { status: 137, at })));
+        assert_eq!(read.status(&read.processes[&init]), task::Status::Running);
+        let next = read.add_exec("c", "f", stdio(), vec![]);
+        assert!(!table.processes.contains_key(&next), "no id is given twice");
+    }
+}
