@@ -46,7 +46,9 @@ fn what_hooks_print_goes_to_files() {
             "poststart",
             "poststop",
         ];
-        let script = |list: &str| format!("echo out of {list}; echo err of {list} >&2");
+        // They read the state first, which crun wants of a hook.
+        let script =
+            |list: &str| format!("while read -r _; do :; done; echo out of {list}; echo err of {list} >&2");
         let b = lists.iter().fold(b, |b, list| {
             let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", script(list)] });
             b.set(&format!("/hooks/{list}/-"), hook)
