@@ -398,7 +398,7 @@ fn hooks_run_as_the_user() {
         let answers = lab.dir().join("run/hook");
         let to = format!("to {}", answers.display());
         lab.bundle()
-            .hook("createRuntime", [to.as_str(), "ids"])
+            .hook("createRuntime", ["stdin", to.as_str(), "ids"])
             .args(["true"])
             .run()
             .ok();
