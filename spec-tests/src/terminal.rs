@@ -131,7 +131,12 @@ fn receive_fd(stream: &UnixStream) -> (OwnedFd, String) {
     let mut parts = [IoSliceMut::new(&mut bytes)];
     let mut space = nix::cmsg_space!([RawFd; 4]);
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), flags).expect("a message");
+    let message = loop {
+        match recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), flags) {
+            Err(nix::errno::Errno::EINTR) => {}
+            message => break message.expect("a message"),
+        }
+    };
     let length = message.bytes;
     let fds = message.cmsgs().expect("control messages").find_map(|m| match m {
         ControlMessageOwned::ScmRights(fds) => Some(fds),

@@ -1,6 +1,7 @@
 //! sd_notify(3), as runc and crun have it: a service manager hears when the container's program is ready.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
@@ -36,10 +37,11 @@ impl Manager {
         let mut lines = BTreeSet::new();
         while !lines.contains(last) {
             let mut message = [0; 4096];
-            let length = self
-                .socket
-                .recv(&mut message)
-                .unwrap_or_else(|e| panic!("no {last}, only {lines:?}: {e}"));
+            let length = match self.socket.recv(&mut message) {
+                // With a time limit it may be told of what was no signal to us: signal(7), "Interruption … by stop signals".
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                told => told.unwrap_or_else(|e| panic!("no {last}, only {lines:?}: {e}")),
+            };
             let text = String::from_utf8_lossy(&message[..length]).into_owned();
             lines.extend(text.lines().map(str::to_string));
         }

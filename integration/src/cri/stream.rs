@@ -103,6 +103,7 @@ impl Stream {
             }
             Ok(Message::Close(_)) => self.over = true,
             Ok(_) => {}
+            Err(tungstenite::Error::Io(e)) if e.kind() == std::io::ErrorKind::Interrupted => {}
             Err(e) => {
                 assert!(is_end(&e), "the stream broke: {e}");
                 self.over = true;
