@@ -31,7 +31,17 @@ fn options() -> Options {
     }
 }
 
-fn plan_text(config: &str) -> String {
+/// As an ordinary user, who has no capability.
+fn facts_of_a_user() -> Facts {
+    let (uid, gid) = (Uid(1000), Gid(1000));
+    Facts {
+        rights: Rights::User { uid, gid },
+        permitted: 0,
+        ..facts()
+    }
+}
+
+fn plan_text(config: &str, facts: &Facts) -> String {
     let spec = spec::parse(config.as_bytes()).expect("a valid configuration");
     // What the filter is like depends on libseccomp, so only that there is one counts here.
     let seccomp = spec
@@ -44,7 +54,7 @@ fn plan_text(config: &str) -> String {
         program: vec![0; 8],
         flags: u32::from(listens) * libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32,
     });
-    let plan = compile(&spec, &options(), &facts(), filter).expect("a plan");
+    let plan = compile(&spec, &options(), facts, filter).expect("a plan");
     let mut text = plan.to_string();
     for want in &plan.wants {
         text += &format!("   wants {want:?}\n");
@@ -75,14 +85,22 @@ fn configurations() -> Vec<(String, PathBuf)> {
 
 #[test]
 fn golden_plans() {
-    let mut seen = vec![("default".to_string(), spec::default::default_config(None))];
+    let rootless = spec::default::default_config(Some((Uid(1000), Gid(1000))));
+    let mut seen = vec![
+        (
+            "default".to_string(),
+            spec::default::default_config(None),
+            facts(),
+        ),
+        ("rootless".to_string(), rootless, facts_of_a_user()),
+    ];
     for (name, path) in configurations() {
-        seen.push((name, fs::read_to_string(&path).expect("testdata")));
+        seen.push((name, fs::read_to_string(&path).expect("testdata"), facts()));
     }
     assert!(seen.len() > 6);
-    for (name, config) in seen {
+    for (name, config, facts) in seen {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/plan/testdata/{name}.plan"));
-        let found = plan_text(&config);
+        let found = plan_text(&config, &facts);
         if std::env::var_os("UPDATE").is_some() {
             fs::write(&path, &found).expect("write the plan");
         }
