@@ -57,6 +57,19 @@ fn start(sh: &Shell, command: &str) {
     run(sh, "--detach", command).ends_with(0);
 }
 
+/// Writes what containerd tells to /tmp/@.events, beginning before this returns.
+fn listen(sh: &Shell) {
+    sh.ok("ctr events >/tmp/@.events 2>&1 & echo $! >/tmp/@.pid");
+    sh.until(
+        "ctr namespaces label default listener=@; grep -o /namespaces/update /tmp/@.events",
+        "/namespaces/update",
+    );
+}
+
+fn stop_listening(sh: &Shell) {
+    sh.ok("kill $(cat /tmp/@.pid); rm /tmp/@.events /tmp/@.pid");
+}
+
 fn remove(sh: &Shell) {
     sh.run("ctr tasks kill -s KILL @");
     sh.until(
@@ -161,7 +174,7 @@ fn a_cgroup_of_systemds() {
 fn an_oom_kill_is_told() {
     user(|sh| {
         needs_controllers();
-        sh.ok("ctr events >/tmp/@.events 2>&1 & echo $! >/tmp/@.pid");
+        listen(sh);
         let limit = "--detach --memory-limit 33554432";
         let greedy = "until test -e /go; do sleep 0.1; done; (x=x; while :; do x=$x$x; done)";
         run(sh, limit, &format!("sh -c '{greedy}; sleep 1000'")).ends_with(0);
@@ -173,14 +186,14 @@ fn an_oom_kill_is_told() {
         if shim::is_ours() {
             run(sh, limit, "sh -c 'x=x; while :; do x=$x$x; done'").ends_with(0);
             sh.until(
-                "grep -oE '/tasks/(oom|exit)' /tmp/@.events | tail -n 4 | xargs",
+                "grep -v '\"id\":\"e\"' /tmp/@.events | grep -oE '/tasks/(oom|exit).*@' | cut -d' ' -f1 | tail -n 4 | xargs",
                 "/tasks/oom /tasks/exit /tasks/oom /tasks/exit",
             );
             sh.until("ctr tasks ls | grep ^@", "STOPPED");
             sh.run("ctr tasks rm @").complains(&["code 137"]);
             sh.ok("ctr containers rm @");
         }
-        sh.ok("kill $(cat /tmp/@.pid); rm /tmp/@.events /tmp/@.pid");
+        stop_listening(sh);
     });
 }
 

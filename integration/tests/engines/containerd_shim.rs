@@ -1,7 +1,7 @@
 //! What is a shim's part: output, exits, events, and that it outlives containerd. All of it holds for containerd's own
 //! shim too, which `make engines` runs as the control.
 
-use super::{binary, remove, start};
+use super::{binary, listen, remove, start, stop_listening};
 use crate::shell::{Shell, alone, needs, user};
 
 /// The events of this test's containers, as topics with exec ids, once there are as many.
@@ -76,7 +76,7 @@ fn a_terminals_size() {
 #[test]
 fn exits_at_once() {
     user(|sh| {
-        sh.ok("ctr events >/tmp/@.events 2>&1 & echo $! >/tmp/@.pid");
+        listen(sh);
         let rounds = rounds();
         for i in 0..rounds {
             let line = format!(
@@ -93,7 +93,7 @@ fn exits_at_once() {
                 ["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"]
             );
         }
-        sh.ok("kill $(cat /tmp/@.pid); rm /tmp/@.events /tmp/@.pid");
+        stop_listening(sh);
     });
 }
 
@@ -101,8 +101,7 @@ fn exits_at_once() {
 fn execs_that_exit_at_once() {
     user(|sh| {
         start(sh, "sleep 1000");
-        sh.ok("ctr events >/tmp/@.events 2>&1 & echo $! >/tmp/@.pid; until [ -s /tmp/@.events ]; do ctr tasks exec --exec-id first @ true; done");
-        sh.ok("kill $(cat /tmp/@.pid); ctr events >/tmp/@.events 2>&1 & echo $! >/tmp/@.pid; sleep 0.5");
+        listen(sh);
         let rounds = rounds();
         for i in 0..rounds {
             sh.run(&format!(
@@ -115,7 +114,7 @@ fn execs_that_exit_at_once() {
         for life in seen.chunks(3) {
             assert_eq!(life, ["/tasks/exec-added", "/tasks/exec-started", "/tasks/exit"]);
         }
-        sh.ok("kill $(cat /tmp/@.pid); rm /tmp/@.events /tmp/@.pid");
+        stop_listening(sh);
         // No zombie stays; those of other tests go too.
         sh.until("ps -A -o stat=,comm= | grep -c ^Z; true", "0");
         remove(sh);

@@ -47,7 +47,7 @@ fn running(sh: &Shell, count: usize) {
 fn swarm() {
     user(|sh| {
         sh.ok("docker swarm init --advertise-addr 127.0.0.1");
-        sh.ok("docker service create -d --name @ --replicas 5 --restart-delay 100ms bb sh -c 'echo v1; sleep 100000'");
+        sh.ok("docker service create -d --name @ --replicas 5 --restart-delay 100ms --stop-grace-period 1s bb sh -c 'echo v1; sleep 100000'");
         running(sh, 5);
         sh.ok("docker service scale -d @=3");
         running(sh, 3);
