@@ -118,6 +118,25 @@ fn options_of_a_bind_are_of_the_bind_alone() {
     });
 }
 
+/// mount(2), MS_REMOUNT | MS_BIND: of the mount, not of the file system, which is the host's.
+#[test]
+fn a_remount_of_a_bind_changes_the_bind_alone() {
+    obeys("config.md#linux-mount-options", |lab| {
+        let tree = host_tree(lab, MsFlags::empty());
+        let host = tree.join("sub");
+        let from = host.to_str().unwrap();
+        let seen = lab
+            .bundle()
+            .mount("/new", "bind", from, &["bind", "nosuid"])
+            .mount("/new", "bind", from, &["bind", "remount", "ro", "nosuid"])
+            .ask(["mounts", "write /new/deep x"]);
+        assert_eq!(seen["write /new/deep x"], "EROFS");
+        assert!(seen.mount("/new").unwrap().has("nosuid"));
+        fs::write(host.join("deep"), "still writable on the host").unwrap();
+        unmount(&tree);
+    });
+}
+
 #[test]
 fn recursive_options_are_set_on_the_whole_tree() {
     obeys("config.md#linux-mount-options", |lab| {

@@ -165,6 +165,9 @@ impl<'a> Container<'a> {
             Step::Mask(paths) => mount::mask(self.root()?, paths),
             Step::ReadOnlyPath(path) => mount::read_only_path(self.root()?, path),
             Step::ReadOnlyMount(path) => mount::read_only_mount(self.root()?, path),
+            Step::ChangeMount {
+                path, attr, after, ..
+            } => mount::change(self.root()?, path, attr, after),
             Step::ReadOnlyRoot => mount::read_only(self.root()?),
             Step::EnterRoot(how) => mount::enter(self.root()?, *how),
             Step::RootPropagation(flag, recursive) => mount::root_propagation(*flag, *recursive),

@@ -215,8 +215,7 @@ pub fn make_fs(make: &MakeFs, slot: BorrowedFd) -> Done {
 
 /// What is mounted at a path of the container; EINVAL if nothing is.
 pub fn find(root: BorrowedFd, path: &InRoot) -> Result<OwnedFd, Fail> {
-    let found =
-        open_existing(root, path, resolve::IN_ROOT, 0)?.ok_or(Fail::new(Call::Open, Errno::ENOENT))?;
+    let found = existing(root, path)?;
     match fs::is_mount_root(found.as_fd())? {
         true => Ok(found),
         false => Err(Fail::new(Call::Umount, Errno::EINVAL)),
@@ -410,10 +409,20 @@ pub fn read_only_path(root: BorrowedFd, path: &InRoot) -> Done {
 }
 
 pub fn read_only_mount(root: BorrowedFd, path: &InRoot) -> Done {
-    match open_existing(root, path, resolve::IN_ROOT, 0)? {
-        Some(mount) => read_only(mount.as_fd()),
-        None => Err(Fail::new(Call::Open, Errno::ENOENT)),
+    read_only(existing(root, path)?.as_fd())
+}
+
+/// EINVAL if there is no mount to be changed.
+pub fn change(root: BorrowedFd, path: &InRoot, attr: &MountAttr, after: &After) -> Done {
+    let mount = existing(root, path)?;
+    if *attr != MountAttr::default() {
+        sys::set_attr(mount.as_fd(), attr, false)?;
     }
+    finish(mount.as_fd(), after)
+}
+
+fn existing(root: BorrowedFd, path: &InRoot) -> Result<OwnedFd, Fail> {
+    open_existing(root, path, resolve::IN_ROOT, 0)?.ok_or(Fail::new(Call::Open, Errno::ENOENT))
 }
 
 pub fn read_only(mount: BorrowedFd) -> Done {

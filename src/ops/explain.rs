@@ -105,6 +105,9 @@ fn hinted(step: Option<&Step>, error: Error, errno: Errno) -> Error {
         (Some(Step::Mount(m)), Errno::ELOOP | Errno::ENOTDIR) if m.target.plain => error.hint(
             "it must be mounted on an ordinary directory: the root file system has a symlink or file there",
         ),
+        (Some(Step::ChangeMount { .. }), Errno::EINVAL) => {
+            error.hint("\"remount\" changes what an entry before it has mounted at this path")
+        }
         (Some(Step::Mount(_) | Step::Bind(_)), Errno::EACCES) => error.hint(
             "inside /proc only a few files may be covered by a mount, and /proc itself only by a procfs",
         ),
@@ -116,7 +119,10 @@ fn hinted(step: Option<&Step>, error: Error, errno: Errno) -> Error {
         ),
         (Some(Step::Mount(_)), Errno::EINVAL) => error.hint("the file system refuses one of the options"),
         (Some(Step::Mount(m)), Errno::EPERM) => hint_of_refused(m.fstype.to_bytes(), error),
-        (Some(Step::Bind(_) | Step::ReadOnlyMount(_) | Step::ReadOnlyRoot), Errno::EPERM) => error.hint(
+        (
+            Some(Step::Bind(_) | Step::ChangeMount { .. } | Step::ReadOnlyMount(_) | Step::ReadOnlyRoot),
+            Errno::EPERM,
+        ) => error.hint(
             "in a user namespace a mount keeps the options that it has on the host (mount_namespaces(7)): ro, nosuid, \
              nodev, noexec and the times of access can't be taken away",
         ),

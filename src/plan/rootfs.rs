@@ -125,7 +125,14 @@ pub fn mounts(
                 None,
                 draft,
             ));
-        } else if (parsed.is_bind() || fstype == "bind") && !remount {
+        } else if (parsed.is_bind() || fstype == "bind") && remount {
+            found.steps.push(Step::ChangeMount {
+                field: field(""),
+                path: target.path,
+                attr: attributes(&parsed),
+                after,
+            });
+        } else if parsed.is_bind() || fstype == "bind" {
             let Some(source) = source else {
                 draft.fault(
                     &field(".source"),

@@ -121,6 +121,15 @@ impl fmt::Display for Step {
             }
             Step::ReadOnlyPath(path) => write!(f, "make {path} read-only"),
             Step::ReadOnlyMount(path) => write!(f, "make the mount at {path} read-only"),
+            Step::ChangeMount {
+                field,
+                path,
+                attr,
+                after,
+            } => {
+                let names = attribute_names(attr, "").join(",");
+                write!(f, "{field}: change the mount at {path} ({names}){after}")
+            }
             Step::ReadOnlyRoot => write!(f, "make the root read-only"),
             Step::EnterRoot(EnterRoot::Pivot) => write!(f, "pivot into the root, detach the old one"),
             Step::EnterRoot(EnterRoot::MoveOver) => write!(f, "move the root over / and enter it"),

@@ -334,6 +334,13 @@ pub enum Step {
     ReadOnlyPath(InRoot),
     /// The mount at this path, now that everything in it was made.
     ReadOnlyMount(InRoot),
+    /// Options of the mount at `path` alone, not of the file system (mount(2), MS_REMOUNT with MS_BIND).
+    ChangeMount {
+        field: String,
+        path: InRoot,
+        attr: MountAttr,
+        after: After,
+    },
     ReadOnlyRoot,
     EnterRoot(EnterRoot),
     RootPropagation(u64, bool),
