@@ -53,12 +53,14 @@ impl fmt::Display for Fault {
 pub struct Error {
     pub kind: Kind,
     context: Vec<String>, // innermost first: contexts are added while the error travels out
-    message: String,
+    message: Box<str>,    // boxed, as the next two: every Result carries an Error's size
     pub fail: Option<Fail>,
     /// Number of the failing step of the plan, from 1.
     pub step: Option<u16>,
     pub faults: Vec<Fault>,
-    hint: Option<String>,
+    hint: Option<Box<str>>,
+    /// What else is wrong, though it is not what failed.
+    others: Box<[Fault]>,
     exit_code: i32,
 }
 
@@ -67,11 +69,12 @@ impl Error {
         Error {
             kind,
             context: vec![],
-            message: message.into(),
+            message: message.into().into(),
             fail: None,
             step: None,
             faults: vec![],
             hint: None,
+            others: Box::default(),
             exit_code: 1,
         }
     }
@@ -104,7 +107,13 @@ impl Error {
 
     /// What the user can do about it.
     pub fn hint(mut self, hint: impl Into<String>) -> Error {
-        self.hint = Some(hint.into());
+        self.hint = Some(hint.into().into());
+        self
+    }
+
+    /// Faults that would be met next, were this one mended.
+    pub fn besides(mut self, others: Vec<Fault>) -> Error {
+        self.others = others.into();
         self
     }
 
@@ -149,6 +158,9 @@ impl fmt::Display for Error {
         }
         if let Some(hint) = &self.hint {
             write!(f, " ({hint})")?;
+        }
+        for (i, fault) in self.others.iter().enumerate() {
+            write!(f, "; {}{fault}", if i == 0 { "besides, " } else { "" })?;
         }
         Ok(())
     }
@@ -201,6 +213,19 @@ mod tests {
             error.to_string(),
             "create web1: read the configuration: open /x: openat2: no such file or directory \
              (make the bundle with `rrunc spec`)"
+        );
+    }
+
+    #[test]
+    fn what_comes_next_is_told_last() {
+        let fault = |path: &str| Fault {
+            path: path.into(),
+            text: "is missing".into(),
+        };
+        let error = Error::kernel("open /x", Fail::new(Call::Open, Errno::ENOENT)).hint("make it");
+        assert_eq!(
+            error.besides(vec![fault("a"), fault("b")]).to_string(),
+            "open /x: openat2: no such file or directory (make it); besides, a: is missing; b: is missing"
         );
     }
 

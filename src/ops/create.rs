@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use oci_spec::runtime::{Hook, Hooks, LinuxNamespaceType};
 
 use super::bundle::Bundle;
-use super::{birth, explain};
+use super::{birth, check, explain};
 use crate::cgroup::{self, Cgroup, Hierarchy};
 use crate::cli::{CgroupManager, Create, Global, Rootless};
 use crate::error::{Doing, Error, Kind, Result};
@@ -29,6 +29,10 @@ pub struct Created {
 
 /// `rrunc create`.
 pub fn create(global: &Global, args: &Create) -> Result<()> {
+    try_create(global, args).map_err(|error| check::with_all_faults(error, global.cgroup_manager, args))
+}
+
+fn try_create(global: &Global, args: &Create) -> Result<()> {
     let bundle = Bundle::open(args.bundle.as_deref(), args.config.as_deref())?;
     terminal_fits(&bundle, args, true)?;
     let socket = match &args.console_socket {

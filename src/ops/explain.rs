@@ -20,9 +20,8 @@ pub fn ended(ended: Ended, plan: &Plan, cgroup: Option<&Cgroup>) -> Error {
                 plan.step_text(number).unwrap_or_default()
             );
             let mut error = match step {
-                Some(Step::FindProgram { name, .. } | Step::Exec { name, .. }) => {
-                    exec_error(name, report.fail)
-                }
+                Some(Step::FindProgram { name, .. }) => exec_error(name, report.fail),
+                Some(Step::Exec { name, .. }) => execute_error(name, report.fail),
                 _ => hinted(
                     step,
                     Error::new(Kind::Step, context.clone()).with_fail(report.fail),
@@ -56,6 +55,16 @@ pub fn ended(ended: Ended, plan: &Plan, cgroup: Option<&Cgroup>) -> Error {
                 _ => error,
             }
         }
+    }
+}
+
+/// What execve(2) said of a program that was found: what is missing then is another file.
+pub fn execute_error(name: &str, fail: Fail) -> Error {
+    match fail.errno {
+        Errno::ENOENT => Error::new(Kind::Exec, format!("exec {name}: {}", Text(fail.errno))).hint(
+            "the file is there, and what it needs to run is not: the program of its #! line, or the loader of an ELF file",
+        ),
+        _ => exec_error(name, fail),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::bundle::{self, Bundle};
 use super::create::{self, Created};
-use super::{delete, start};
+use super::{check, delete, start};
 use crate::cli::{Create, Global, Run};
 use crate::console;
 use crate::error::{Doing, Result};
@@ -16,10 +16,14 @@ use crate::prepare;
 /// `rrunc run`: the exit status of the container's program, 0 when detached.
 pub fn run(global: &Global, args: &Run) -> Result<i32> {
     let args = with_bundle_argument(args);
+    try_run(global, &args).map_err(|error| check::with_all_faults(error, global.cgroup_manager, &args.create))
+}
+
+fn try_run(global: &Global, args: &Run) -> Result<i32> {
     let bundle = Bundle::open(args.create.bundle.as_deref(), args.create.config.as_deref())?;
     create::terminal_fits(&bundle, &args.create, args.detach)?;
     if args.detach {
-        return detached(global, &args, &bundle);
+        return detached(global, args, &bundle);
     }
     let terminal = bundle
         .spec

@@ -128,7 +128,7 @@ fn failed(container: &Container, step: u16, fail: Fail) -> Error {
         .map_or("", |(_, text)| text);
     let context = format!("{text} (step {number} of {total})");
     let error = match text.strip_prefix("execute ") {
-        Some(name) => explain::exec_error(name, fail).context(context),
+        Some(name) => explain::execute_error(name, fail).context(context),
         None if matches!(fail.call, Call::Read | Call::Write) && text.contains(NOTIFIES) => {
             Error::new(Kind::Step, context)
                 .with_fail(fail)

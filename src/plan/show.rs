@@ -204,11 +204,9 @@ impl fmt::Display for Step {
             Step::ChangeDirectory { path, .. } => write!(f, "change to process.cwd {}", text(path)),
             Step::NoNewPrivileges => write!(f, "no new privileges"),
             Step::FindProgram { name, candidates } => {
-                write!(
-                    f,
-                    "find process.args[0] {name:?} ({} candidates)",
-                    candidates.len()
-                )
+                let n = candidates.len();
+                let s = if n == 1 { "" } else { "s" };
+                write!(f, "find process.args[0] {name:?} ({n} candidate{s})")
             }
             Step::HomeFromPasswd(uid) => write!(f, "set HOME from /etc/passwd for uid {uid}"),
             Step::CloseFds { keep: 0 } => write!(f, "close every fd but 0-2 at exec"),

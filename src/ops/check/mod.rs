@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::bundle::Bundle;
-use crate::cli::CgroupManager;
+use crate::cli::{CgroupManager, Create};
 use crate::error::{Doing, Error, Fault, Kind, Result};
 use crate::log::Format;
 
@@ -46,7 +46,7 @@ pub fn check(
     format: Format,
     out: &mut dyn Write,
 ) -> Result<i32> {
-    let report = examine(manager, bundle)?;
+    let report = examine(manager, bundle, None)?;
     let text = match format {
         Format::Text => report.to_string(),
         Format::Json => serde_json::to_string_pretty(&report)
@@ -58,9 +58,33 @@ pub fn check(
     Ok(i32::from(!report.faults.is_empty()))
 }
 
-fn examine(manager: CgroupManager, path: Option<&Path>) -> Result<Report> {
+/// An error of a creation, with whatever else is wrong with the bundle: each is to be mended before it can succeed. If
+/// the error itself is none of what can be found out by looking, it stays alone.
+pub fn with_all_faults(error: Error, manager: CgroupManager, create: &Create) -> Error {
+    if !matches!(error.kind, Kind::InvalidSpec | Kind::Unsupported | Kind::Kernel) {
+        return error;
+    }
+    let Ok(report) = examine(manager, create.bundle.as_deref(), create.config.as_deref()) else {
+        return error;
+    };
+    let text = error.to_string();
+    let told = |finding: &Finding| text.contains(&finding.path);
+    let (told, others): (Vec<_>, Vec<_>) = report.faults.into_iter().partition(told);
+    match told.is_empty() {
+        true => error,
+        false => error.besides(others.into_iter().map(Fault::from).collect()),
+    }
+}
+
+impl From<Finding> for Fault {
+    fn from(Finding { path, text, .. }: Finding) -> Fault {
+        Fault { path, text }
+    }
+}
+
+fn examine(manager: CgroupManager, path: Option<&Path>, config: Option<&Path>) -> Result<Report> {
     let mut report = Report::default();
-    let (bundle, faults) = match Bundle::examine(path, None) {
+    let (bundle, faults) = match Bundle::examine(path, config) {
         // Not JSON: nothing else can be said.
         Err(error) if error.kind == Kind::InvalidSpec => {
             report.add(Against::Spec, "", &error);

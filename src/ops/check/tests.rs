@@ -39,7 +39,7 @@ impl Drop for Bundled {
 /// The faults, as `against path: text`.
 fn faults(name: &str, edits: &[(&str, Value)]) -> Vec<String> {
     let bundle = Bundled::new(name, edits);
-    let report = examine(CgroupManager::Cgroupfs, Some(&bundle.0)).unwrap();
+    let report = examine(CgroupManager::Cgroupfs, Some(&bundle.0), None).unwrap();
     let line = |f: &Finding| format!("{:?} {}: {}", f.against, f.path, f.text);
     report.faults.iter().map(line).collect()
 }
@@ -127,12 +127,12 @@ fn the_program_is_looked_for_in_the_root() {
 fn what_is_no_json_is_told_alone() {
     let bundle = Bundled::new("json", &[]);
     fs::write(bundle.0.join("config.json"), "{\n  nonsense").unwrap();
-    let report = examine(CgroupManager::Cgroupfs, Some(&bundle.0)).unwrap();
+    let report = examine(CgroupManager::Cgroupfs, Some(&bundle.0), None).unwrap();
     assert_eq!(report.faults.len(), 1, "{report}");
     assert!(report.to_string().contains("line 2, column"), "{report}");
 
     fs::remove_file(bundle.0.join("config.json")).unwrap();
-    let error = examine(CgroupManager::Cgroupfs, Some(&bundle.0)).unwrap_err();
+    let error = examine(CgroupManager::Cgroupfs, Some(&bundle.0), None).unwrap_err();
     assert!(error.to_string().contains("config.json not found"), "{error}");
 }
 
@@ -162,7 +162,7 @@ fn check_status(bundle: &Bundled, format: Format, out: &mut Vec<u8>) -> i32 {
 #[test]
 fn who_makes_the_cgroup_is_asked() {
     let bundle = Bundled::new("manager", &[("/linux/cgroupsPath", json!("no-scope"))]);
-    let of = |manager| examine(manager, Some(&bundle.0)).unwrap().faults;
+    let of = |manager| examine(manager, Some(&bundle.0), None).unwrap().faults;
     let is_about_the_path = |finding: &Finding| finding.path == "linux.cgroupsPath";
     assert!(of(CgroupManager::Systemd).iter().any(is_about_the_path));
     assert_eq!(of(CgroupManager::Cgroupfs), []);
