@@ -4,6 +4,7 @@ mod crash; // rrunc killed, twice at once, or after a reboot: what is left can b
 mod errors; // what a person reads when something is wrong
 mod fault; // the kernel refuses one call after the other
 mod fields; // fields whose failure comes late or costs the host something
+mod first; // what a newcomer does first
 mod landlock; // the annotation org.rrunc.landlock
 mod look; // check, plan, info, features: what they tell is what create does
 mod security; // hostile images and configurations, and what an attacker learned from other runtimes

@@ -308,6 +308,7 @@ fn a_failing_poststart_hook_fails_the_start() {
             .phrases(["sleep"])
             .create();
         c.start().fails();
+        c.wait_for("stopped");
     });
 }
 

@@ -78,10 +78,19 @@ fn remove_planned(container: &Container) -> Result<()> {
     }
 }
 
-/// Kills all processes of the container, frozen ones too, and removes its cgroup.
+/// Kills all processes of the container, and removes its cgroup.
 fn end(container: &Container, record: &Record) -> Result<()> {
-    let (init, cgroup) = (record.init()?, container.cgroup()?);
-    if let Some(cgroup) = &cgroup {
+    kill_all(container, record)?;
+    if let Some(group) = &record.rdt {
+        rdt::leave(group)?;
+    }
+    container.cgroup()?.map_or(Ok(()), |cgroup| cgroup.remove())
+}
+
+/// Kills all processes of the container, frozen ones too, and waits for the end of the first.
+pub(super) fn kill_all(container: &Container, record: &Record) -> Result<()> {
+    let init = record.init()?;
+    if let Some(cgroup) = container.cgroup()? {
         cgroup.kill()?;
     }
     if let Some(init) = init {
@@ -99,8 +108,5 @@ fn end(container: &Container, record: &Record) -> Result<()> {
             );
         }
     }
-    if let Some(group) = &record.rdt {
-        rdt::leave(group)?;
-    }
-    cgroup.map_or(Ok(()), |cgroup| cgroup.remove())
+    Ok(())
 }

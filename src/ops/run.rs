@@ -8,10 +8,10 @@ use super::bundle::{self, Bundle};
 use super::create::{self, Created};
 use super::{check, delete, start};
 use crate::cli::{Create, Global, Run};
-use crate::console;
 use crate::error::{Doing, Result};
 use crate::foreground::{self, Init, Reap, Relay, Signals, Stdio};
-use crate::prepare;
+use crate::state::Container;
+use crate::{console, log, prepare};
 
 /// `rrunc run`: the exit status of the container's program, 0 when detached.
 pub fn run(global: &Global, args: &Run) -> Result<i32> {
@@ -43,9 +43,14 @@ fn try_run(global: &Global, args: &Run) -> Result<i32> {
     let mut created = create::make(global, &args.create, &bundle, theirs)?;
     let outcome = stay(&mut created, ours, &signals, reap);
     if !args.keep || outcome.is_err() {
-        delete::destroy(created.container)?;
+        clean_up(created.container);
     }
     outcome
+}
+
+/// What it leaves behind if that fails is told, and takes nobody's place: how the program ended, or what failed first.
+fn clean_up(container: Container) {
+    delete::destroy(container).unwrap_or_else(|error| log::warning(&error.context("clean up").to_string()));
 }
 
 fn stay(
@@ -84,7 +89,7 @@ fn detached(global: &Global, args: &Run, bundle: &Bundle) -> Result<i32> {
     let mut created = create::make(global, &args.create, bundle, socket)?;
     match start::start_locked(&mut created.container) {
         Err(error) => {
-            delete::destroy(created.container)?;
+            clean_up(created.container);
             return Err(error);
         }
         Ok(Some(notify)) => start::wait_ready(&mut created.container, &notify)?,

@@ -3,14 +3,14 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::explain;
+use super::{delete, explain};
 use crate::channel::{ParentEnd, ToChild, ToParent};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::notify::Notify;
 use crate::plan::step::NOTIFIES;
 use crate::seccomp_agent::Agent;
-use crate::state::{Container, ContainerId, Record, Status, Store};
-use crate::sys::{Call, Fail, Pid};
+use crate::state::{Container, ContainerId, Status, Store};
+use crate::sys::{Call, Fail};
 use crate::{hooks, log, spec};
 
 /// `rrunc start`.
@@ -97,20 +97,24 @@ pub fn start_locked(container: &mut Container) -> Result<Option<Notify>> {
             None => break,
         }
     }
-    poststart(container.record()?)?;
+    poststart(container)?;
     Ok(notify)
 }
 
 /// runtime.md, Lifecycle: since 1.3 a failing poststart hook is an error, and the container is stopped; before, it
 /// is a warning, and the hooks after it run all the same.
-fn poststart(record: &Record) -> Result<()> {
+fn poststart(container: &Container) -> Result<()> {
+    let record = container.record()?;
     let (state, place) = (record.hook_state(Status::Running), hooks::Place::of(record));
     if spec::is_before_1_3(&record.oci_version) {
         let failed = hooks::run_all("poststart", &record.poststart, &state, &place);
         failed.iter().for_each(|error| log::warning(&error.to_string()));
         return Ok(());
     }
-    hooks::run("poststart", &record.poststart, &state, &place).inspect_err(|_| stop(record.pid))
+    hooks::run("poststart", &record.poststart, &state, &place).inspect_err(|_| {
+        let stopped = delete::kill_all(container, record);
+        stopped.unwrap_or_else(|error| log::warning(&error.to_string()));
+    })
 }
 
 /// The failing step by its text in the saved plan, even if this binary would number them otherwise.
@@ -137,12 +141,4 @@ fn failed(container: &Container, step: u16, fail: Fail) -> Error {
         None => Error::new(Kind::Step, context).with_fail(fail),
     };
     error.at_step(number)
-}
-
-fn stop(pid: Option<Pid>) {
-    if let Some(pid) = pid {
-        if let Ok(pidfd) = crate::sys::process::pidfd_open(pid) {
-            let _ = crate::sys::process::pidfd_send_signal(pidfd.as_fd(), crate::sys::process::Signal::KILL);
-        }
-    }
 }
