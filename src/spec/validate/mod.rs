@@ -41,7 +41,7 @@ fn ask(list: &[fn(&mut Rules)], oci: &Spec, found: &mut Found) {
     }
 }
 
-const RULES: [fn(&mut Rules); 32] = [
+const RULES: [fn(&mut Rules); 33] = [
     version,
     root,
     process::program,
@@ -72,6 +72,7 @@ const RULES: [fn(&mut Rules); 32] = [
     sysctls::sysctls,
     resources::device_rules,
     resources::limits,
+    resources::without_a_file,
     seccomp::listener,
     rdt::intel_rdt,
 ];

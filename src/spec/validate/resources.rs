@@ -76,6 +76,51 @@ pub fn limits(rules: &mut Rules) {
     }
 }
 
+/// What cgroup v2 has no file for (cgroup-v2.rst): the container runs without it, as with runc, but not unnoticed. What
+/// asks for nothing is what engines write who leave nothing away.
+pub fn without_a_file(rules: &mut Rules) {
+    let Some(resources) = resources(rules) else { return };
+    let memory = resources.memory().as_ref();
+    let network = resources.network().as_ref();
+    let block_io = resources.block_io().as_ref();
+    let limits = |value: Option<i64>| value.is_some_and(|value| value > 0);
+    let fields = [
+        ("memory.kernel", limits(memory.and_then(|memory| memory.kernel()))),
+        (
+            "memory.kernelTCP",
+            limits(memory.and_then(|memory| memory.kernel_tcp())),
+        ),
+        (
+            "memory.swappiness",
+            memory.is_some_and(|memory| memory.swappiness().is_some()),
+        ),
+        (
+            "memory.disableOOMKiller",
+            memory.is_some_and(|memory| memory.disable_oom_killer() == Some(true)),
+        ),
+        (
+            "blockIO.leafWeight",
+            block_io.is_some_and(|block_io| block_io.leaf_weight().is_some_and(|weight| weight > 0)),
+        ),
+        (
+            "network.classID",
+            network.is_some_and(|network| network.class_id().is_some_and(|id| id > 0)),
+        ),
+        (
+            "network.priorities",
+            network.is_some_and(|network| network.priorities().iter().flatten().next().is_some()),
+        ),
+    ];
+    for (field, asked) in fields {
+        if asked {
+            rules.warn(
+                &format!("linux.resources.{field}"),
+                "cgroup v2 has nothing for it, it is left out",
+            );
+        }
+    }
+}
+
 /// config-linux.md, hugepageLimits.pageSize: `<size><unit-prefix>B`.
 fn is_page_size(text: &str) -> bool {
     let size = ["KB", "MB", "GB"].iter().find_map(|unit| text.strip_suffix(unit));
@@ -88,7 +133,37 @@ fn is_page_size(text: &str) -> bool {
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::spec::validate::tests::{bad, good};
+    use crate::spec::validate::tests::{bad, good, warned};
+
+    #[test]
+    fn what_has_no_file_is_not_passed_over_in_silence() {
+        let place = "/linux/resources";
+        for (value, field) in [
+            (json!({"memory": {"kernel": 1}}), "memory.kernel"),
+            (json!({"memory": {"kernelTCP": 1}}), "memory.kernelTCP"),
+            (json!({"memory": {"swappiness": 0}}), "memory.swappiness"),
+            (
+                json!({"memory": {"disableOOMKiller": true}}),
+                "memory.disableOOMKiller",
+            ),
+            (json!({"blockIO": {"leafWeight": 10}}), "blockIO.leafWeight"),
+            (json!({"network": {"classID": 1}}), "network.classID"),
+            (
+                json!({"network": {"priorities": [{"name": "lo", "priority": 1}]}}),
+                "network.priorities",
+            ),
+        ] {
+            warned(
+                &[(place, value)],
+                &format!("linux.resources.{field}: cgroup v2 has nothing for it"),
+            );
+        }
+        good(
+            place,
+            json!({"memory": {"kernel": -1, "kernelTCP": 0, "disableOOMKiller": false},
+                "blockIO": {"leafWeight": 0}, "network": {"classID": 0, "priorities": []}}),
+        );
+    }
 
     #[test]
     fn resources() {
