@@ -97,8 +97,12 @@ fn main() {
         }
         sums.print(&format!("create + start + delete{name}"));
         exec(&runtimes, bundle, rounds).print(&format!("exec{name}"));
+        for (step, table) in &steps {
+            if name.is_empty() || *step == "state" {
+                table.print(&format!("{step}{name}"));
+            }
+        }
         if name.is_empty() {
-            steps.iter().for_each(|(step, table)| table.print(step));
             faults = runtimes
                 .iter()
                 .map(|r| (r.name.clone(), r.cost(bundle)))
