@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
+use crate::bundle;
 use crate::idmap::{self, How};
 use crate::proto::task::Mount;
 use crate::refusal::{Doing, Refusal};
@@ -17,7 +18,7 @@ use crate::refusal::{Doing, Refusal};
 const PAGE: usize = 4096;
 
 /// Where lower layers are while an overlay is mounted over them, beside the root.
-pub const LAYERS: &str = "layers";
+const LAYERS: &str = "layers";
 
 /// Mounts all of them in order below `rootfs`, which is made if it isn't there, or none.
 pub fn mount_all(mounts: &[Mount], rootfs: &Path) -> Result<(), Refusal> {
@@ -28,15 +29,21 @@ pub fn mount_all(mounts: &[Mount], rootfs: &Path) -> Result<(), Refusal> {
         _ => {}
     }
     let mount_all = || mounts.iter().try_for_each(|mount| mount_one(mount, rootfs));
-    mount_all().inspect_err(|_| unmount_all(rootfs))
+    mount_all().inspect_err(|_| unmount(rootfs))
+}
+
+/// Unmounts whatever has been mounted in a bundle.
+pub fn unmount_bundle(bundle: &Path) {
+    unmount(&bundle.join(bundle::ROOTFS));
+    unmount(&bundle.join(LAYERS)); // of one who was killed meanwhile
 }
 
 /// Unmounts what is mounted there, one over the other, and what is mounted below. What is still in use goes when
 /// it no longer is.
-pub fn unmount_all(rootfs: &Path) {
+fn unmount(path: &Path) {
     // More than can be stacked by anybody who means it.
     for _ in 0..64 {
-        match umount2(rootfs, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+        match umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
             Ok(()) => continue,
             Err(_) => break, // EINVAL: nothing is mounted there any more
         }
@@ -209,7 +216,7 @@ fn mapped_overlay(
     };
     let mounted = idmap::bind(&layers, how, user, beside).and_then(|()| {
         let mounted = overlay(source, &data, flags, target, beside);
-        unmount_all(beside);
+        unmount(beside);
         mounted.doing(|| format!("layers of {}", layers.display()))
     });
     let removed = fs::remove_dir(beside).doing(|| format!("remove {}", beside.display()));
@@ -332,10 +339,10 @@ mod tests {
             mount_all(&[asked], &rootfs).unwrap();
             let file = fs::metadata(rootfs.join("file")).unwrap();
             assert_eq!((file.uid(), file.gid()), (1_000_000, 2_000_000), "{kind}");
-            unmount_all(&rootfs);
+            unmount(&rootfs);
             assert!(!rootfs.join("file").exists() && !dir.join(LAYERS).exists());
         }
-        unmount_all(&dir);
+        unmount(&dir);
         fs::remove_dir(&dir).unwrap();
     }
 
@@ -362,12 +369,12 @@ mod tests {
         mount_all(&[overlay("overlay", "")], &rootfs).unwrap();
         assert_eq!(std::env::current_dir().unwrap(), before);
         assert!(rootfs.join("from-0").exists() && rootfs.join("from-59").exists());
-        unmount_all(&rootfs);
+        unmount(&rootfs);
         assert!(!rootfs.join("from-0").exists());
         // One that fails takes those before it with it.
         mount_all(&[overlay("overlay", ""), overlay("overlay", "nowhere")], &rootfs).unwrap_err();
         assert!(!rootfs.join("from-0").exists());
-        unmount_all(&dir);
+        unmount(&dir);
         fs::remove_dir(&dir).unwrap();
     }
 

@@ -1,6 +1,8 @@
 //! The runtime's command line, which is runc's, and what it says when it fails.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -21,6 +23,26 @@ pub fn command(options: &Options, namespace: &str, log: &Path) -> Command {
     command.env_remove("NOTIFY_SOCKET"); // containerd's, not the container's
     sys::bind_to_us(&mut command);
     command
+}
+
+/// Runs it, for one who has nothing else to do. Returns what to exit with.
+pub fn execute(command: &mut Command, log: &Path) -> i32 {
+    let name = command.get_program().to_string_lossy().into_owned();
+    match command.status() {
+        Ok(status) => status.code().unwrap_or(128 + status.signal().unwrap_or_default()),
+        Err(error) => exit_status(Err(not_executable(&name, &error)), log),
+    }
+}
+
+/// What one exits with who works in the runtime's place. What went wrong goes where the runtime would say it.
+pub fn exit_status(result: Result<(), Refusal>, log: &Path) -> i32 {
+    let Err(refusal) = result else {
+        return 0;
+    };
+    let line = serde_json::json!({ "level": "error", "msg": refusal.text });
+    let log = OpenOptions::new().append(true).create(true).open(log);
+    let _ = log.and_then(|mut log| writeln!(log, "{line}")); // nobody else to tell
+    1
 }
 
 /// What a program that can't even be executed means.
@@ -50,6 +72,11 @@ pub fn last_error(log: &Path) -> Option<String> {
         .next_back()
         .map(|line| line.msg)
         .filter(|msg| !msg.is_empty())
+}
+
+/// Whether the container isn't there that something was to be done to.
+pub fn knows_none(doing: &str, log: &Path) -> bool {
+    failure(doing, "", last_error(log), b"").code == Code::NotFound
 }
 
 /// A refusal out of what the runtime said in its log, or else on stderr. `doing` is the command.

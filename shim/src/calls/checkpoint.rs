@@ -104,14 +104,14 @@ impl Shim {
         }
         takeoff.flight.work = Some(work);
         takeoff.flight.pid_file = Some(pid_file);
-        self.give_streams(id, &mut takeoff)?;
+        let stdio = self.give_streams(id, &mut takeoff)?;
         takeoff.command.arg(
             self.table
                 .processes
                 .get(&id)
                 .map_or("", |process| &process.container),
         );
-        self.launch(takeoff)
+        self.launch_in_root(takeoff, stdio)
     }
 
     pub fn restored(&mut self, flight: &Flight, result: Result<Vec<u8>, Refusal>) {

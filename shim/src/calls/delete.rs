@@ -7,7 +7,6 @@ use prost::Message;
 use rrunc::sys::process::{Signal, pidfd_send_signal};
 
 use crate::bundle;
-use crate::mounts;
 use crate::order::Order;
 use crate::proto::events::TaskDelete;
 use crate::proto::task::{DeleteRequest, DeleteResponse};
@@ -121,7 +120,6 @@ impl Shim {
             _ => {
                 let mut execs = vec![];
                 if let Ok(container) = self.table.container(&process.container) {
-                    mounts::unmount_all(&container.bundle.join(bundle::ROOTFS));
                     bundle::forget(&container.bundle);
                     execs.extend(container.execs.values().copied());
                 }

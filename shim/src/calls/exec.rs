@@ -68,7 +68,8 @@ impl Shim {
         takeoff.option("--pid-file", &pid_file);
         takeoff.flight.pid_file = Some(pid_file);
         takeoff.command.arg("--detach");
-        self.give_streams(id, &mut takeoff)?;
+        let stdio = self.give_streams(id, &mut takeoff)?;
+        takeoff.stdio(stdio);
         takeoff.command.arg(container);
         self.launch(takeoff)
     }
