@@ -1,8 +1,9 @@
 //! A container's root, made of mounts that a snapshotter asks for.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -29,25 +30,58 @@ pub fn mount_all(mounts: &[Mount], rootfs: &Path) -> Result<(), Refusal> {
         _ => {}
     }
     let mount_all = || mounts.iter().try_for_each(|mount| mount_one(mount, rootfs));
-    mount_all().inspect_err(|_| unmount(rootfs))
+    mount_all().inspect_err(|_| unmount_root(rootfs))
 }
 
 /// Unmounts whatever has been mounted in a bundle.
 pub fn unmount_bundle(bundle: &Path) {
-    unmount(&bundle.join(bundle::ROOTFS));
+    unmount_root(&bundle.join(bundle::ROOTFS));
     unmount(&bundle.join(LAYERS)); // of one who was killed meanwhile
 }
 
-/// Unmounts what is mounted there, one over the other, and what is mounted below. What is still in use goes when
-/// it no longer is.
-fn unmount(path: &Path) {
-    // More than can be stacked by anybody who means it.
-    for _ in 0..64 {
-        match umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
-            Ok(()) => continue,
-            Err(_) => break, // EINVAL: nothing is mounted there any more
-        }
+/// With what is mounted on the root goes what is mounted below. A root that is no mount may have some there too.
+fn unmount_root(rootfs: &Path) {
+    if unmount(rootfs) {
+        return;
     }
+    let below = || -> std::io::Result<Vec<PathBuf>> {
+        let mountinfo = fs::read("/proc/self/mountinfo")?;
+        Ok(mounted_below(&mountinfo, &fs::canonicalize(rootfs)?))
+    };
+    for path in below().unwrap_or_default().iter().rev() {
+        unmount(path);
+    }
+}
+
+/// Unmounts what is mounted there, one over the other: whether there was something. What is still in use goes when it
+/// no longer is.
+fn unmount(path: &Path) -> bool {
+    // More than can be stacked by anybody who means it.
+    let mut stacked = (0..64).map(|_| umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW));
+    stacked.position(|unmounted| unmounted.is_err()) != Some(0) // EINVAL: nothing is mounted there any more
+}
+
+/// The mount points below a directory, in the order of their mounts (proc_pid_mountinfo(5)).
+fn mounted_below(mountinfo: &[u8], directory: &Path) -> Vec<PathBuf> {
+    let lines = mountinfo.split(|byte| *byte == b'\n');
+    let points = lines.filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
+    let points = points.map(|point| PathBuf::from(OsString::from_vec(unescaped(point))));
+    points
+        .filter(|point| point != directory && point.starts_with(directory))
+        .collect()
+}
+
+/// Spaces and the like are written as a backslash and three octal digits.
+fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![];
+    let mut rest = field;
+    while let Some((&byte, after)) = rest.split_first() {
+        let digits = after.get(..3).filter(|_| byte == b'\\');
+        let octal = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        bytes.push(octal.unwrap_or(byte));
+        rest = if octal.is_some() { &after[3..] } else { after };
+    }
+    bytes
 }
 
 fn mount_one(asked: &Mount, rootfs: &Path) -> Result<(), Refusal> {
@@ -290,6 +324,18 @@ mod tests {
         );
     }
 
+    #[test]
+    fn mount_points_below() {
+        let mountinfo = b"1 2 0:3 / / rw - ext4 /dev/a rw\n\
+            4 1 0:5 / /b/rootfs/x rw shared:1 - tmpfs none rw\n\
+            6 4 0:5 / /b/rootfs/x/a\\040b\\134 rw - tmpfs none rw\n\
+            7 1 0:5 / /b/rootfs2 rw - tmpfs none rw\n\
+            8 1 0:5 / /b/rootfs rw - tmpfs none rw\n";
+        let below = mounted_below(mountinfo, Path::new("/b/rootfs"));
+        let expected = ["/b/rootfs/x", r"/b/rootfs/x/a b\"];
+        assert_eq!(below, expected.map(PathBuf::from));
+    }
+
     /// In a mount namespace of the test's own thread, with a tmpfs.
     fn scratch(name: &str) -> PathBuf {
         use nix::sched::{CloneFlags, unshare};
@@ -339,7 +385,7 @@ mod tests {
             mount_all(&[asked], &rootfs).unwrap();
             let file = fs::metadata(rootfs.join("file")).unwrap();
             assert_eq!((file.uid(), file.gid()), (1_000_000, 2_000_000), "{kind}");
-            unmount(&rootfs);
+            unmount_root(&rootfs);
             assert!(!rootfs.join("file").exists() && !dir.join(LAYERS).exists());
         }
         unmount(&dir);

@@ -31,9 +31,12 @@ fn mounted(path: &Path) -> Vec<String> {
 fn a_root_lasts_as_long_as_its_container() {
     let world = World::new("root");
     let bundle = world.bundle("i", "exit 3");
+    fs::create_dir_all(bundle.join("rootfs/below")).unwrap();
     let mut client = Client::new(&world.start("i"));
-    let cases = [(["", ""], ["/rootfs", "/rootfs"])];
-    for (targets, expected) in cases {
+    for (targets, expected) in [
+        (["", ""], ["/rootfs", "/rootfs"]),
+        (["/below", "below"], ["/rootfs/below", "/rootfs/below"]),
+    ] {
         let mounts = |request: &mut CreateTaskRequest| request.rootfs = targets.map(tmpfs).to_vec();
         let fail = |command: &str| fs::write(bundle.join(format!("fail-{command}")), "not today").unwrap();
         let succeed = |command: &str| fs::remove_file(bundle.join(format!("fail-{command}"))).unwrap();
@@ -67,5 +70,24 @@ fn a_root_whose_container_the_runtime_has_lost() {
     wait(&mut client, "i", "").unwrap();
     fs::remove_dir_all(world.dir.join("root")).unwrap();
     delete(&mut client, "i", "").unwrap();
+    assert_eq!(mounted(&bundle), [""; 0]);
+}
+
+/// The shim's `delete` doesn't know what was mounted.
+#[test]
+#[ignore = "needs root"]
+fn a_root_whose_shim_was_killed() {
+    let world = World::new("root-killed");
+    let bundle = world.bundle("i", "exec sleep 1000");
+    fs::create_dir_all(bundle.join("rootfs/a b")).unwrap();
+    let mut client = Client::new(&world.start("i"));
+    let mount = |request: &mut CreateTaskRequest| request.rootfs = vec![tmpfs("a b")];
+    world.create(&mut client, "i", mount).unwrap();
+    let connect = client.call("Connect", &crate::life::id("i"));
+    let connect: containerd_shim_rrunc::proto::task::ConnectResponse = connect.unwrap();
+    crate::world::kill(connect.shim_pid, "KILL");
+    assert_eq!(client.read(), b"", "the connection ends");
+    assert_eq!(mounted(&bundle), [r"/rootfs/a\040b"]);
+    assert_eq!(world.run("i", &["delete"], b"").stderr, b"");
     assert_eq!(mounted(&bundle), [""; 0]);
 }
