@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use containerd_shim_rrunc::proto::Any;
+use containerd_shim_rrunc::proto::options::RuncOptions;
 use containerd_shim_rrunc::proto::task::{ConnectResponse, DeleteResponse, IdRequest};
 use prost::Message;
 
@@ -208,6 +210,18 @@ fn info() {
     assert_eq!(info.name, "io.containerd.rrunc.v2");
     assert_eq!(info.options, Some(world.options()));
     assert_eq!(info.features.unwrap().value, b"{\"ociVersionMin\":\"1.0.0\"}\n");
+    for (runtime, complaint) in [("/nowhere/runtime", "No such file"), ("false", "features failed")] {
+        let options = RuncOptions {
+            binary_name: runtime.into(),
+            ..RuncOptions::default()
+        };
+        let options = Any::new("containerd.runc.v1.Options", &options);
+        let output = world.run("i", &["-info"], &options.encode_to_vec());
+        assert!(output.status.success(), "one that says nothing of its features");
+        assert!(String::from_utf8(output.stderr).unwrap().contains(complaint));
+        let info = RuntimeInfo::decode(output.stdout.as_slice()).unwrap();
+        assert_eq!((info.options, info.features), (Some(options), None));
+    }
     let output = world.run("i", &["-v"], b"");
     assert!(
         String::from_utf8(output.stdout)
