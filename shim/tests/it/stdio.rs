@@ -6,7 +6,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use containerd_shim_rrunc::proto::task::{CloseIoRequest, CreateTaskRequest, DeleteRequest, DeleteResponse};
+use containerd_shim_rrunc::proto::task::{
+    CloseIoRequest, ConnectResponse, CreateTaskRequest, DeleteRequest, DeleteResponse,
+};
 
 use crate::client::{Client, V2};
 use crate::life::{delete, wait};
@@ -64,6 +66,40 @@ fn fifos() {
     assert_eq!(err.read(&mut got).unwrap(), 4);
     assert_eq!(&got[..4], b"bad\n");
     assert_eq!(out.read(&mut got).unwrap(), 0, "both ends are closed");
+}
+
+/// As for a containerd that was away, and reads what it finds to its end before it deletes.
+#[test]
+fn nothing_is_lost_while_nobody_reads() {
+    let world = World::new("unread");
+    let [stdout, stderr] = ["out", "err"].map(|name| world.fifo(name));
+    let mut client = created(&world, "echo late; echo bad >&2", |request| {
+        request.stdout = text(&stdout);
+        request.stderr = text(&stderr);
+    });
+    start(&mut client, "i", "").unwrap();
+    wait(&mut client, "i", "").unwrap();
+    let connect = client.call::<ConnectResponse>("Connect", &crate::life::id("i"));
+    let fds = Path::new("/proc")
+        .join(connect.unwrap().shim_pid.to_string())
+        .join("fd");
+    let open = |path: &Path| {
+        let fds = fs::read_dir(&fds).unwrap().flatten();
+        fds.filter(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == path))
+            .count()
+    };
+    // Its pipe has ended, and what was in it is in the fifo.
+    until(|| open(&stdout) == 1 && open(&stderr) == 1);
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn({
+        let stdout = stdout.clone();
+        move || tell.send(fs::read_to_string(stdout).unwrap())
+    });
+    let read = told.recv_timeout(Duration::from_secs(20));
+    assert_eq!(read.unwrap(), "late\n");
+    assert_eq!((open(&stdout), open(&stderr)), (0, 1));
+    delete(&mut client, "i", "").unwrap();
+    assert_eq!(open(&stderr), 0);
 }
 
 #[test]
