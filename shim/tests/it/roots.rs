@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use containerd_shim_rrunc::proto::task::{CreateTaskRequest, Mount};
+use containerd_shim_rrunc::proto::task::{CreateTaskRequest, CreateTaskResponse, Mount, Status};
 
-use crate::client::Client;
-use crate::life::{delete, refused, wait};
-use crate::world::{World, start};
+use crate::client::{Client, V2};
+use crate::life::{delete, refused, state, wait};
+use crate::world::{World, start, until};
 
 fn tmpfs(target: &str) -> Mount {
     Mount {
@@ -90,4 +91,88 @@ fn a_root_whose_shim_was_killed() {
     assert_eq!(mounted(&bundle), [r"/rootfs/a\040b"]);
     assert_eq!(world.run("i", &["delete"], b"").stderr, b"");
     assert_eq!(mounted(&bundle), [""; 0]);
+}
+
+/// A mount that takes its time keeps nobody waiting but its own container.
+#[test]
+fn a_root_that_a_program_mounts() {
+    let world = World::new("root-helper");
+    let held = world.dir.join("held");
+    fs::write(&held, "").unwrap();
+    world.script(
+        "mount.fuse3",
+        "#!/bin/sh\necho \"$@\" >\"${0%/*}/given\"\nwhile [ -e \"${0%/*}/held\" ]; do sleep 0.01; done\n\
+         [ \"$1\" != bad ] || { echo no such layer >&2; exit 3; }\n",
+    );
+    let bundle = world.bundle("i", "exit 3");
+    let mut client = Client::new(&world.start("i"));
+    let request = |kind: &str, source: &str| CreateTaskRequest {
+        id: "i".into(),
+        bundle: bundle.display().to_string(),
+        options: Some(world.options()),
+        rootfs: vec![Mount {
+            r#type: kind.into(),
+            source: source.into(),
+            target: String::new(),
+            options: vec!["lowerdir=/a:/b".into(), "ro".into()],
+        }],
+        ..CreateTaskRequest::default()
+    };
+    let creating = client.send(V2, "Create", &request("fuse3.layers", "good"));
+    until(|| world.dir.join("given").exists());
+    assert_eq!(state(&mut client, "i", "").unwrap().status(), Status::Unknown);
+    assert_eq!(world.calls("i"), "");
+    fs::remove_file(held).unwrap();
+    client.answer::<CreateTaskResponse>(creating).unwrap();
+    let given = fs::read_to_string(world.dir.join("given")).unwrap();
+    let expected = format!(
+        "good {}/rootfs -o lowerdir=/a:/b -o ro -t layers\n",
+        bundle.display()
+    );
+    assert_eq!(given, expected);
+    start(&mut client, "i", "").unwrap();
+    wait(&mut client, "i", "").unwrap();
+    delete(&mut client, "i", "").unwrap();
+    for (kind, source, text) in [
+        (
+            "fuse3.layers",
+            "bad",
+            "mount.fuse3: exit status: 3: no such layer",
+        ),
+        ("fuse.layers", "good", "execute mount.fuse, of FUSE: No such file"),
+    ] {
+        let created = client.call::<CreateTaskResponse>("Create", &request(kind, source));
+        refused(created, 2, text);
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_root_that_is_an_image() {
+    let world = World::new("root-image");
+    let bundle = world.bundle("i", "exit 3");
+    let image = world.dir.join("image");
+    fs::File::create(&image).unwrap().set_len(1 << 20).unwrap();
+    let made = Command::new("/sbin/mke2fs").arg("-q").arg(&image).status();
+    assert!(made.unwrap().success());
+    let attached = || {
+        let devices = fs::read_dir("/sys/block").unwrap().flatten();
+        let mut files = devices.map(|device| fs::read_to_string(device.path().join("loop/backing_file")));
+        files.any(|file| file.is_ok_and(|file| Path::new(file.trim_end()) == image))
+    };
+    let mut client = Client::new(&world.start("i"));
+    let mount = |request: &mut CreateTaskRequest| {
+        request.rootfs = vec![Mount {
+            r#type: "ext2".into(),
+            source: image.display().to_string(),
+            target: String::new(),
+            options: vec!["ro".into(), "loop".into()],
+        }];
+    };
+    world.create(&mut client, "i", mount).unwrap();
+    assert!(bundle.join("rootfs/lost+found").exists() && attached());
+    start(&mut client, "i", "").unwrap();
+    wait(&mut client, "i", "").unwrap();
+    delete(&mut client, "i", "").unwrap();
+    until(|| !attached());
 }

@@ -1,19 +1,24 @@
 //! A container's root, made of mounts that a snapshotter asks for.
 
-use std::ffi::{OsStr, OsString};
+mod loop_device;
+mod unmount;
+
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MsFlags, mount};
 
-use crate::bundle;
 use crate::idmap::{self, How};
 use crate::proto::task::Mount;
 use crate::refusal::{Doing, Refusal};
+use unmount::{unmount, unmount_root};
+
+pub use unmount::unmount_bundle;
 
 /// mount(2) takes no more for its data.
 const PAGE: usize = 4096;
@@ -33,61 +38,27 @@ pub fn mount_all(mounts: &[Mount], rootfs: &Path) -> Result<(), Refusal> {
     mount_all().inspect_err(|_| unmount_root(rootfs))
 }
 
-/// Unmounts whatever has been mounted in a bundle.
-pub fn unmount_bundle(bundle: &Path) {
-    unmount_root(&bundle.join(bundle::ROOTFS));
-    unmount(&bundle.join(LAYERS)); // of one who was killed meanwhile
-}
-
-/// With what is mounted on the root goes what is mounted below. A root that is no mount may have some there too.
-fn unmount_root(rootfs: &Path) {
-    if unmount(rootfs) {
-        return;
-    }
-    let below = || -> std::io::Result<Vec<PathBuf>> {
-        let mountinfo = fs::read("/proc/self/mountinfo")?;
-        Ok(mounted_below(&mountinfo, &fs::canonicalize(rootfs)?))
-    };
-    for path in below().unwrap_or_default().iter().rev() {
-        unmount(path);
-    }
-}
-
-/// Unmounts what is mounted there, one over the other: whether there was something. What is still in use goes when it
-/// no longer is.
-fn unmount(path: &Path) -> bool {
-    // More than can be stacked by anybody who means it.
-    let mut stacked = (0..64).map(|_| umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW));
-    stacked.position(|unmounted| unmounted.is_err()) != Some(0) // EINVAL: nothing is mounted there any more
-}
-
-/// The mount points below a directory, in the order of their mounts (proc_pid_mountinfo(5)).
-fn mounted_below(mountinfo: &[u8], directory: &Path) -> Vec<PathBuf> {
-    let lines = mountinfo.split(|byte| *byte == b'\n');
-    let points = lines.filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
-    let points = points.map(|point| PathBuf::from(OsString::from_vec(unescaped(point))));
-    points
-        .filter(|point| point != directory && point.starts_with(directory))
-        .collect()
-}
-
-/// Spaces and the like are written as a backslash and three octal digits.
-fn unescaped(field: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![];
-    let mut rest = field;
-    while let Some((&byte, after)) = rest.split_first() {
-        let digits = after.get(..3).filter(|_| byte == b'\\');
-        let octal = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        bytes.push(octal.unwrap_or(byte));
-        rest = if octal.is_some() { &after[3..] } else { after };
-    }
-    bytes
-}
-
 fn mount_one(asked: &Mount, rootfs: &Path) -> Result<(), Refusal> {
     let target = below(rootfs, &asked.target)?;
     let doing = || format!("mount {} {} on {}", asked.r#type, asked.source, target.display());
-    let Parsed { flags, data, maps } = parse(&asked.options);
+    if let Some((helper, kind)) = helper(&asked.r#type) {
+        return mount_by_helper(&helper, kind, asked, &target).map_err(|refusal| refusal.during(doing()));
+    }
+    let Parsed {
+        flags,
+        data,
+        maps,
+        on_loop,
+    } = parse(&asked.options);
+    let device = match on_loop {
+        true => Some(
+            loop_device::attach(Path::new(&asked.source), flags.contains(MsFlags::MS_RDONLY)).doing(doing)?,
+        ),
+        false => None,
+    };
+    let source = device
+        .as_ref()
+        .map_or(asked.source.as_str(), |device| &device.path);
     let kind = match asked.r#type.as_str() {
         "bind" | "rbind" => None,
         kind => Some(kind),
@@ -99,22 +70,22 @@ fn mount_one(asked: &Mount, rootfs: &Path) -> Result<(), Refusal> {
         let user = idmap::user_namespace(&uid, &gid)?;
         if kind == Some("overlay") {
             let beside = rootfs.with_file_name(LAYERS);
-            mapped_overlay(&asked.source, &data, first, &target, &beside, user.as_fd()).doing(doing)?;
+            mapped_overlay(source, &data, first, &target, &beside, user.as_fd()).doing(doing)?;
         } else if kind.is_none() {
             let how = How {
                 recursive: flags.contains(MsFlags::MS_REC),
                 read_only: flags.contains(MsFlags::MS_RDONLY),
             };
-            idmap::bind(Path::new(&asked.source), how, user.as_fd(), &target).doing(doing)?;
+            idmap::bind(Path::new(source), how, user.as_fd(), &target).doing(doing)?;
         } else {
             return Err(Refusal::invalid("uidmap= and gidmap= are for overlay and bind").during(doing()));
         }
     } else if data.len() >= PAGE && kind == Some("overlay") {
         let (layers, data) = shorten(&data);
-        overlay(&asked.source, &data, first, &target, &layers).doing(doing)?;
+        overlay(source, &data, first, &target, &layers).doing(doing)?;
     } else {
         let data = Some(data.as_str()).filter(|data| !data.is_empty());
-        mount(Some(asked.source.as_str()), &target, kind, first, data).doing(doing)?;
+        mount(Some(source), &target, kind, first, data).doing(doing)?;
     }
     let none = None::<&str>;
     // A bind mount takes no other flags at once (mount(2)).
@@ -126,6 +97,37 @@ fn mount_one(asked: &Mount, rootfs: &Path) -> Result<(), Refusal> {
     if flags.intersects(propagation) {
         let how = flags & (propagation | MsFlags::MS_REC);
         mount(none, &target, none, how, none).doing(doing)?;
+    }
+    Ok(())
+}
+
+/// The program that mounts a file system of this type, and what it calls the type: one that is a program itself,
+/// as fuse-overlayfs.
+fn helper(kind: &str) -> Option<(String, &str)> {
+    let (helper, kind) = kind.split_once('.')?;
+    matches!(helper, "fuse" | "fuse3").then(|| (format!("mount.{helper}"), kind))
+}
+
+/// mount(8) calls it the same way.
+fn mount_by_helper(helper: &str, kind: &str, asked: &Mount, target: &Path) -> Result<(), Refusal> {
+    let mut command = Command::new(helper);
+    command.arg(&asked.source).arg(target);
+    for option in &asked.options {
+        command.arg("-o").arg(option);
+    }
+    command
+        .arg("-t")
+        .arg(kind)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    let output = command.output().doing(|| format!("execute {helper}, of FUSE"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(Refusal::unknown(format!(
+            "{helper}: {}: {}",
+            output.status,
+            said.trim()
+        )));
     }
     Ok(())
 }
@@ -158,12 +160,14 @@ struct Parsed {
     data: String,
     /// `uidmap=` and `gidmap=`, which containerd 2 gives with the root of a pod that has a user namespace.
     maps: Option<(String, String)>,
+    /// The source is a file that a loop device is to be made of.
+    on_loop: bool,
 }
 
 /// Options as fstab has them: those that are flags of mount(2), and the rest.
 fn parse(options: &[String]) -> Parsed {
     let mut flags = MsFlags::empty();
-    let (mut uid, mut gid) = (None, None);
+    let (mut uid, mut gid, mut on_loop) = (None, None, false);
     let mut data = vec![];
     for option in options {
         if let Some(map) = option.strip_prefix("uidmap=") {
@@ -205,6 +209,10 @@ fn parse(options: &[String]) -> Parsed {
             "rshared" => (MsFlags::MS_SHARED | MsFlags::MS_REC, true),
             "unbindable" => (MsFlags::MS_UNBINDABLE, true),
             "defaults" => continue,
+            "loop" => {
+                on_loop = true;
+                continue;
+            }
             other => {
                 data.push(other);
                 continue;
@@ -214,7 +222,12 @@ fn parse(options: &[String]) -> Parsed {
     }
     let data = data.join(",");
     let maps = uid.zip(gid);
-    Parsed { flags, data, maps }
+    Parsed {
+        flags,
+        data,
+        maps,
+        on_loop,
+    }
 }
 
 /// An overlay whose lower layers are named from the directory `layers`, which makes their names a few bytes each. E2BIG:
@@ -313,6 +326,25 @@ mod tests {
     }
 
     #[test]
+    fn a_loop_is_no_data() {
+        let parsed = parse(&["ro", "loop", "norecovery"].map(String::from));
+        assert_eq!((parsed.data.as_str(), parsed.on_loop), ("norecovery", true));
+    }
+
+    #[test]
+    fn helpers() {
+        let check = |kind: &str, expected: Option<(&str, &str)>| {
+            let expected = expected.map(|(helper, kind)| (helper.to_string(), kind));
+            assert_eq!(helper(kind), expected, "{kind}");
+        };
+        check("overlay", None);
+        check("fuse", None);
+        check("fuseblk.x", None);
+        check("fuse.sshfs", Some(("mount.fuse", "sshfs")));
+        check("fuse3.fuse-overlayfs", Some(("mount.fuse3", "fuse-overlayfs")));
+    }
+
+    #[test]
     fn maps_are_no_data() {
         let options = ["uidmap=0:1000:2", "userxattr", "gidmap=0:3000:4,4:5000:6"];
         let parsed = parse(&options.map(String::from));
@@ -322,18 +354,6 @@ mod tests {
             parse(&options[..2].iter().map(|o| o.to_string()).collect::<Vec<_>>()).maps,
             None
         );
-    }
-
-    #[test]
-    fn mount_points_below() {
-        let mountinfo = b"1 2 0:3 / / rw - ext4 /dev/a rw\n\
-            4 1 0:5 / /b/rootfs/x rw shared:1 - tmpfs none rw\n\
-            6 4 0:5 / /b/rootfs/x/a\\040b\\134 rw - tmpfs none rw\n\
-            7 1 0:5 / /b/rootfs2 rw - tmpfs none rw\n\
-            8 1 0:5 / /b/rootfs rw - tmpfs none rw\n";
-        let below = mounted_below(mountinfo, Path::new("/b/rootfs"));
-        let expected = ["/b/rootfs/x", r"/b/rootfs/x/a b\"];
-        assert_eq!(below, expected.map(PathBuf::from));
     }
 
     /// In a mount namespace of the test's own thread, with a tmpfs.
