@@ -86,6 +86,9 @@ impl Shim {
         };
         let options = &self.table.container(&process.container)?.options;
         let mut plumbing = Plumbing::new(&process.stdio, (options.io_uid, options.io_gid))?;
+        if process.stdin_closed {
+            plumbing.stdin = None;
+        }
         let logger = match plumbing.logger.take() {
             Some((logger, fds)) => Some(Logger::start(logger, fds, &process.container, &self.namespace)?),
             None => None,

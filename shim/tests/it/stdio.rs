@@ -11,7 +11,7 @@ use containerd_shim_rrunc::proto::task::{
 };
 
 use crate::client::{Client, V2};
-use crate::life::{delete, wait};
+use crate::life::{delete, exec_request, wait};
 use crate::world::{World, done, start, until};
 
 fn nonblocking(path: &Path, write: bool) -> File {
@@ -66,6 +66,23 @@ fn fifos() {
     assert_eq!(err.read(&mut got).unwrap(), 4);
     assert_eq!(&got[..4], b"bad\n");
     assert_eq!(out.read(&mut got).unwrap(), 0, "both ends are closed");
+}
+
+#[test]
+fn a_stdin_that_is_closed_before_the_start() {
+    let world = World::new("closed");
+    let mut client = world.running("i", "exec sleep 1000");
+    let mut request = exec_request("i", "e", "cat");
+    request.stdin = text(&world.fifo("in"));
+    done(client.call("Exec", &request));
+    let close = CloseIoRequest {
+        id: "i".into(),
+        exec_id: "e".into(),
+        stdin: true,
+    };
+    done(client.call("CloseIO", &close));
+    start(&mut client, "i", "e").unwrap();
+    assert_eq!(wait(&mut client, "i", "e").unwrap().exit_status, 0);
 }
 
 /// As for a containerd that was away, and reads what it finds to its end before it deletes.
