@@ -182,19 +182,25 @@ fn a_stuck_reader() {
 #[test]
 fn a_file_gets_both() {
     let world = World::new("file");
-    let log = world.dir.join("logs/all");
-    let target = format!("file://{}", log.display());
-    let mut client = created(&world, "echo out; echo err >&2", |request| {
-        request.stdout = target.clone();
-        request.stderr = target;
-    });
-    start(&mut client, "i", "").unwrap();
-    wait(&mut client, "i", "").unwrap();
-    delete(&mut client, "i", "").unwrap();
-    let logged = fs::read_to_string(log).unwrap();
-    let mut lines: Vec<_> = logged.lines().collect();
-    lines.sort();
-    assert_eq!(lines, ["err", "out"]);
+    let there = world.dir.join("there");
+    fs::write(&there, "before\n").unwrap();
+    let made = world.dir.join("logs/all");
+    for (target, log, expected) in [
+        (format!("file://{}", made.display()), &made, &["err", "out"][..]),
+        (text(&there), &there, &["before", "err", "out"]),
+    ] {
+        let mut client = created(&world, "echo out; echo err >&2", |request| {
+            request.stdout = target.clone();
+            request.stderr = target;
+        });
+        start(&mut client, "i", "").unwrap();
+        wait(&mut client, "i", "").unwrap();
+        delete(&mut client, "i", "").unwrap();
+        let logged = fs::read_to_string(log).unwrap();
+        let mut lines: Vec<_> = logged.lines().collect();
+        lines.sort();
+        assert_eq!(lines, expected);
+    }
 }
 
 #[test]
