@@ -54,24 +54,23 @@ pub fn not_executable(binary: &str, error: &std::io::Error) -> Refusal {
     Refusal::new(code, format!("execute the runtime {binary:?}: {error}"))
 }
 
-#[derive(Deserialize)]
-struct Line {
-    #[serde(default)]
+/// A line of a runtime's log.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Line {
     level: String,
-    #[serde(default)]
     msg: String,
+    /// Of rrunc only: what an error is, for programs.
+    kind: Option<String>,
 }
 
 /// The last error in a log that the runtime wrote.
-pub fn last_error(log: &Path) -> Option<String> {
+pub fn last_error(log: &Path) -> Option<Line> {
     let text = fs::read(log).ok()?;
     let lines = text.split(|byte| *byte == b'\n');
     let errors = lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok());
     let mut errors = errors.filter(|line| matches!(line.level.as_str(), "error" | "fatal" | "panic"));
-    errors
-        .next_back()
-        .map(|line| line.msg)
-        .filter(|msg| !msg.is_empty())
+    errors.next_back().filter(|line| !line.msg.is_empty())
 }
 
 /// Whether the container isn't there that something was to be done to.
@@ -80,21 +79,31 @@ pub fn knows_none(doing: &str, log: &Path) -> bool {
 }
 
 /// A refusal out of what the runtime said in its log, or else on stderr. `doing` is the command.
-pub fn failure(doing: &str, status: &str, log: Option<String>, stderr: &[u8]) -> Refusal {
-    let said = log.unwrap_or_else(|| String::from_utf8_lossy(stderr).trim().to_string());
-    let said = if said.is_empty() { status.to_string() } else { said };
-    let gone = [
-        "process already finished",
-        "container not running",
-        "no such process",
-        "does not exist",
-    ];
-    // What these don't find is something else.
-    let makes = matches!(doing, "create" | "exec" | "checkpoint" | "restore");
-    let code = match gone.iter().any(|text| said.contains(text)) && !makes {
-        true => Code::NotFound,
-        false => Code::Unknown,
+pub fn failure(doing: &str, status: &str, log: Option<Line>, stderr: &[u8]) -> Refusal {
+    let Line { msg, kind, .. } = log.unwrap_or_else(|| Line {
+        msg: String::from_utf8_lossy(stderr).trim().to_string(),
+        ..Line::default()
+    });
+    let said = if msg.is_empty() { status } else { &msg };
+    let gone = match (doing, kind.as_deref()) {
+        // What these don't find is something else.
+        ("create" | "exec" | "checkpoint" | "restore", _) => false,
+        ("kill", Some("wrong_status")) => true, // it has stopped
+        (_, Some(kind)) => kind == "not_found",
+        // Others can only be taken at their words, where something depends on it.
+        ("kill", None) => {
+            let gone = [
+                "process already finished",
+                "container not running",
+                "no such process",
+                "does not exist",
+            ];
+            gone.iter().any(|text| said.contains(text))
+        }
+        ("delete", None) => said.contains("does not exist"),
+        (_, None) => false,
     };
+    let code = if gone { Code::NotFound } else { Code::Unknown };
     Refusal::new(code, format!("OCI runtime {doing} failed: {said}"))
 }
 
@@ -108,10 +117,51 @@ pub fn is_identifier(word: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn said(msg: &str, kind: Option<&str>) -> Line {
+        Line {
+            level: "error".into(),
+            msg: msg.into(),
+            kind: kind.map(str::to_string),
+        }
+    }
+
+    #[test]
+    fn what_is_gone() {
+        let check = |doing, msg, kind, expected| {
+            let refusal = failure(doing, "", Some(said(msg, kind)), b"");
+            assert_eq!(refusal.code == Code::NotFound, expected, "{doing} {msg} {kind:?}");
+        };
+        check("delete", "container does not exist", None, true);
+        check("delete", "no such process", None, false);
+        check("kill", "no such process", None, true);
+        check("start", "hook: the bridge does not exist", None, false);
+        check("delete", "the cgroup does not exist", Some("kernel"), false);
+        check("delete", "gone", Some("not_found"), true);
+        check("delete", "it is running", Some("wrong_status"), false);
+        check("kill", "stopped", Some("wrong_status"), true);
+        check("kill", "no such process", Some("kernel"), false);
+        check("start", "gone", Some("not_found"), true);
+        check("exec", "gone", Some("not_found"), false);
+    }
+
+    /// As rrunc writes it.
+    #[test]
+    fn the_kind_of_an_error() {
+        use rrunc::error::{Error, Kind};
+        let log = std::env::temp_dir().join(format!("rrunc-shim-kind-{}", std::process::id()));
+        rrunc::log::open(Some(&log), rrunc::log::Format::Json, rrunc::log::Level::Warning).unwrap();
+        for (kind, expected) in [(Kind::NotFound, "not_found"), (Kind::WrongStatus, "wrong_status")] {
+            rrunc::log::error(&Error::new(kind, "it failed"));
+            assert_eq!(last_error(&log), Some(said("it failed", Some(expected))));
+        }
+        fs::remove_file(&log).unwrap();
+    }
+
     #[test]
     fn what_the_runtime_said() {
         let check = |doing, log: Option<&str>, stderr: &[u8], code, text: &str| {
-            let refusal = failure(doing, "exit status 1", log.map(str::to_string), stderr);
+            let log = log.map(|msg| said(msg, None));
+            let refusal = failure(doing, "exit status 1", log, stderr);
             assert_eq!((refusal.code, refusal.text.as_str()), (code, text));
         };
         check(
@@ -151,7 +201,8 @@ mod tests {
         let log = std::env::temp_dir().join(format!("rrunc-shim-log-{}", std::process::id()));
         let check = |text: &str, expected: Option<&str>| {
             fs::write(&log, text).unwrap();
-            assert_eq!(last_error(&log).as_deref(), expected, "{text}");
+            let expected = expected.map(|msg| said(msg, None));
+            assert_eq!(last_error(&log), expected, "{text}");
         };
         check("", None);
         check("no json\n", None);

@@ -100,8 +100,9 @@ impl Shim {
             Kind::Exec => self.gone(id, &process),
             Kind::Init => {
                 let launched = self.command(id, Purpose::Delete, Order::Delete { force: false }, None);
+                // A runtime that isn't there says nothing of the container.
                 if let Err(refusal) = launched {
-                    self.deleted(id, Err(refusal));
+                    self.deleted(id, Err(Refusal::unknown(refusal.text)));
                 }
             }
         }

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use containerd_shim_rrunc::proto::task::{Mount, Status};
+use containerd_shim_rrunc::proto::options::RuncOptions;
+use containerd_shim_rrunc::proto::task::{CreateTaskRequest, Mount, Status};
 use containerd_shim_rrunc::proto::{Any, Empty};
 
 use crate::client::Client;
@@ -183,7 +184,38 @@ fn deletions() {
         "OCI runtime delete failed: the cgroup is busy",
     );
     assert_eq!(state(&mut client, "i", "").unwrap().status(), Status::Stopped);
+    // Only of rrunc it is known what is meant.
+    let kind = r#"the cgroup does not exist","kind":"kernel"#;
+    fs::write(&fail, kind).unwrap();
+    refused(delete(&mut client, "i", ""), 2, "the cgroup does not exist");
     fs::remove_file(fail).unwrap();
     delete(&mut client, "i", "").unwrap();
     refused(client.call::<Empty>("Pause", &id("i")), 5, "container i");
+}
+
+/// It may be back when the next version of it has been installed.
+#[test]
+fn a_runtime_that_has_gone() {
+    let world = World::new("no-runtime");
+    let runtime = world.dir.join("runtime");
+    let real = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/runtime.sh");
+    let install = || std::os::unix::fs::symlink(real, &runtime).unwrap();
+    install();
+    world.bundle("i", "exit 3");
+    let mut client = Client::new(&world.start("i"));
+    let create = |request: &mut CreateTaskRequest| {
+        let options = RuncOptions {
+            binary_name: runtime.display().to_string(),
+            root: world.dir.join("root").display().to_string(),
+            ..RuncOptions::default()
+        };
+        request.options = Some(Any::new("containerd.runc.v1.Options", &options));
+    };
+    world.create(&mut client, "i", create).unwrap();
+    start(&mut client, "i", "").unwrap();
+    wait(&mut client, "i", "").unwrap();
+    fs::remove_file(&runtime).unwrap();
+    refused(delete(&mut client, "i", ""), 2, "execute the runtime");
+    install();
+    assert_eq!(delete(&mut client, "i", "").unwrap().exit_status, 3);
 }
