@@ -3,7 +3,9 @@
 use std::fs;
 
 use containerd_shim_rrunc::proto::options::RuncOptions;
-use containerd_shim_rrunc::proto::task::{CreateTaskRequest, Mount, Status};
+use containerd_shim_rrunc::proto::task::{
+    CreateTaskRequest, ExecProcessRequest, Mount, StateResponse, Status, UpdateTaskRequest,
+};
 use containerd_shim_rrunc::proto::{Any, Empty};
 
 use crate::client::Client;
@@ -120,6 +122,56 @@ fn creations() {
     start(&mut client, "i", "").unwrap();
     wait(&mut client, "i", "").unwrap();
     delete(&mut client, "i", "").unwrap();
+}
+
+/// A runtime would overlook what it doesn't know, and have done nothing.
+#[test]
+fn what_is_of_another_type() {
+    let world = World::new("types");
+    let mut client = world.running("i", "exec sleep 1000");
+    let any = |type_url: &str| {
+        let (type_url, value) = (type_url.into(), b"{\"args\":[\"exit 0\"]}".to_vec());
+        Some(Any { type_url, value })
+    };
+    let update = |type_url| UpdateTaskRequest {
+        id: "i".into(),
+        resources: any(type_url),
+        ..UpdateTaskRequest::default()
+    };
+    let exec = |type_url| ExecProcessRequest {
+        spec: any(type_url),
+        ..exec_request("i", "e", "")
+    };
+    let windows = "types.containerd.io/opencontainers/runtime-spec/1/WindowsResources";
+    refused(client.call::<Empty>("Update", &update(windows)), INVALID, windows);
+    assert_eq!(world.calls("i"), "create\nstart\n");
+    done(client.call(
+        "Update",
+        &update("github.com/opencontainers/runtime-spec/specs-go/LinuxResources"),
+    ));
+    done(client.call("Update", &update("")));
+    refused(client.call::<Empty>("Exec", &exec(windows)), INVALID, windows);
+    done(client.call(
+        "Exec",
+        &exec("types.containerd.io/opencontainers/runtime-spec/1/Process"),
+    ));
+}
+
+/// A later containerd may say more.
+#[test]
+fn fields_of_a_later_version() {
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Later {
+        #[prost(string, tag = "1")]
+        id: String,
+        #[prost(bytes = "vec", tag = "77")]
+        more: Vec<u8>,
+    }
+    let world = World::new("later");
+    let mut client = world.created("i", "");
+    let (id, more) = ("i".into(), vec![0xff; 9]);
+    let state: StateResponse = client.call("State", &Later { id, more }).unwrap();
+    assert_eq!(state.status(), Status::Created);
 }
 
 #[test]

@@ -186,6 +186,14 @@ fn delete_after_the_shim_was_killed() {
     let socket = fs::read_to_string(world.dir.join("i/address")).unwrap();
     crate::world::kill(connect.shim_pid, "KILL");
     assert_eq!(client.read(), b"", "the connection ends");
+    // Of another version, as when an upgrade has killed it.
+    let options = world.dir.join("i/options.json");
+    let json = fs::read_to_string(&options).unwrap();
+    let known = |name| serde_json::from_str::<serde_json::Value>(&json).unwrap()[name].clone();
+    let json = serde_json::json!({
+        "BinaryName": known("BinaryName"), "Root": known("Root"), "Unheard": [1],
+    });
+    fs::write(options, json.to_string()).unwrap();
     let output = world.run("i", &["delete"], b"");
     assert_eq!(output.stderr, b"");
     let response = DeleteResponse::decode(output.stdout.as_slice()).unwrap();
