@@ -26,8 +26,7 @@ pub fn run(args: &Args) -> Result<(), Refusal> {
     if bundle::has_container(&bundle) {
         delete(&bundle, args);
     }
-    mounts::unmount_all(&bundle.join(bundle::ROOTFS));
-    mounts::unmount_all(&bundle.join(mounts::LAYERS));
+    mounts::unmount_bundle(&bundle);
     if let Ok(address) = fs::read_to_string(bundle.join(bundle::ADDRESS)) {
         if let Some(path) = socket::path(&address) {
             socket::remove_dead(path);

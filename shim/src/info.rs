@@ -27,6 +27,8 @@ pub fn run() -> Result<(), Refusal> {
         }
     };
     let options = Options::parse(any.as_ref(), |path| fs::read(path))?;
+    // containerd asks a shim that could not answer again before each container; not every runtime has `features`.
+    let features = features(&options).inspect_err(|refusal| eprintln!("containerd-shim-rrunc-v2: {refusal}"));
     let info = RuntimeInfo {
         name: NAME.to_string(),
         version: Some(RuntimeVersion {
@@ -34,9 +36,9 @@ pub fn run() -> Result<(), Refusal> {
             revision: rrunc::version::commit().unwrap_or_default().to_string(),
         }),
         options: any,
-        features: Some(Any {
+        features: features.ok().map(|value| Any {
             type_url: FEATURES.to_string(),
-            value: features(&options)?,
+            value,
         }),
         annotations: Default::default(),
     };

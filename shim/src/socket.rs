@@ -1,10 +1,10 @@
 //! The socket of a group of containers: where it is, and who gets to listen on it.
 
 use std::fmt::Write;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -60,9 +60,13 @@ impl Place {
             .doing(doing)?;
         // Two who start at once: between bind and listen the first would look dead to the second.
         let dir = File::open(&self.dir).doing(doing)?;
+        self.check(&dir.metadata().doing(doing)?)?;
         flock(dir.as_fd(), Lock::Exclusive).doing(doing)?;
-        if UnixStream::connect(&path).is_ok() {
-            return Ok(Claim::Theirs);
+        if let Ok(theirs) = UnixStream::connect(&path) {
+            return match peer_is_us(&theirs) {
+                true => Ok(Claim::Theirs),
+                false => Err("another user listens there").doing(doing),
+            };
         }
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).doing(doing),
@@ -72,6 +76,21 @@ impl Place {
         let listener = UnixListener::bind(&path);
         umask(old);
         Ok(Claim::Ours(listener.doing(doing)?))
+    }
+
+    /// In /tmp anybody may have been faster, to listen in a shim's place.
+    fn check(&self, dir: &Metadata) -> Result<(), Refusal> {
+        let us = nix::unistd::geteuid().as_raw();
+        let (owner, mode) = (dir.uid(), dir.mode() & 0o7777);
+        let others = mode & 0o022;
+        if (owner == us || owner == 0) && others == 0 {
+            return Ok(());
+        }
+        Err(Refusal::unknown(format!(
+            "directory {} for sockets: is of uid {owner} with mode {mode:o}; it has to be of uid {us}, and nobody else \
+             may write to it",
+            self.dir.display()
+        )))
     }
 }
 
@@ -89,7 +108,7 @@ pub fn path(address: &str) -> Option<&Path> {
     address.trim().strip_prefix(SCHEME).map(Path::new)
 }
 
-/// Whether the client is of the user that we are.
+/// Whether the other side is of the user that we are.
 pub fn peer_is_us(socket: &UnixStream) -> bool {
     let peer = nix::sys::socket::getsockopt(socket, nix::sys::socket::sockopt::PeerCredentials);
     peer.is_ok_and(|peer| peer.uid() == nix::unistd::geteuid().as_raw())
@@ -121,6 +140,26 @@ mod tests {
         assert!(matches!(place.claim(), Ok(Claim::Ours(_))));
         remove_dead(&path);
         assert!(!path.exists());
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_to() {
+        use std::os::unix::fs::{PermissionsExt, chown};
+        let dir = std::env::temp_dir().join(format!("rrunc-shim-theirs-{}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        let place = Place::of(dir.to_str(), "/a", "n", "g");
+        let refused = |mode| {
+            fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).unwrap();
+            place.claim().err().map(|refusal| refusal.text)
+        };
+        assert!(refused(0o1777).unwrap().contains("with mode 1777"));
+        assert!(refused(0o770).is_some());
+        assert_eq!(refused(0o711), None);
+        if nix::unistd::geteuid().is_root() {
+            chown(&dir, Some(1000), None).unwrap();
+            assert!(refused(0o700).unwrap().contains("is of uid 1000"));
+        }
         fs::remove_dir_all(&dir).unwrap();
     }
 

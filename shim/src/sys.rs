@@ -34,6 +34,47 @@ pub fn bind_to_us(command: &mut Command) {
     unsafe { command.pre_exec(prepare) };
 }
 
+/// loop(4), LOOP_CTL_GET_FREE: the number of a device without a file.
+pub fn free_loop_device(control: BorrowedFd) -> io::Result<u32> {
+    const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4c82;
+    // SAFETY: only integers go in.
+    match unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) } {
+        number @ 0.. => Ok(number.unsigned_abs()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// loop(4), LOOP_CONFIGURE: gives a device a file, until nobody has the device open any more. Linux 5.8.
+pub fn configure_loop_device(device: BorrowedFd, file: BorrowedFd, read_only: bool) -> io::Result<()> {
+    const LOOP_CONFIGURE: libc::Ioctl = 0x4c0a;
+    const LO_FLAGS_READ_ONLY: u32 = 1;
+    const LO_FLAGS_AUTOCLEAR: u32 = 4;
+    /// struct loop_config with the struct loop_info64 in it: what we leave to the kernel is 0.
+    #[repr(C)]
+    struct LoopConfig {
+        fd: u32,
+        block_size: u32,
+        device_to_encrypt_key_size: [u32; 13],
+        flags: u32,
+        names_to_init: [u64; 22],
+        reserved: [u64; 8],
+    }
+    const _: () = assert!(size_of::<LoopConfig>() == 304);
+    let config = LoopConfig {
+        fd: file.as_raw_fd() as u32,
+        block_size: 0,
+        device_to_encrypt_key_size: [0; 13],
+        flags: LO_FLAGS_AUTOCLEAR | if read_only { LO_FLAGS_READ_ONLY } else { 0 },
+        names_to_init: [0; 22],
+        reserved: [0; 8],
+    };
+    // SAFETY: the kernel reads a struct loop_config, which this is, and keeps nothing of it.
+    match unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE, &raw const config) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// madvise(2), MADV_DONTNEED for what of the program is only read: its pages are mapped again when they are needed,
 /// and until then the kernel may have their memory. Linux maps many around each that is touched.
 pub fn forget_code() {

@@ -20,9 +20,6 @@ use crate::serve::requests::{Answer, LATER};
 use crate::table::ProcessId;
 use crate::table::life::{Event, State};
 
-/// In the bundle: what criu wrote of a checkpoint or restore that failed.
-const LOG: &str = "criu.log";
-
 impl Shim {
     pub fn checkpoint(&mut self, request: CheckpointTaskRequest, reply: ReplyTo) -> Answer {
         let (id, _) = self.table.find(&request.id, "")?;
@@ -95,6 +92,8 @@ impl Shim {
         };
         let pid_file = container.bundle.join(bundle::INIT_PID);
         takeoff.command.args(["--detach", "--no-subreaper"]);
+        // What these lack is in their parent's, to which they have a link (criu(8), --prev-images-dir): no runtime's
+        // restore takes the request's parent_checkpoint.
         takeoff.option("--image-path", &container.checkpoint);
         takeoff.option("--work-path", &work);
         takeoff.option("--bundle", &container.bundle);
@@ -104,14 +103,14 @@ impl Shim {
         }
         takeoff.flight.work = Some(work);
         takeoff.flight.pid_file = Some(pid_file);
-        self.give_streams(id, &mut takeoff)?;
+        let stdio = self.give_streams(id, &mut takeoff)?;
         takeoff.command.arg(
             self.table
                 .processes
                 .get(&id)
                 .map_or("", |process| &process.container),
         );
-        self.launch(takeoff)
+        self.launch_in_root(takeoff, stdio)
     }
 
     pub fn restored(&mut self, flight: &Flight, result: Result<Vec<u8>, Refusal>) {
@@ -127,12 +126,12 @@ impl Shim {
         }
     }
 
-    /// The refusal with what criu says, which it says in a file: kept, since its directory goes.
+    /// The refusal with what criu says, which it says in a file: kept in the bundle, since its directory goes.
     fn with_log(&self, flight: &Flight, name: &str, mut refusal: Refusal) -> Refusal {
         let log = flight.work.as_ref().map(|work| work.join(name));
         let kept = self
             .container_of(flight.process)
-            .map(|container| container.bundle.join(LOG));
+            .map(|container| container.bundle.join(format!("criu-{name}")));
         if let (Some(log), Ok(kept)) = (log, kept) {
             if fs::copy(log, &kept).is_ok() {
                 refusal.text += &format!(" (criu's log: {})", kept.display());

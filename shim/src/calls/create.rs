@@ -1,4 +1,4 @@
-//! Create: the root is mounted, the streams are opened, and the runtime makes the container.
+//! Create: the streams are opened, the root is mounted, and the runtime makes the container.
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,7 +24,7 @@ use crate::stdio::logger::Logger;
 use crate::stdio::plumbing::Plumbing;
 use crate::table::life::{Event, Kind};
 use crate::table::{Container, ProcessId, Stdio};
-use crate::{cgroup, mounts, runtime};
+use crate::{cgroup, runtime};
 
 impl Shim {
     pub fn create(&mut self, request: CreateTaskRequest, reply: ReplyTo) -> Answer {
@@ -44,8 +44,6 @@ impl Shim {
         let config = Config::read(&bundle).map_err(|refusal| Refusal::invalid(refusal.text))?;
         let options = Options::parse(request.options.as_ref(), |path| fs::read(path))?;
         write_for_delete(&bundle, &options)?;
-        mounts::mount_all(&request.rootfs, &bundle.join(bundle::ROOTFS))
-            .map_err(|refusal| refusal.during(format!("container {id}")))?;
         let stdio = Stdio {
             stdin: request.stdin,
             stdout: request.stdout,
@@ -88,6 +86,9 @@ impl Shim {
         };
         let options = &self.table.container(&process.container)?.options;
         let mut plumbing = Plumbing::new(&process.stdio, (options.io_uid, options.io_gid))?;
+        if process.stdin_closed {
+            plumbing.stdin = None;
+        }
         let logger = match plumbing.logger.take() {
             Some((logger, fds)) => Some(Logger::start(logger, fds, &process.container, &self.namespace)?),
             None => None,
@@ -158,27 +159,26 @@ impl Shim {
             .get(&id)
             .map(|process| process.container.clone());
         takeoff.flight.pid_file = Some(pid_file);
-        self.give_streams(id, &mut takeoff)?;
+        let stdio = self.give_streams(id, &mut takeoff)?;
         takeoff.command.arg(name.unwrap_or_default());
-        self.launch(takeoff)
+        self.launch_in_root(takeoff, stdio)
     }
 
     /// The process's ends of its streams, for the runtime to pass on, or a socket for its terminal.
-    pub fn give_streams(&mut self, id: ProcessId, takeoff: &mut Takeoff) -> Result<(), Refusal> {
+    pub fn give_streams(&mut self, id: ProcessId, takeoff: &mut Takeoff) -> Result<[OwnedFd; 3], Refusal> {
         let number = self.number();
         let bundle = self.container_of(id)?.bundle.clone();
         let plumbing = self.live.get_mut(&id).and_then(|live| live.plumbing.as_mut());
         let plumbing = plumbing.ok_or_else(|| Refusal::unknown("the streams have not been opened"))?;
         let null = || Ok::<_, Refusal>([null()?, null()?, null()?]);
-        let [stdin, stdout, stderr] = std::mem::replace(&mut plumbing.theirs, null()?);
-        takeoff.command.stdin(stdin).stdout(stdout).stderr(stderr);
+        let theirs = std::mem::replace(&mut plumbing.theirs, null()?);
         if plumbing.terminal.is_some() {
             let console = Console::new(&bundle, number)?;
             takeoff.option("--console-socket", &console.path);
             takeoff.flight.temporary.push(console.path.clone());
             takeoff.flight.console = Some(console);
         }
-        Ok(())
+        Ok(theirs)
     }
 
     pub fn created(&mut self, flight: &mut Flight, result: Result<Vec<u8>, Refusal>) {
@@ -286,7 +286,6 @@ impl Shim {
 
     pub fn cleaned(&mut self, id: ProcessId) {
         if let Ok(container) = self.container_of(id) {
-            mounts::unmount_all(&container.bundle.join(bundle::ROOTFS));
             bundle::forget(&container.bundle);
         }
         self.table.remove(id);

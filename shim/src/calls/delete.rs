@@ -7,7 +7,6 @@ use prost::Message;
 use rrunc::sys::process::{Signal, pidfd_send_signal};
 
 use crate::bundle;
-use crate::mounts;
 use crate::order::Order;
 use crate::proto::events::TaskDelete;
 use crate::proto::task::{DeleteRequest, DeleteResponse};
@@ -101,8 +100,9 @@ impl Shim {
             Kind::Exec => self.gone(id, &process),
             Kind::Init => {
                 let launched = self.command(id, Purpose::Delete, Order::Delete { force: false }, None);
+                // A runtime that isn't there says nothing of the container.
                 if let Err(refusal) = launched {
-                    self.deleted(id, Err(refusal));
+                    self.deleted(id, Err(Refusal::unknown(refusal.text)));
                 }
             }
         }
@@ -121,7 +121,6 @@ impl Shim {
             _ => {
                 let mut execs = vec![];
                 if let Ok(container) = self.table.container(&process.container) {
-                    mounts::unmount_all(&container.bundle.join(bundle::ROOTFS));
                     bundle::forget(&container.bundle);
                     execs.extend(container.execs.values().copied());
                 }

@@ -1,5 +1,6 @@
 //! Exec: another process for a container; `Start` makes it.
 
+use super::part_of_config;
 use crate::bundle;
 use crate::proto::Empty;
 use crate::proto::Timestamp;
@@ -31,7 +32,7 @@ impl Shim {
             return Err(Refusal::new(Code::AlreadyExists, text));
         }
         self.table.may(container.init, Event::Enter)?;
-        let spec = request.spec.map(|spec| spec.value).unwrap_or_default();
+        let spec = part_of_config(request.spec.unwrap_or_default(), "Process")?;
         let spec = with_terminal(&spec, request.terminal)?;
         let stdio = Stdio {
             stdin: request.stdin,
@@ -68,7 +69,8 @@ impl Shim {
         takeoff.option("--pid-file", &pid_file);
         takeoff.flight.pid_file = Some(pid_file);
         takeoff.command.arg("--detach");
-        self.give_streams(id, &mut takeoff)?;
+        let stdio = self.give_streams(id, &mut takeoff)?;
+        takeoff.stdio(stdio);
         takeoff.command.arg(container);
         self.launch(takeoff)
     }

@@ -63,7 +63,14 @@ impl Shim {
 
     pub fn close_io(&mut self, request: CloseIoRequest) -> Answer {
         let (id, _) = self.table.find(&request.id, &request.exec_id)?;
-        if let Some(live) = self.live.get_mut(&id).filter(|_| request.stdin) {
+        if !request.stdin {
+            return done(&Empty {});
+        }
+        // An exec that has not been started has no streams yet.
+        if let Some(process) = self.table.processes.get_mut(&id) {
+            process.stdin_closed = true;
+        }
+        if let Some(live) = self.live.get_mut(&id) {
             // What clients have written is still passed on; the process sees the end when they have closed it too.
             live.stdin = None;
             if let Some(plumbing) = &mut live.plumbing {

@@ -1,5 +1,6 @@
 //! Update: other limits.
 
+use super::part_of_config;
 use crate::order::Order;
 use crate::proto::task::UpdateTaskRequest;
 use crate::refusal::Refusal;
@@ -14,7 +15,8 @@ impl Shim {
         let resources = request.resources.filter(|any| !any.value.is_empty());
         let resources = resources
             .ok_or_else(|| Refusal::invalid(format!("container {}: no resources are given", request.id)))?;
-        self.command(id, Purpose::Update, Order::Update(&resources.value), Some(reply))?;
+        let resources = part_of_config(resources, "LinuxResources")?;
+        self.command(id, Purpose::Update, Order::Update(&resources), Some(reply))?;
         LATER
     }
 }

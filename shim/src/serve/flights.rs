@@ -4,8 +4,9 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -18,8 +19,8 @@ use super::live::{Console, Flight, Purpose};
 use super::poller::{IN, Token};
 use crate::order::Order;
 use crate::refusal::{Doing, Refusal};
-use crate::runtime;
 use crate::table::ProcessId;
+use crate::{bundle, mounts, runtime};
 
 /// A command of the runtime that is about to be given.
 pub struct Takeoff {
@@ -106,11 +107,27 @@ impl Shim {
         let mut takeoff = self.captured(process, purpose, reply)?;
         let (words, input) = order.words(&id);
         let input = input.map(filled).transpose()?;
-        let options = &self.container_of(process)?.options;
-        if options.is_rrunc() {
-            let root = options.state(&self.namespace);
+        let container = self.container_of(process)?;
+        let options = container.options.clone();
+        let removes = matches!(purpose, Purpose::Delete | Purpose::Clean) && !container.mounts.is_empty();
+        if options.is_rrunc() || removes {
+            let bundle = removes.then(|| container.bundle.clone());
+            let namespace = self.namespace.clone();
             return self.launch_copy(takeoff.flight, input, |purpose, log| {
-                order.carry_out(purpose, &root, &id, log)
+                let status = match options.is_rrunc() {
+                    true => order.carry_out(purpose, &options.state(&namespace), &id, log),
+                    false => {
+                        let mut command = runtime::command(&options, &namespace, log);
+                        runtime::execute(command.arg(purpose.word()).args(words), log)
+                    }
+                };
+                // Removing what a failed create has left goes on whatever the runtime says of it.
+                let gone =
+                    status == 0 || purpose == Purpose::Clean || runtime::knows_none(purpose.word(), log);
+                if let Some(bundle) = bundle.filter(|_| gone) {
+                    mounts::unmount_bundle(&bundle);
+                }
+                status
             });
         }
         takeoff.command.args(words);
@@ -136,6 +153,27 @@ impl Shim {
         let pid =
             crate::sys::fork(stdio, || work(purpose, &log)).doing(|| "make a copy of the shim".into())?;
         self.take_off(pid, flight)
+    }
+
+    /// The runtime, which has these for stdin, stdout and stderr, for a container whose root is mounted before: by a
+    /// copy of us that then becomes the runtime, for a file system may be long in coming.
+    pub fn launch_in_root(&mut self, mut takeoff: Takeoff, stdio: [OwnedFd; 3]) -> Result<(), Refusal> {
+        let container = self.container_of(takeoff.flight.process)?;
+        if container.mounts.is_empty() {
+            takeoff.stdio(stdio);
+            return self.launch(takeoff);
+        }
+        let (mounts, rootfs) = (container.mounts.clone(), container.bundle.join(bundle::ROOTFS));
+        let Takeoff { mut command, flight } = takeoff;
+        command.stdin(Stdio::inherit());
+        let name = command.get_program().to_string_lossy().into_owned();
+        let work = || {
+            let mounted = mounts::mount_all(&mounts, &rootfs);
+            let executed = mounted.and_then(|()| Err(runtime::not_executable(&name, &command.exec())));
+            runtime::exit_status(executed, &flight.log)
+        };
+        let pid = crate::sys::fork(stdio.each_ref().map(AsFd::as_fd), work);
+        self.take_off(pid.doing(|| "make a copy of the shim".into())?, flight)
     }
 
     pub fn launch(&mut self, takeoff: Takeoff) -> Result<(), Refusal> {
@@ -266,6 +304,10 @@ impl Console {
 }
 
 impl Takeoff {
+    pub fn stdio(&mut self, [stdin, stdout, stderr]: [OwnedFd; 3]) {
+        self.command.stdin(stdin).stdout(stdout).stderr(stderr);
+    }
+
     pub fn option(&mut self, name: &str, value: impl AsRef<OsStr>) {
         self.command.arg(name).arg(value);
     }

@@ -12,6 +12,7 @@ mod publisher;
 pub mod requests;
 mod streams;
 pub mod timers;
+mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -35,6 +36,7 @@ use oom::Watch;
 use poller::{IN, Poller, Token};
 use publisher::Publisher;
 use timers::{Alarm, Timers};
+use unread::Unread;
 
 /// What a shim that ends gives containerd to take the last events.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -55,6 +57,7 @@ pub struct Shim {
     pub live: BTreeMap<ProcessId, Live>,
     pub flights: BTreeMap<u64, Flight>,
     pub streams: BTreeMap<u64, Running>,
+    unread: BTreeMap<u64, Unread>,
     pub loggers: BTreeMap<ProcessId, Logger>,
     pub publisher: Publisher,
     pub timers: Timers,
@@ -128,6 +131,7 @@ impl Shim {
             live: BTreeMap::new(),
             flights: BTreeMap::new(),
             streams: BTreeMap::new(),
+            unread: BTreeMap::new(),
             loggers: BTreeMap::new(),
             publisher: Publisher::new(std::env::var("TTRPC_ADDRESS").ok(), &args.namespace),
             timers: Timers::default(),
@@ -195,6 +199,7 @@ impl Shim {
             Token::Process(process) => self.reap(process),
             Token::Logger(process) => self.heard_of_logger(process),
             Token::PumpIn(number) | Token::PumpOut(number) => self.pump(number),
+            Token::Unread(number) => self.fifo_opened(number),
         }
     }
 

@@ -21,6 +21,7 @@ pub enum Token {
     Logger(ProcessId),
     PumpIn(u64),
     PumpOut(u64),
+    Unread(u64),
 }
 
 const SHIFT: u32 = 56;
@@ -38,6 +39,7 @@ impl Token {
             Token::Logger(ProcessId(number)) => (7, number),
             Token::PumpIn(number) => (8, number),
             Token::PumpOut(number) => (9, number),
+            Token::Unread(number) => (10, number),
         };
         kind << SHIFT | number
     }
@@ -55,6 +57,7 @@ impl Token {
             7 => Token::Logger(ProcessId(number)),
             8 => Token::PumpIn(number),
             9 => Token::PumpOut(number),
+            10 => Token::Unread(number),
             _ => return None,
         })
     }
@@ -125,7 +128,8 @@ mod tests {
             Token::Process(process),
             Token::Logger(process),
             Token::PumpIn(7),
-            Token::PumpOut((1 << SHIFT) - 1),
+            Token::PumpOut(7),
+            Token::Unread((1 << SHIFT) - 1),
         ] {
             assert_eq!(Token::from_u64(token.to_u64()), Some(token));
         }

@@ -66,10 +66,14 @@ impl Shim {
         let Some(running) = self.streams.remove(&number) else {
             return;
         };
-        self.poller.remove(&running.stream.pump.from);
-        self.poller.remove(&running.stream.pump.to);
-        if running.stream.is_output {
-            self.output_ended(running.process);
+        let Running { process, stream, .. } = running;
+        self.poller.remove(&stream.pump.from);
+        self.poller.remove(&stream.pump.to);
+        if let Some(reading) = stream.hold {
+            self.end_fifo(process, stream.pump.to, reading);
+        }
+        if stream.is_output {
+            self.output_ended(process);
         }
     }
 
@@ -108,6 +112,7 @@ impl Shim {
         for (number, _) in self.streams_of(process) {
             self.end_stream(number);
         }
+        self.forget_unread(process);
         if let Some(logger) = self.loggers.get(&process) {
             logger.signal(rrunc::sys::process::Signal(libc::SIGTERM));
             self.timers.set(super::LOGGER_LIMIT, Alarm::KillLogger(process));

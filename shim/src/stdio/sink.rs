@@ -44,6 +44,11 @@ pub fn open(target: &Target) -> Result<Option<Sink>, Refusal> {
             let fd = nonblocking(path, true)?;
             let stat = nix::sys::stat::fstat(&fd).doing(|| format!("stat {}", path.display()))?;
             let is_pipe = stat.st_mode & libc::S_IFMT == libc::S_IFIFO;
+            if !is_pipe {
+                // A file may have something in it, and get stdout and stderr.
+                let flags = nix::fcntl::FcntlArg::F_SETFL(OFlag::O_APPEND | OFlag::O_NONBLOCK);
+                nix::fcntl::fcntl(&fd, flags).doing(|| format!("append to {}", path.display()))?;
+            }
             Ok(Some(Sink {
                 fd,
                 hold: is_pipe.then_some(reading),

@@ -52,6 +52,8 @@ pub struct Process {
     /// 0: there is none yet.
     pub pid: u32,
     pub stdio: Stdio,
+    /// Clients have said that there is no more for its stdin than what is on its way.
+    pub stdin_closed: bool,
     /// Of an exec: `process` of config.json, as it was given.
     pub spec: Vec<u8>,
     /// How it ended, as soon as that is known.
@@ -218,6 +220,7 @@ impl Process {
             state,
             pid: 0,
             stdio,
+            stdin_closed: false,
             spec: vec![],
             end: None,
         }

@@ -145,7 +145,7 @@ fn what_criu_says_is_kept() {
     let images = world.dir.join("images");
     fs::write(world.dir.join("i/fail-checkpoint"), "the file does not exist").unwrap();
     let failed = checkpoint(&mut client, "i", &images, &CheckpointOptions::default());
-    let kept = world.dir.join("i/criu.log");
+    let kept = world.dir.join("i/criu-dump.log");
     refused(
         failed,
         UNKNOWN,
@@ -155,7 +155,7 @@ fn what_criu_says_is_kept() {
         ),
     );
     assert_eq!(fs::read_to_string(&kept).unwrap(), "criu failed\n");
-    assert_eq!(files(&world, "i"), ["criu.log"]);
+    assert_eq!(files(&world, "i"), ["criu-dump.log"]);
     assert_eq!(state(&mut client, "i", "").unwrap().status(), Status::Running);
 
     world.bundle("j", "");
@@ -177,6 +177,7 @@ fn what_criu_says_is_kept() {
         UNKNOWN,
         "OCI runtime restore failed: nothing there (criu's log: ",
     );
+    assert_eq!(files(&world, "j"), ["criu-restore.log"]);
     client.answer::<WaitResponse>(waiting).unwrap();
     refused(start(&mut client, "j", ""), PRECONDITION, "has stopped");
     delete(&mut client, "j", "").unwrap();

@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use containerd_shim_rrunc::proto::task::{Mount, Status};
+use containerd_shim_rrunc::proto::options::RuncOptions;
+use containerd_shim_rrunc::proto::task::{
+    CreateTaskRequest, ExecProcessRequest, Mount, StateResponse, Status, UpdateTaskRequest,
+};
 use containerd_shim_rrunc::proto::{Any, Empty};
 
 use crate::client::Client;
@@ -121,6 +124,56 @@ fn creations() {
     delete(&mut client, "i", "").unwrap();
 }
 
+/// A runtime would overlook what it doesn't know, and have done nothing.
+#[test]
+fn what_is_of_another_type() {
+    let world = World::new("types");
+    let mut client = world.running("i", "exec sleep 1000");
+    let any = |type_url: &str| {
+        let (type_url, value) = (type_url.into(), b"{\"args\":[\"exit 0\"]}".to_vec());
+        Some(Any { type_url, value })
+    };
+    let update = |type_url| UpdateTaskRequest {
+        id: "i".into(),
+        resources: any(type_url),
+        ..UpdateTaskRequest::default()
+    };
+    let exec = |type_url| ExecProcessRequest {
+        spec: any(type_url),
+        ..exec_request("i", "e", "")
+    };
+    let windows = "types.containerd.io/opencontainers/runtime-spec/1/WindowsResources";
+    refused(client.call::<Empty>("Update", &update(windows)), INVALID, windows);
+    assert_eq!(world.calls("i"), "create\nstart\n");
+    done(client.call(
+        "Update",
+        &update("github.com/opencontainers/runtime-spec/specs-go/LinuxResources"),
+    ));
+    done(client.call("Update", &update("")));
+    refused(client.call::<Empty>("Exec", &exec(windows)), INVALID, windows);
+    done(client.call(
+        "Exec",
+        &exec("types.containerd.io/opencontainers/runtime-spec/1/Process"),
+    ));
+}
+
+/// A later containerd may say more.
+#[test]
+fn fields_of_a_later_version() {
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Later {
+        #[prost(string, tag = "1")]
+        id: String,
+        #[prost(bytes = "vec", tag = "77")]
+        more: Vec<u8>,
+    }
+    let world = World::new("later");
+    let mut client = world.created("i", "");
+    let (id, more) = ("i".into(), vec![0xff; 9]);
+    let state: StateResponse = client.call("State", &Later { id, more }).unwrap();
+    assert_eq!(state.status(), Status::Created);
+}
+
 #[test]
 fn a_runtime_that_crashes() {
     let world = World::new("crash");
@@ -183,7 +236,38 @@ fn deletions() {
         "OCI runtime delete failed: the cgroup is busy",
     );
     assert_eq!(state(&mut client, "i", "").unwrap().status(), Status::Stopped);
+    // Only of rrunc it is known what is meant.
+    let kind = r#"the cgroup does not exist","kind":"kernel"#;
+    fs::write(&fail, kind).unwrap();
+    refused(delete(&mut client, "i", ""), 2, "the cgroup does not exist");
     fs::remove_file(fail).unwrap();
     delete(&mut client, "i", "").unwrap();
     refused(client.call::<Empty>("Pause", &id("i")), 5, "container i");
+}
+
+/// It may be back when the next version of it has been installed.
+#[test]
+fn a_runtime_that_has_gone() {
+    let world = World::new("no-runtime");
+    let runtime = world.dir.join("runtime");
+    let real = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/runtime.sh");
+    let install = || std::os::unix::fs::symlink(real, &runtime).unwrap();
+    install();
+    world.bundle("i", "exit 3");
+    let mut client = Client::new(&world.start("i"));
+    let create = |request: &mut CreateTaskRequest| {
+        let options = RuncOptions {
+            binary_name: runtime.display().to_string(),
+            root: world.dir.join("root").display().to_string(),
+            ..RuncOptions::default()
+        };
+        request.options = Some(Any::new("containerd.runc.v1.Options", &options));
+    };
+    world.create(&mut client, "i", create).unwrap();
+    start(&mut client, "i", "").unwrap();
+    wait(&mut client, "i", "").unwrap();
+    fs::remove_file(&runtime).unwrap();
+    refused(delete(&mut client, "i", ""), 2, "execute the runtime");
+    install();
+    assert_eq!(delete(&mut client, "i", "").unwrap().exit_status, 3);
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use containerd_shim_rrunc::proto::Any;
+use containerd_shim_rrunc::proto::options::RuncOptions;
 use containerd_shim_rrunc::proto::task::{ConnectResponse, DeleteResponse, IdRequest};
 use prost::Message;
 
@@ -184,6 +186,14 @@ fn delete_after_the_shim_was_killed() {
     let socket = fs::read_to_string(world.dir.join("i/address")).unwrap();
     crate::world::kill(connect.shim_pid, "KILL");
     assert_eq!(client.read(), b"", "the connection ends");
+    // Of another version, as when an upgrade has killed it.
+    let options = world.dir.join("i/options.json");
+    let json = fs::read_to_string(&options).unwrap();
+    let known = |name| serde_json::from_str::<serde_json::Value>(&json).unwrap()[name].clone();
+    let json = serde_json::json!({
+        "BinaryName": known("BinaryName"), "Root": known("Root"), "Unheard": [1],
+    });
+    fs::write(options, json.to_string()).unwrap();
     let output = world.run("i", &["delete"], b"");
     assert_eq!(output.stderr, b"");
     let response = DeleteResponse::decode(output.stdout.as_slice()).unwrap();
@@ -208,6 +218,18 @@ fn info() {
     assert_eq!(info.name, "io.containerd.rrunc.v2");
     assert_eq!(info.options, Some(world.options()));
     assert_eq!(info.features.unwrap().value, b"{\"ociVersionMin\":\"1.0.0\"}\n");
+    for (runtime, complaint) in [("/nowhere/runtime", "No such file"), ("false", "features failed")] {
+        let options = RuncOptions {
+            binary_name: runtime.into(),
+            ..RuncOptions::default()
+        };
+        let options = Any::new("containerd.runc.v1.Options", &options);
+        let output = world.run("i", &["-info"], &options.encode_to_vec());
+        assert!(output.status.success(), "one that says nothing of its features");
+        assert!(String::from_utf8(output.stderr).unwrap().contains(complaint));
+        let info = RuntimeInfo::decode(output.stdout.as_slice()).unwrap();
+        assert_eq!((info.options, info.features), (Some(options), None));
+    }
     let output = world.run("i", &["-v"], b"");
     assert!(
         String::from_utf8(output.stdout)

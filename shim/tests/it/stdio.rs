@@ -6,10 +6,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use containerd_shim_rrunc::proto::task::{CloseIoRequest, CreateTaskRequest, DeleteRequest, DeleteResponse};
+use containerd_shim_rrunc::proto::task::{
+    CloseIoRequest, ConnectResponse, CreateTaskRequest, DeleteRequest, DeleteResponse,
+};
 
 use crate::client::{Client, V2};
-use crate::life::{delete, wait};
+use crate::life::{delete, exec_request, wait};
 use crate::world::{World, done, start, until};
 
 fn nonblocking(path: &Path, write: bool) -> File {
@@ -64,6 +66,57 @@ fn fifos() {
     assert_eq!(err.read(&mut got).unwrap(), 4);
     assert_eq!(&got[..4], b"bad\n");
     assert_eq!(out.read(&mut got).unwrap(), 0, "both ends are closed");
+}
+
+#[test]
+fn a_stdin_that_is_closed_before_the_start() {
+    let world = World::new("closed");
+    let mut client = world.running("i", "exec sleep 1000");
+    let mut request = exec_request("i", "e", "cat");
+    request.stdin = text(&world.fifo("in"));
+    done(client.call("Exec", &request));
+    let close = CloseIoRequest {
+        id: "i".into(),
+        exec_id: "e".into(),
+        stdin: true,
+    };
+    done(client.call("CloseIO", &close));
+    start(&mut client, "i", "e").unwrap();
+    assert_eq!(wait(&mut client, "i", "e").unwrap().exit_status, 0);
+}
+
+/// As for a containerd that was away, and reads what it finds to its end before it deletes.
+#[test]
+fn nothing_is_lost_while_nobody_reads() {
+    let world = World::new("unread");
+    let [stdout, stderr] = ["out", "err"].map(|name| world.fifo(name));
+    let mut client = created(&world, "echo late; echo bad >&2", |request| {
+        request.stdout = text(&stdout);
+        request.stderr = text(&stderr);
+    });
+    start(&mut client, "i", "").unwrap();
+    wait(&mut client, "i", "").unwrap();
+    let connect = client.call::<ConnectResponse>("Connect", &crate::life::id("i"));
+    let fds = Path::new("/proc")
+        .join(connect.unwrap().shim_pid.to_string())
+        .join("fd");
+    let open = |path: &Path| {
+        let fds = fs::read_dir(&fds).unwrap().flatten();
+        fds.filter(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == path))
+            .count()
+    };
+    // Its pipe has ended, and what was in it is in the fifo.
+    until(|| open(&stdout) == 1 && open(&stderr) == 1);
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn({
+        let stdout = stdout.clone();
+        move || tell.send(fs::read_to_string(stdout).unwrap())
+    });
+    let read = told.recv_timeout(Duration::from_secs(20));
+    assert_eq!(read.unwrap(), "late\n");
+    assert_eq!((open(&stdout), open(&stderr)), (0, 1));
+    delete(&mut client, "i", "").unwrap();
+    assert_eq!(open(&stderr), 0);
 }
 
 #[test]
@@ -129,19 +182,25 @@ fn a_stuck_reader() {
 #[test]
 fn a_file_gets_both() {
     let world = World::new("file");
-    let log = world.dir.join("logs/all");
-    let target = format!("file://{}", log.display());
-    let mut client = created(&world, "echo out; echo err >&2", |request| {
-        request.stdout = target.clone();
-        request.stderr = target;
-    });
-    start(&mut client, "i", "").unwrap();
-    wait(&mut client, "i", "").unwrap();
-    delete(&mut client, "i", "").unwrap();
-    let logged = fs::read_to_string(log).unwrap();
-    let mut lines: Vec<_> = logged.lines().collect();
-    lines.sort();
-    assert_eq!(lines, ["err", "out"]);
+    let there = world.dir.join("there");
+    fs::write(&there, "before\n").unwrap();
+    let made = world.dir.join("logs/all");
+    for (target, log, expected) in [
+        (format!("file://{}", made.display()), &made, &["err", "out"][..]),
+        (text(&there), &there, &["before", "err", "out"]),
+    ] {
+        let mut client = created(&world, "echo out; echo err >&2", |request| {
+            request.stdout = target.clone();
+            request.stderr = target;
+        });
+        start(&mut client, "i", "").unwrap();
+        wait(&mut client, "i", "").unwrap();
+        delete(&mut client, "i", "").unwrap();
+        let logged = fs::read_to_string(log).unwrap();
+        let mut lines: Vec<_> = logged.lines().collect();
+        lines.sort();
+        assert_eq!(lines, expected);
+    }
 }
 
 #[test]

@@ -67,6 +67,7 @@ impl World {
             .current_dir(self.dir.join(id))
             .env("TTRPC_ADDRESS", &self.containerd.address)
             .env("XDG_RUNTIME_DIR", &self.dir)
+            .env("PATH", format!("{}:{}", self.dir.display(), env!("PATH")))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -1,23 +1,30 @@
 //! A container's root, made of mounts that a snapshotter asks for.
 
+mod loop_device;
+mod unmount;
+
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MsFlags, mount};
 
 use crate::idmap::{self, How};
 use crate::proto::task::Mount;
 use crate::refusal::{Doing, Refusal};
+use unmount::{unmount, unmount_root};
+
+pub use unmount::unmount_bundle;
 
 /// mount(2) takes no more for its data.
 const PAGE: usize = 4096;
 
 /// Where lower layers are while an overlay is mounted over them, beside the root.
-pub const LAYERS: &str = "layers";
+const LAYERS: &str = "layers";
 
 /// Mounts all of them in order below `rootfs`, which is made if it isn't there, or none.
 pub fn mount_all(mounts: &[Mount], rootfs: &Path) -> Result<(), Refusal> {
@@ -28,25 +35,30 @@ pub fn mount_all(mounts: &[Mount], rootfs: &Path) -> Result<(), Refusal> {
         _ => {}
     }
     let mount_all = || mounts.iter().try_for_each(|mount| mount_one(mount, rootfs));
-    mount_all().inspect_err(|_| unmount_all(rootfs))
-}
-
-/// Unmounts what is mounted there, one over the other, and what is mounted below. What is still in use goes when
-/// it no longer is.
-pub fn unmount_all(rootfs: &Path) {
-    // More than can be stacked by anybody who means it.
-    for _ in 0..64 {
-        match umount2(rootfs, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
-            Ok(()) => continue,
-            Err(_) => break, // EINVAL: nothing is mounted there any more
-        }
-    }
+    mount_all().inspect_err(|_| unmount_root(rootfs))
 }
 
 fn mount_one(asked: &Mount, rootfs: &Path) -> Result<(), Refusal> {
     let target = below(rootfs, &asked.target)?;
     let doing = || format!("mount {} {} on {}", asked.r#type, asked.source, target.display());
-    let Parsed { flags, data, maps } = parse(&asked.options);
+    if let Some((helper, kind)) = helper(&asked.r#type) {
+        return mount_by_helper(&helper, kind, asked, &target).map_err(|refusal| refusal.during(doing()));
+    }
+    let Parsed {
+        flags,
+        data,
+        maps,
+        on_loop,
+    } = parse(&asked.options);
+    let device = match on_loop {
+        true => Some(
+            loop_device::attach(Path::new(&asked.source), flags.contains(MsFlags::MS_RDONLY)).doing(doing)?,
+        ),
+        false => None,
+    };
+    let source = device
+        .as_ref()
+        .map_or(asked.source.as_str(), |device| &device.path);
     let kind = match asked.r#type.as_str() {
         "bind" | "rbind" => None,
         kind => Some(kind),
@@ -58,22 +70,22 @@ fn mount_one(asked: &Mount, rootfs: &Path) -> Result<(), Refusal> {
         let user = idmap::user_namespace(&uid, &gid)?;
         if kind == Some("overlay") {
             let beside = rootfs.with_file_name(LAYERS);
-            mapped_overlay(&asked.source, &data, first, &target, &beside, user.as_fd()).doing(doing)?;
+            mapped_overlay(source, &data, first, &target, &beside, user.as_fd()).doing(doing)?;
         } else if kind.is_none() {
             let how = How {
                 recursive: flags.contains(MsFlags::MS_REC),
                 read_only: flags.contains(MsFlags::MS_RDONLY),
             };
-            idmap::bind(Path::new(&asked.source), how, user.as_fd(), &target).doing(doing)?;
+            idmap::bind(Path::new(source), how, user.as_fd(), &target).doing(doing)?;
         } else {
             return Err(Refusal::invalid("uidmap= and gidmap= are for overlay and bind").during(doing()));
         }
     } else if data.len() >= PAGE && kind == Some("overlay") {
         let (layers, data) = shorten(&data);
-        overlay(&asked.source, &data, first, &target, &layers).doing(doing)?;
+        overlay(source, &data, first, &target, &layers).doing(doing)?;
     } else {
         let data = Some(data.as_str()).filter(|data| !data.is_empty());
-        mount(Some(asked.source.as_str()), &target, kind, first, data).doing(doing)?;
+        mount(Some(source), &target, kind, first, data).doing(doing)?;
     }
     let none = None::<&str>;
     // A bind mount takes no other flags at once (mount(2)).
@@ -85,6 +97,37 @@ fn mount_one(asked: &Mount, rootfs: &Path) -> Result<(), Refusal> {
     if flags.intersects(propagation) {
         let how = flags & (propagation | MsFlags::MS_REC);
         mount(none, &target, none, how, none).doing(doing)?;
+    }
+    Ok(())
+}
+
+/// The program that mounts a file system of this type, and what it calls the type: one that is a program itself,
+/// as fuse-overlayfs.
+fn helper(kind: &str) -> Option<(String, &str)> {
+    let (helper, kind) = kind.split_once('.')?;
+    matches!(helper, "fuse" | "fuse3").then(|| (format!("mount.{helper}"), kind))
+}
+
+/// mount(8) calls it the same way.
+fn mount_by_helper(helper: &str, kind: &str, asked: &Mount, target: &Path) -> Result<(), Refusal> {
+    let mut command = Command::new(helper);
+    command.arg(&asked.source).arg(target);
+    for option in &asked.options {
+        command.arg("-o").arg(option);
+    }
+    command
+        .arg("-t")
+        .arg(kind)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    let output = command.output().doing(|| format!("execute {helper}, of FUSE"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(Refusal::unknown(format!(
+            "{helper}: {}: {}",
+            output.status,
+            said.trim()
+        )));
     }
     Ok(())
 }
@@ -117,12 +160,14 @@ struct Parsed {
     data: String,
     /// `uidmap=` and `gidmap=`, which containerd 2 gives with the root of a pod that has a user namespace.
     maps: Option<(String, String)>,
+    /// The source is a file that a loop device is to be made of.
+    on_loop: bool,
 }
 
 /// Options as fstab has them: those that are flags of mount(2), and the rest.
 fn parse(options: &[String]) -> Parsed {
     let mut flags = MsFlags::empty();
-    let (mut uid, mut gid) = (None, None);
+    let (mut uid, mut gid, mut on_loop) = (None, None, false);
     let mut data = vec![];
     for option in options {
         if let Some(map) = option.strip_prefix("uidmap=") {
@@ -164,6 +209,10 @@ fn parse(options: &[String]) -> Parsed {
             "rshared" => (MsFlags::MS_SHARED | MsFlags::MS_REC, true),
             "unbindable" => (MsFlags::MS_UNBINDABLE, true),
             "defaults" => continue,
+            "loop" => {
+                on_loop = true;
+                continue;
+            }
             other => {
                 data.push(other);
                 continue;
@@ -173,7 +222,12 @@ fn parse(options: &[String]) -> Parsed {
     }
     let data = data.join(",");
     let maps = uid.zip(gid);
-    Parsed { flags, data, maps }
+    Parsed {
+        flags,
+        data,
+        maps,
+        on_loop,
+    }
 }
 
 /// An overlay whose lower layers are named from the directory `layers`, which makes their names a few bytes each. E2BIG:
@@ -209,7 +263,7 @@ fn mapped_overlay(
     };
     let mounted = idmap::bind(&layers, how, user, beside).and_then(|()| {
         let mounted = overlay(source, &data, flags, target, beside);
-        unmount_all(beside);
+        unmount(beside);
         mounted.doing(|| format!("layers of {}", layers.display()))
     });
     let removed = fs::remove_dir(beside).doing(|| format!("remove {}", beside.display()));
@@ -269,6 +323,25 @@ mod tests {
             MsFlags::MS_RDONLY,
             "index=off,lowerdir=/a:/b",
         );
+    }
+
+    #[test]
+    fn a_loop_is_no_data() {
+        let parsed = parse(&["ro", "loop", "norecovery"].map(String::from));
+        assert_eq!((parsed.data.as_str(), parsed.on_loop), ("norecovery", true));
+    }
+
+    #[test]
+    fn helpers() {
+        let check = |kind: &str, expected: Option<(&str, &str)>| {
+            let expected = expected.map(|(helper, kind)| (helper.to_string(), kind));
+            assert_eq!(helper(kind), expected, "{kind}");
+        };
+        check("overlay", None);
+        check("fuse", None);
+        check("fuseblk.x", None);
+        check("fuse.sshfs", Some(("mount.fuse", "sshfs")));
+        check("fuse3.fuse-overlayfs", Some(("mount.fuse3", "fuse-overlayfs")));
     }
 
     #[test]
@@ -332,10 +405,10 @@ mod tests {
             mount_all(&[asked], &rootfs).unwrap();
             let file = fs::metadata(rootfs.join("file")).unwrap();
             assert_eq!((file.uid(), file.gid()), (1_000_000, 2_000_000), "{kind}");
-            unmount_all(&rootfs);
+            unmount_root(&rootfs);
             assert!(!rootfs.join("file").exists() && !dir.join(LAYERS).exists());
         }
-        unmount_all(&dir);
+        unmount(&dir);
         fs::remove_dir(&dir).unwrap();
     }
 
@@ -362,12 +435,12 @@ mod tests {
         mount_all(&[overlay("overlay", "")], &rootfs).unwrap();
         assert_eq!(std::env::current_dir().unwrap(), before);
         assert!(rootfs.join("from-0").exists() && rootfs.join("from-59").exists());
-        unmount_all(&rootfs);
+        unmount(&rootfs);
         assert!(!rootfs.join("from-0").exists());
         // One that fails takes those before it with it.
         mount_all(&[overlay("overlay", ""), overlay("overlay", "nowhere")], &rootfs).unwrap_err();
         assert!(!rootfs.join("from-0").exists());
-        unmount_all(&dir);
+        unmount(&dir);
         fs::remove_dir(&dir).unwrap();
     }
 
