@@ -13,6 +13,8 @@ mod events; // their order, and that none is lost
 mod faults; // what is wrong is named, and harms nobody else
 #[path = "it/life.rs"]
 mod life; // calls in every state
+#[path = "it/restart.rs"]
+mod restart; // what a containerd that comes back finds
 #[path = "it/start.rs"]
 mod start; // every version's way to start a shim, byte by byte
 #[path = "it/stdio.rs"]

@@ -65,7 +65,7 @@ impl Shim {
         self.live.insert(
             process,
             Live {
-                asker: Some(reply),
+                askers: vec![reply],
                 ..Live::default()
             },
         );
@@ -135,7 +135,7 @@ impl Shim {
     fn not_made(&mut self, id: ProcessId, refusal: Refusal) {
         match self.table.processes.get(&id).map(|process| process.kind) {
             Some(Kind::Init) => self.clean(id, refusal),
-            Some(Kind::Exec) => self.not_executed(id, refusal),
+            Some(Kind::Exec) => self.not_started(id, refusal),
             None => {}
         }
     }
@@ -225,15 +225,14 @@ impl Shim {
                 checkpoint: container.checkpoint.clone(),
                 pid: process.pid,
             };
-            self.publisher
-                .publish(&process.container, "/tasks/create", "TaskCreate", &event);
+            self.publisher.publish("/tasks/create", "TaskCreate", &event);
         }
     }
 
     pub fn answer_created(&mut self, id: ProcessId) {
         let pid = self.table.processes.get(&id).map_or(0, |process| process.pid);
-        let asker = self.live.get_mut(&id).and_then(|live| live.asker.take());
-        self.reply(asker, Ok(CreateTaskResponse { pid }.encode_to_vec()));
+        self.reply_to_askers(id, Ok(CreateTaskResponse { pid }.encode_to_vec()));
+        self.answer_listers(id);
     }
 
     /// Takes over a process that the runtime has made: its pidfd, its terminal, its streams.
@@ -295,7 +294,13 @@ impl Shim {
             let why = live
                 .failure
                 .unwrap_or_else(|| Refusal::unknown("it could not be created"));
-            self.reply(live.asker, Err(why));
+            for lister in live.listers {
+                let gone = Refusal::not_found("the container could not be created");
+                self.reply(Some(lister), Err(gone));
+            }
+            for asker in live.askers {
+                self.reply(Some(asker), Err(why.clone()));
+            }
         }
     }
 }

@@ -14,9 +14,11 @@ use crate::table::ProcessId;
 pub struct Live {
     pub pidfd: Option<OwnedFd>,
     /// Who asked for what is being done to it: its making, start or removal.
-    pub asker: Option<ReplyTo>,
+    pub askers: Vec<ReplyTo>,
     /// Who waits for its end.
     pub waiters: Vec<ReplyTo>,
+    /// Who asks for its container's processes while it is being made.
+    pub listers: Vec<ReplyTo>,
     /// Why its making has failed, until what that left is gone.
     pub failure: Option<Refusal>,
     /// Until it is made.

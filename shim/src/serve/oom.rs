@@ -82,9 +82,8 @@ impl Shim {
     /// Tells of every container in which processes have been killed for want of memory.
     pub fn check_oom(&mut self) {
         for container_id in self.oom.killed() {
-            let of = container_id.clone();
             self.publisher
-                .publish(&of, "/tasks/oom", "TaskOOM", &TaskId { container_id });
+                .publish("/tasks/oom", "TaskOOM", &TaskId { container_id });
         }
     }
 }
