@@ -200,7 +200,7 @@ impl Shim {
         };
         let (name, cgroup) = (process.container.clone(), cgroup::of(process.pid));
         if let Some(cgroup) = &cgroup {
-            self.oom.add(&name, cgroup);
+            self.watch_oom(id, cgroup);
         }
         if let Some(container) = self.table.containers.get_mut(&name) {
             container.cgroup = cgroup;

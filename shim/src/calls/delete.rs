@@ -124,7 +124,7 @@ impl Shim {
                     bundle::forget(&container.bundle);
                     execs.extend(container.execs.values().copied());
                 }
-                self.oom.remove(&process.container);
+                self.forget_oom(id);
                 self.gone(id, &process);
                 for exec in execs {
                     self.gone_with_container(exec, &process);

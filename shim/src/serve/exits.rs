@@ -61,7 +61,7 @@ impl Shim {
             }
             Kind::Init => {
                 // What it may have died of is told before that it has.
-                self.check_oom();
+                self.check_oom(id);
                 if self
                     .table
                     .containers

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use super::connection::ReplyTo;
+use super::oom::Watch;
 use crate::refusal::Refusal;
 use crate::stdio::plumbing::{Plumbing, Stream};
 use crate::table::ProcessId;
@@ -26,6 +27,8 @@ pub struct Live {
     pub terminal: Option<Terminal>,
     /// The writing end of its stdin's fifo, until CloseIO.
     pub stdin: Option<OwnedFd>,
+    /// Of an init: its container's kills for want of memory.
+    pub oom: Option<Watch>,
     /// How many of its streams still have something to bring; a logger that still writes counts as one.
     pub outputs: usize,
 }

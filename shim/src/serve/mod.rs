@@ -15,6 +15,7 @@ pub mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -26,12 +27,12 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use crate::args::Args;
 use crate::refusal::{Doing, Refusal};
 use crate::socket;
+use crate::start::READY;
 use crate::stdio::logger::Logger;
 use crate::table::{ProcessId, Table};
 use connection::Connection;
 use live::{Flight, Live, Running};
 use log::Log;
-use oom::Watch;
 use poller::{IN, Poller, Token};
 use publisher::Publisher;
 use timers::{Alarm, Timers};
@@ -59,7 +60,6 @@ pub struct Shim {
     pub publisher: Publisher,
     pub timers: Timers,
     pub log: Log,
-    pub oom: Watch,
     connections: BTreeMap<u64, Connection>,
     /// Those that have got something to send.
     touched: BTreeSet<u64>,
@@ -81,6 +81,7 @@ pub fn run(args: &Args) -> Result<(), Refusal> {
     let listener = take_stdin()?;
     let log = Log::open();
     let mut shim = Shim::new(args, listener, log)?;
+    say_ready()?;
     let result = shim.run();
     if let Some(path) = &shim.socket {
         let _ = fs::remove_file(path); // the next to listen there replaces it
@@ -98,6 +99,17 @@ fn take_stdin() -> Result<UnixListener, Refusal> {
     Ok(listener)
 }
 
+/// To `start`, which waits for it; from then on there is nobody to read stderr.
+fn say_ready() -> Result<(), Refusal> {
+    let doing = || "say that the shim is ready".to_string();
+    std::io::stderr().write_all(READY.as_bytes()).doing(doing)?;
+    let null = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/null")
+        .doing(doing)?;
+    nix::unistd::dup2_stderr(null).doing(doing)
+}
+
 impl Shim {
     fn new(args: &Args, listener: UnixListener, log: Log) -> Result<Shim, Refusal> {
         let _ = nix::sys::prctl::set_name(c"containerd-shim"); // for ps; by /proc/self/exe it would be "exe"
@@ -113,8 +125,6 @@ impl Shim {
         let poller = Poller::new()?;
         poller.add(&listener, Token::Listener, IN)?;
         poller.add(&signals, Token::Signals, IN)?;
-        let oom = Watch::new()?;
-        poller.add(&oom, Token::Oom, IN)?;
         let socket = listener
             .local_addr()
             .ok()
@@ -132,7 +142,6 @@ impl Shim {
             publisher: Publisher::new(std::env::var("TTRPC_ADDRESS").ok(), &args.namespace),
             timers: Timers::default(),
             log,
-            oom,
             connections: BTreeMap::new(),
             touched: BTreeSet::new(),
             listener,
@@ -189,7 +198,7 @@ impl Shim {
             Token::Listener => self.accept(),
             Token::Signals => self.signals(),
             Token::Publisher => self.publisher.ready(&self.poller),
-            Token::Oom => self.check_oom(),
+            Token::Oom(process) => self.check_oom(process),
             Token::Connection(number) => self.hear(number),
             Token::Flight(number) => self.landed(number),
             Token::Process(process) => self.reap(process),
