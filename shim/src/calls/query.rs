@@ -9,7 +9,7 @@ use crate::proto::metrics;
 use crate::proto::options::ProcessDetails;
 use crate::proto::task::{
     ConnectResponse, IdRequest, PidsResponse, ProcessInfo, ShutdownRequest, StateRequest, StateResponse,
-    StatsResponse, WaitRequest,
+    StatsResponse, Status, WaitRequest,
 };
 use crate::refusal::{Doing, Refusal};
 use crate::serve::Shim;
@@ -27,6 +27,7 @@ impl Shim {
         let container = self.table.container(&request.id)?;
         let status = self.table.status(process);
         let stdio = process.stdio.clone();
+        let end = process.end.filter(|_| status == Status::Stopped);
         done(&StateResponse {
             id: request.id,
             bundle: container.bundle.display().to_string(),
@@ -36,8 +37,8 @@ impl Shim {
             stdout: stdio.stdout,
             stderr: stdio.stderr,
             terminal: stdio.terminal,
-            exit_status: process.end.map_or(0, |end| end.status),
-            exited_at: process.end.map(|end| end.at),
+            exit_status: end.map_or(0, |end| end.status),
+            exited_at: end.map(|end| end.at),
             exec_id: request.exec_id,
         })
     }
