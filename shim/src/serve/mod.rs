@@ -49,6 +49,9 @@ const IDLE: Duration = Duration::from_secs(120);
 /// Nobody talks to most shims for most of the time.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// By these somebody asks what there is: containerd's own shim says so to the first. None is to end the containers.
+const ASKS: [Signal; 3] = [Signal::SIGUSR1, Signal::SIGHUP, Signal::SIGQUIT];
+
 pub struct Shim {
     pub table: Table,
     pub namespace: String,
@@ -116,8 +119,11 @@ impl Shim {
         rrunc::sys::signals::become_subreaper().doing(|| "become the parent of orphans".into())?;
         rrunc::sys::signals::default_sigchld().doing(|| "reset SIGCHLD".into())?;
         let mut mask = SigSet::empty();
-        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT] {
-            mask.add(signal);
+        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT]
+            .iter()
+            .chain(&ASKS)
+        {
+            mask.add(*signal);
         }
         mask.thread_block().doing(|| "block signals".into())?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
@@ -226,14 +232,31 @@ impl Shim {
 
     fn signals(&mut self) {
         while let Ok(Some(info)) = self.signals.read_signal() {
-            if info.ssi_signo != Signal::SIGCHLD as u32 {
-                self.end();
+            match info.ssi_signo {
+                signal if signal == Signal::SIGCHLD as u32 => {}
+                signal if ASKS.iter().any(|asks| signal == *asks as u32) => self.describe(),
+                _ => self.end(),
             }
         }
         self.sweep();
     }
 
     /// No more new work; the loop ends when what is to be said has been said.
+    /// Into the log: what there is.
+    fn describe(&mut self) {
+        let text = format!(
+            "{} containers, {} commands under way, {} connections, {} streams",
+            self.table.containers.len(),
+            self.flights.len(),
+            self.connections.len(),
+            self.streams.len()
+        );
+        self.log.info(&text);
+        for process in self.table.processes.values() {
+            self.log.info(&process.description());
+        }
+    }
+
     pub fn end(&mut self) {
         if self.ending.is_none() {
             self.ending = Some(Instant::now() + LAST_WORDS);

@@ -243,6 +243,18 @@ impl Process {
         }
     }
 
+    /// For who looks for what is wrong; without what may be a secret.
+    pub fn description(&self) -> String {
+        let end = self.end.map(|end| format!(", exit status {}", end.status));
+        format!(
+            "{}: {:?}, pid {}{}",
+            self.name(),
+            self.state,
+            self.pid,
+            end.unwrap_or_default()
+        )
+    }
+
     /// As events name it: an init by its container's id.
     pub fn event_id(&self) -> &str {
         match self.kind {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use containerd_shim_rrunc::proto::task::{Mount, Status};
+use containerd_shim_rrunc::proto::task::{ConnectResponse, Mount, Status};
 use containerd_shim_rrunc::proto::{Any, Empty};
 
 use crate::client::Client;
@@ -186,4 +186,30 @@ fn deletions() {
     fs::remove_file(fail).unwrap();
     delete(&mut client, "i", "").unwrap();
     refused(client.call::<Empty>("Pause", &id("i")), 5, "container i");
+}
+
+/// A shim says what there is when it is asked, in whichever way, and its containers run on.
+#[test]
+fn signals() {
+    use std::io::{BufRead, BufReader};
+    let world = World::new("signals");
+    let log = {
+        world.bundle("i", "exec sleep 1000");
+        let log = world.fifo("i/log");
+        let log = fs::OpenOptions::new().read(true).write(true).open(log).unwrap();
+        BufReader::new(log)
+    };
+    let mut lines = log.lines().map(Result::unwrap);
+    let client = &mut world.running("i", "exec sleep 1000");
+    let connect: ConnectResponse = client.call("Connect", &id("i")).unwrap();
+    for signal in ["USR1", "HUP", "QUIT"] {
+        crate::world::kill(connect.shim_pid, signal);
+        assert_eq!(
+            lines.next().unwrap(),
+            "level=info msg=\"1 containers, 0 commands under way, 1 connections, 0 streams\""
+        );
+        let process = format!("container i: Running, pid {}", connect.task_pid);
+        assert_eq!(lines.next().unwrap(), format!("level=info msg=\"{process}\""));
+    }
+    assert_eq!(state(client, "i", "").unwrap().status(), Status::Running);
 }
