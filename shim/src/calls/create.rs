@@ -278,24 +278,33 @@ impl Shim {
             live.plumbing = None;
         }
         let order = Order::Delete { force: true };
-        if self.command(id, Purpose::Clean, order, None).is_err() {
-            self.cleaned(id);
+        if let Err(refusal) = self.command(id, Purpose::Clean, order, None) {
+            self.cleaned(id, Err(refusal));
         }
     }
 
-    pub fn cleaned(&mut self, id: ProcessId) {
+    pub fn cleaned(&mut self, id: ProcessId, result: Result<(), Refusal>) {
+        let failed = result.err().filter(|refusal| refusal.code != Code::NotFound);
         if let Ok(container) = self.container_of(id) {
             mounts::unmount_all(&container.bundle.join(bundle::ROOTFS));
-            bundle::forget(&container.bundle);
+            if failed.is_none() {
+                bundle::forget(&container.bundle); // else `delete` is to try again
+            }
+        }
+        if let Some(failed) = &failed {
+            self.log.error(&failed.text);
         }
         self.table.remove(id);
         self.end_streams(id);
         if let Some(live) = self.live.remove(&id) {
-            let why = live
+            let mut why = live
                 .failure
                 .unwrap_or_else(|| Refusal::unknown("it could not be created"));
             for lister in live.listers {
                 let gone = Refusal::not_found("the container could not be created");
+            if let Some(failed) = failed {
+                why.text += &format!("; what that left is still there: {failed}");
+            }
                 self.reply(Some(lister), Err(gone));
             }
             for asker in live.askers {

@@ -113,6 +113,16 @@ fn creations() {
         2,
         "OCI runtime create failed: not today",
     );
+    // Nor can what it has left be removed: somebody else is to try again.
+    let fail_delete = world.dir.join("i/fail-delete");
+    fs::write(&fail_delete, "the cgroup is busy").unwrap();
+    refused(
+        create(&mut client, "i", &|_| {}),
+        2,
+        "not today; what that left is still there: OCI runtime delete failed: the cgroup is busy",
+    );
+    assert!(world.dir.join("i/runtime").exists());
+    fs::remove_file(fail_delete).unwrap();
     fs::remove_file(fail).unwrap();
     // After all of that it works.
     create(&mut client, "i", &|_| {}).unwrap();
