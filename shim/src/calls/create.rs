@@ -14,12 +14,13 @@ use crate::order::Order;
 use crate::proto::events::{TaskCreate, TaskIo};
 use crate::proto::task::{CreateTaskRequest, CreateTaskResponse};
 use crate::refusal::{Code, Doing, Refusal};
-use crate::serve::Shim;
 use crate::serve::connection::ReplyTo;
 use crate::serve::flights::Takeoff;
 use crate::serve::live::{Console, Flight, Live, Purpose, Terminal};
 use crate::serve::poller::{IN, Token};
 use crate::serve::requests::{Answer, LATER};
+use crate::serve::timers::Alarm;
+use crate::serve::{LOGGER_LIMIT, Shim};
 use crate::stdio::logger::Logger;
 use crate::stdio::plumbing::Plumbing;
 use crate::table::life::{Event, Kind};
@@ -105,6 +106,7 @@ impl Shim {
             .awaited()
             .map(|ready| self.poller.add(ready, Token::Logger(id), IN));
         self.loggers.insert(id, logger);
+        self.timers.set(LOGGER_LIMIT, Alarm::LoggerReady(id));
         watched.and(awaited.unwrap_or(Ok(())))?;
         Ok(false)
     }
@@ -300,11 +302,11 @@ impl Shim {
             let mut why = live
                 .failure
                 .unwrap_or_else(|| Refusal::unknown("it could not be created"));
-            for lister in live.listers {
-                let gone = Refusal::not_found("the container could not be created");
             if let Some(failed) = failed {
                 why.text += &format!("; what that left is still there: {failed}");
             }
+            for lister in live.listers {
+                let gone = Refusal::not_found("the container could not be created");
                 self.reply(Some(lister), Err(gone));
             }
             for asker in live.askers {

@@ -81,6 +81,11 @@ impl Shim {
                         self.log.error(&refusal.text);
                     }
                 }
+                // An exec that still waits for its logger won't be made, and must not keep this end from being told.
+                let execs = self.table.containers.get(&container).map(|c| c.execs.clone());
+                for exec in execs.unwrap_or_default().into_values() {
+                    self.give_up_logger(exec);
+                }
                 self.finish_init(&container);
             }
         }

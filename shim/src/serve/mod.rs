@@ -39,7 +39,7 @@ use timers::{Alarm, Timers};
 
 /// What a shim that ends gives containerd to take the last events.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// What a logger that was asked to end gets.
+/// What a logger gets to become ready, and one that was asked to end.
 pub const LOGGER_LIMIT: Duration = Duration::from_secs(12);
 
 /// What a shim without a container and without a client gets: containerd may have died between two calls, and nobody
@@ -218,6 +218,7 @@ impl Shim {
             Alarm::Idle if self.is_idle() => self.end(),
             Alarm::Idle => {}
             Alarm::Drained(process) => self.give_up_draining(process),
+            Alarm::LoggerReady(process) => self.give_up_logger(process),
             Alarm::KillLogger(process) => {
                 if let Some(logger) = self.loggers.get(&process) {
                     logger.signal(rrunc::sys::process::Signal::KILL);
@@ -241,7 +242,6 @@ impl Shim {
         self.sweep();
     }
 
-    /// No more new work; the loop ends when what is to be said has been said.
     /// Into the log: what there is.
     fn describe(&mut self) {
         let text = format!(
@@ -257,6 +257,7 @@ impl Shim {
         }
     }
 
+    /// No more new work; the loop ends when what is to be said has been said.
     pub fn end(&mut self) {
         if self.ending.is_none() {
             self.ending = Some(Instant::now() + LAST_WORDS);
