@@ -1,12 +1,14 @@
 //! `start`: finds the shim of a container's group or makes one, and says where it listens. Runs in the bundle,
 //! as a child of containerd, which reads stdout and stderr until both are closed: the shim gets neither.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use nix::fcntl::OFlag;
 
 use crate::args::Args;
 use crate::bootstrap::{self, Question};
@@ -15,6 +17,9 @@ use crate::options::Options;
 use crate::refusal::{Doing, Refusal};
 use crate::socket::{Claim, Place};
 use crate::{cgroup, sys};
+
+/// What the shim says on its stderr, once, when it serves.
+pub const READY: &str = "ready";
 
 /// The kernel's bounds for oom_score_adj.
 const WORST: i32 = 1000;
@@ -50,6 +55,8 @@ fn serve(args: &Args, listener: OwnedFd, options: &Options) -> Result<(), Refusa
     if std::env::var_os("SCHED_CORE").is_some_and(|asked| asked == "1") {
         sys::new_core_scheduling_group().doing(|| "make a group for core scheduling".into())?;
     }
+    let doing = || "start the shim".to_string();
+    let (ours, theirs) = nix::unistd::pipe2(OFlag::O_CLOEXEC).doing(doing)?;
     // By this path it is the same file even if another has been installed meanwhile.
     let mut command = Command::new("/proc/self/exe");
     let child = command
@@ -58,9 +65,10 @@ fn serve(args: &Args, listener: OwnedFd, options: &Options) -> Result<(), Refusa
         .process_group(0)
         .stdin(Stdio::from(listener))
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(theirs)
         .spawn()
-        .doing(|| "start the shim".into())?;
+        .doing(doing)?;
+    drop(command); // and with it our copy of the pipe's end
     let put = || -> Result<(), Refusal> {
         if !options.shim_cgroup.is_empty() {
             cgroup::put(child.id(), &options.shim_cgroup)?;
@@ -72,7 +80,15 @@ fn serve(args: &Args, listener: OwnedFd, options: &Options) -> Result<(), Refusa
             nix::unistd::Pid::from_raw(child.id() as i32),
             nix::sys::signal::Signal::SIGKILL,
         ); // it is ours and not waited for, so it is there
-    })
+    })?;
+    // Whoever gets an address is to find somebody there; if not, only we can still say why.
+    let mut said = String::new();
+    File::from(ours).read_to_string(&mut said).doing(doing)?;
+    match said.trim() {
+        READY => Ok(()),
+        "" => Err("it ended without a word").doing(doing),
+        why => Err(why).doing(doing),
+    }
 }
 
 /// When memory runs out, the shim goes before containerd does.

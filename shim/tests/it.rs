@@ -13,6 +13,8 @@ mod events; // their order, and that none is lost
 mod faults; // what is wrong is named, and harms nobody else
 #[path = "it/life.rs"]
 mod life; // calls in every state
+#[path = "it/restart.rs"]
+mod restart; // what a containerd that comes back finds
 #[path = "it/roots.rs"]
 mod roots; // what is mounted for a container
 #[path = "it/start.rs"]

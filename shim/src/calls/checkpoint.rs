@@ -64,9 +64,8 @@ impl Shim {
                 container_id: process.container.clone(),
                 checkpoint: images.display().to_string(),
             };
-            let container = process.container.clone();
             self.publisher
-                .publish(&container, "/tasks/checkpointed", "TaskCheckpointed", &event);
+                .publish("/tasks/checkpointed", "TaskCheckpointed", &event);
         }
         self.reply_empty(flight.reply, result.map(drop));
     }
@@ -83,8 +82,8 @@ impl Shim {
         process.is_some_and(|process| process.state == State::Stored)
     }
 
-    pub fn launch_restore(&mut self, id: ProcessId, reply: ReplyTo) -> Result<(), Refusal> {
-        let mut takeoff = self.prepare(id, Purpose::Restore, Some(reply))?;
+    pub fn launch_restore(&mut self, id: ProcessId) -> Result<(), Refusal> {
+        let mut takeoff = self.prepare(id, Purpose::Restore, None)?;
         let container = self.container_of(id)?.clone();
         let work = match container.options.criu_work_path.as_str() {
             "" => self.work_of(id, &mut takeoff.flight.temporary)?,
@@ -120,10 +119,12 @@ impl Shim {
             Ok(()) => {
                 self.watch_cgroup(id);
                 self.happened(id, Event::Started);
-                self.reply(flight.reply, Ok(self.start_response(id)));
+                let response = self.start_response(id);
+                self.reply_to_askers(id, Ok(response));
             }
-            Err(refusal) => self.not_started(id, flight.reply, refusal),
+            Err(refusal) => self.not_started(id, refusal),
         }
+        self.answer_listers(id);
     }
 
     /// The refusal with what criu says, which it says in a file: kept in the bundle, since its directory goes.

@@ -14,12 +14,13 @@ use crate::order::Order;
 use crate::proto::events::{TaskCreate, TaskIo};
 use crate::proto::task::{CreateTaskRequest, CreateTaskResponse};
 use crate::refusal::{Code, Doing, Refusal};
-use crate::serve::Shim;
 use crate::serve::connection::ReplyTo;
 use crate::serve::flights::Takeoff;
 use crate::serve::live::{Console, Flight, Live, Purpose, Terminal};
 use crate::serve::poller::{IN, Token};
 use crate::serve::requests::{Answer, LATER};
+use crate::serve::timers::Alarm;
+use crate::serve::{LOGGER_LIMIT, Shim};
 use crate::stdio::logger::Logger;
 use crate::stdio::plumbing::Plumbing;
 use crate::table::life::{Event, Kind};
@@ -63,7 +64,7 @@ impl Shim {
         self.live.insert(
             process,
             Live {
-                asker: Some(reply),
+                askers: vec![reply],
                 ..Live::default()
             },
         );
@@ -106,6 +107,7 @@ impl Shim {
             .awaited()
             .map(|ready| self.poller.add(ready, Token::Logger(id), IN));
         self.loggers.insert(id, logger);
+        self.timers.set(LOGGER_LIMIT, Alarm::LoggerReady(id));
         watched.and(awaited.unwrap_or(Ok(())))?;
         Ok(false)
     }
@@ -136,7 +138,7 @@ impl Shim {
     fn not_made(&mut self, id: ProcessId, refusal: Refusal) {
         match self.table.processes.get(&id).map(|process| process.kind) {
             Some(Kind::Init) => self.clean(id, refusal),
-            Some(Kind::Exec) => self.not_executed(id, refusal),
+            Some(Kind::Exec) => self.not_started(id, refusal),
             None => {}
         }
     }
@@ -200,7 +202,7 @@ impl Shim {
         };
         let (name, cgroup) = (process.container.clone(), cgroup::of(process.pid));
         if let Some(cgroup) = &cgroup {
-            self.oom.add(&name, cgroup);
+            self.watch_oom(id, cgroup);
         }
         if let Some(container) = self.table.containers.get_mut(&name) {
             container.cgroup = cgroup;
@@ -225,15 +227,14 @@ impl Shim {
                 checkpoint: container.checkpoint.clone(),
                 pid: process.pid,
             };
-            self.publisher
-                .publish(&process.container, "/tasks/create", "TaskCreate", &event);
+            self.publisher.publish("/tasks/create", "TaskCreate", &event);
         }
     }
 
     pub fn answer_created(&mut self, id: ProcessId) {
         let pid = self.table.processes.get(&id).map_or(0, |process| process.pid);
-        let asker = self.live.get_mut(&id).and_then(|live| live.asker.take());
-        self.reply(asker, Ok(CreateTaskResponse { pid }.encode_to_vec()));
+        self.reply_to_askers(id, Ok(CreateTaskResponse { pid }.encode_to_vec()));
+        self.answer_listers(id);
     }
 
     /// Takes over a process that the runtime has made: its pidfd, its terminal, its streams.
@@ -279,22 +280,37 @@ impl Shim {
             live.plumbing = None;
         }
         let order = Order::Delete { force: true };
-        if self.command(id, Purpose::Clean, order, None).is_err() {
-            self.cleaned(id);
+        if let Err(refusal) = self.command(id, Purpose::Clean, order, None) {
+            self.cleaned(id, Err(refusal));
         }
     }
 
-    pub fn cleaned(&mut self, id: ProcessId) {
+    pub fn cleaned(&mut self, id: ProcessId, result: Result<(), Refusal>) {
+        let failed = result.err().filter(|refusal| refusal.code != Code::NotFound);
         if let Ok(container) = self.container_of(id) {
-            bundle::forget(&container.bundle);
+            if failed.is_none() {
+                bundle::forget(&container.bundle); // else `delete` is to try again
+            }
+        }
+        if let Some(failed) = &failed {
+            self.log.error(&failed.text);
         }
         self.table.remove(id);
         self.end_streams(id);
         if let Some(live) = self.live.remove(&id) {
-            let why = live
+            let mut why = live
                 .failure
                 .unwrap_or_else(|| Refusal::unknown("it could not be created"));
-            self.reply(live.asker, Err(why));
+            if let Some(failed) = failed {
+                why.text += &format!("; what that left is still there: {failed}");
+            }
+            for lister in live.listers {
+                let gone = Refusal::not_found("the container could not be created");
+                self.reply(Some(lister), Err(gone));
+            }
+            for asker in live.askers {
+                self.reply(Some(asker), Err(why.clone()));
+            }
         }
     }
 }

@@ -24,29 +24,29 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 impl Shim {
     pub fn delete(&mut self, request: DeleteRequest, reply: ReplyTo) -> Answer {
-        let (id, _) = self.table.find(&request.id, &request.exec_id)?;
+        let (id, process) = self.table.find(&request.id, &request.exec_id)?;
+        // The first to ask may have been a containerd that is there no more; there is one answer for all.
+        let again = matches!(process.state, State::Doomed | State::Deleting);
         self.table.apply(id, Event::Delete)?;
-        let doomed = self
-            .table
-            .processes
-            .get(&id)
-            .is_some_and(|process| process.state == State::Doomed);
-        if let Some(live) = self.live.get_mut(&id) {
-            live.asker = Some(reply);
-            if doomed {
-                if let Some(pidfd) = &live.pidfd {
-                    let _ = pidfd_send_signal(pidfd.as_fd(), Signal::KILL); // it has ended: that is told soon
-                }
-                return LATER;
+        let process = self.table.processes.get(&id);
+        let doomed = process.is_some_and(|process| process.state == State::Doomed);
+        let Some(live) = self.live.get_mut(&id) else {
+            return LATER;
+        };
+        live.askers.push(reply);
+        if doomed {
+            if let Some(pidfd) = &live.pidfd {
+                let _ = pidfd_send_signal(pidfd.as_fd(), Signal::KILL); // it has ended: that is told soon
             }
+        } else if !again {
+            self.drain(id);
         }
-        self.drain(id);
         LATER
     }
 
     /// One who was killed to be deleted has ended.
     pub fn go_on_deleting(&mut self, id: ProcessId) {
-        let wanted = self.live.get(&id).is_some_and(|live| live.asker.is_some());
+        let wanted = self.live.get(&id).is_some_and(|live| !live.askers.is_empty());
         let stopped = self
             .table
             .processes
@@ -115,8 +115,7 @@ impl Shim {
         match result {
             Err(refusal) if refusal.code != crate::refusal::Code::NotFound => {
                 self.happened(id, Event::DeleteFailed);
-                let asker = self.live.get_mut(&id).and_then(|live| live.asker.take());
-                self.reply(asker, Err(refusal));
+                self.reply_to_askers(id, Err(refusal));
             }
             _ => {
                 let mut execs = vec![];
@@ -124,7 +123,7 @@ impl Shim {
                     bundle::forget(&container.bundle);
                     execs.extend(container.execs.values().copied());
                 }
-                self.oom.remove(&process.container);
+                self.forget_oom(id);
                 self.gone(id, &process);
                 for exec in execs {
                     self.gone_with_container(exec, &process);
@@ -137,8 +136,7 @@ impl Shim {
                     exited_at: end.map(|end| end.at),
                     id: String::new(),
                 };
-                self.publisher
-                    .publish(&process.container, "/tasks/delete", "TaskDelete", &event);
+                self.publisher.publish("/tasks/delete", "TaskDelete", &event);
             }
         }
     }
@@ -147,7 +145,7 @@ impl Shim {
     fn gone_with_container(&mut self, id: ProcessId, init: &Process) {
         self.end_streams(id);
         let live = self.live.remove(&id).unwrap_or_default();
-        for asker in live.waiters.into_iter().chain(live.asker) {
+        for asker in live.waiters.into_iter().chain(live.askers) {
             let gone = Refusal::not_found(format!("{}: has been deleted", init.name()));
             self.reply(Some(asker), Err(gone));
         }
@@ -166,7 +164,9 @@ impl Shim {
                 let gone = Refusal::not_found(format!("{}: has been deleted", process.name()));
                 self.reply(Some(waiter), Err(gone));
             }
-            self.reply(live.asker, Ok(response.encode_to_vec()));
+            for asker in live.askers {
+                self.reply(Some(asker), Ok(response.encode_to_vec()));
+            }
         }
     }
 }

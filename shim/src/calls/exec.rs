@@ -9,7 +9,6 @@ use crate::proto::task::ExecProcessRequest;
 use crate::refusal::{Code, Doing, Refusal};
 use crate::runtime::is_identifier;
 use crate::serve::Shim;
-use crate::serve::connection::ReplyTo;
 use crate::serve::live::{Flight, Live, Purpose};
 use crate::serve::requests::{Answer, done};
 use crate::table::life::Event;
@@ -47,7 +46,7 @@ impl Shim {
             exec_id: exec.clone(),
         };
         self.publisher
-            .publish(exec, "/tasks/exec-added", "TaskExecAdded", &event);
+            .publish("/tasks/exec-added", "TaskExecAdded", &event);
         done(&Empty {})
     }
 
@@ -78,22 +77,16 @@ impl Shim {
     pub fn executed(&mut self, flight: &mut Flight, result: Result<Vec<u8>, Refusal>) {
         let id = flight.process;
         if let Err(refusal) = result.and_then(|_| self.adopt(flight)) {
-            return self.not_executed(id, refusal);
+            return self.not_started(id, refusal);
         }
         self.happened(id, Event::Started);
-        let asker = self.live.get_mut(&id).and_then(|live| live.asker.take());
         let response = self.start_response(id);
-        self.reply(asker, Ok(response));
+        self.reply_to_askers(id, Ok(response));
     }
 
-    /// It never was: nobody is told of an end, but who waits is not left waiting.
-    pub fn not_executed(&mut self, id: ProcessId, refusal: Refusal) {
-        let asker = self.live.get_mut(&id).and_then(|live| live.asker.take());
-        self.not_started(id, asker, refusal);
-    }
-
-    /// The same of an init that could not be restored.
-    pub fn not_started(&mut self, id: ProcessId, asker: Option<ReplyTo>, refusal: Refusal) {
+    /// It never was: nobody is told of an end, but who waits is not left waiting. The same of an init that could not
+    /// be restored.
+    pub fn not_started(&mut self, id: ProcessId, refusal: Refusal) {
         self.end_streams(id);
         self.happened(id, Event::StartFailed);
         let Some(process) = self.table.processes.get_mut(&id) else {
@@ -108,7 +101,7 @@ impl Shim {
         if let Some(live) = self.live.get_mut(&id) {
             live.plumbing = None;
         }
-        self.reply(asker, Err(refusal));
+        self.reply_to_askers(id, Err(refusal));
         self.finish_init(&process.container);
     }
 }

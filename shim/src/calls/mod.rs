@@ -32,7 +32,7 @@ impl Shim {
             Purpose::Checkpoint => self.checkpointed(flight, result),
             Purpose::Restore => self.restored(flight, result),
             Purpose::Delete => self.deleted(flight.process, result),
-            Purpose::Clean => self.cleaned(flight.process),
+            Purpose::Clean => self.cleaned(flight.process, result.map(drop)),
             Purpose::Pause | Purpose::Resume => self.suspended(flight, result),
             Purpose::List => self.listed(flight, result),
             Purpose::Kill | Purpose::Update => {

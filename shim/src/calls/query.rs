@@ -9,7 +9,7 @@ use crate::proto::metrics;
 use crate::proto::options::ProcessDetails;
 use crate::proto::task::{
     ConnectResponse, IdRequest, PidsResponse, ProcessInfo, ShutdownRequest, StateRequest, StateResponse,
-    StatsResponse, WaitRequest,
+    StatsResponse, Status, WaitRequest,
 };
 use crate::refusal::{Doing, Refusal};
 use crate::serve::Shim;
@@ -18,6 +18,8 @@ use crate::serve::exits::wait_response;
 use crate::serve::live::{Flight, Purpose};
 use crate::serve::requests::{Answer, LATER, done};
 use crate::stats;
+use crate::table::ProcessId;
+use crate::table::life::State;
 
 impl Shim {
     pub fn state(&mut self, request: StateRequest) -> Answer {
@@ -25,6 +27,7 @@ impl Shim {
         let container = self.table.container(&request.id)?;
         let status = self.table.status(process);
         let stdio = process.stdio.clone();
+        let end = process.end.filter(|_| status == Status::Stopped);
         done(&StateResponse {
             id: request.id,
             bundle: container.bundle.display().to_string(),
@@ -34,8 +37,8 @@ impl Shim {
             stdout: stdio.stdout,
             stderr: stdio.stderr,
             terminal: stdio.terminal,
-            exit_status: process.end.map_or(0, |end| end.status),
-            exited_at: process.end.map(|end| end.at),
+            exit_status: end.map_or(0, |end| end.status),
+            exited_at: end.map(|end| end.at),
             exec_id: request.exec_id,
         })
     }
@@ -60,34 +63,64 @@ impl Shim {
         LATER
     }
 
+    /// A containerd that comes back asks for processes first, and throws away a container that has none, and its exit
+    /// status with it. So an init is named until it is deleted, and one that is being made is waited for.
     pub fn pids(&mut self, request: IdRequest, reply: ReplyTo) -> Answer {
-        let container = self.table.container(&request.id)?;
-        let init = container.init;
-        // A containerd that comes back asks for processes first, and throws away a container that has none, and its
-        // exit status with it. So one whose end has not been told yet still has its init, as far as is known.
-        let process = self.table.processes.get(&init);
-        let ended = process.filter(|process| process.end.is_some());
-        if let Some(process) = ended.filter(|_| self.publisher.is_untold(&request.id, "/tasks/exit")) {
-            let processes = vec![ProcessInfo {
-                pid: process.pid,
-                info: None,
-            }];
-            return done(&PidsResponse { processes });
+        let init = self.table.container(&request.id)?.init;
+        match self.table.processes.get(&init) {
+            Some(process) if matches!(process.state, State::Creating | State::Restoring) => {
+                if let Some(live) = self.live.get_mut(&init) {
+                    live.listers.push(reply);
+                }
+                LATER
+            }
+            Some(process) if self.is_over(init) || process.state == State::Stored => {
+                done(&self.pids_response([process.pid]))
+            }
+            _ => {
+                self.command(init, Purpose::List, Order::List, Some(reply))?;
+                LATER
+            }
         }
-        self.command(init, Purpose::List, Order::List, Some(reply))?;
-        LATER
+    }
+
+    /// Who asked for the processes of a container that was being made.
+    pub fn answer_listers(&mut self, init: ProcessId) {
+        let Some(process) = self.table.processes.get(&init) else {
+            return;
+        };
+        let id = process.container.clone();
+        let listers = self.live.get_mut(&init);
+        for reply in listers.map_or(vec![], |live| std::mem::take(&mut live.listers)) {
+            let answer = self.pids(IdRequest { id: id.clone() }, reply);
+            self.answer(reply, answer);
+        }
     }
 
     pub fn listed(&mut self, flight: &Flight, result: Result<Vec<u8>, Refusal>) {
+        self.reap(flight.process); // of an end that the list may have come after we hear only now
+        let init = self.table.processes.get(&flight.process);
+        let (init, has_ended) = init.map_or((None, false), |init| (Some(init.pid), init.end.is_some()));
         let pids = result.and_then(|printed| {
             let pids: Option<Vec<u32>> =
                 serde_json::from_slice(&printed).doing(|| "the runtime's list of processes".into())?;
             Ok(pids.unwrap_or_default()) // Go's way to say: none
         });
-        let response = pids.map(|pids| PidsResponse {
-            processes: pids.into_iter().map(|pid| self.process_info(pid)).collect(),
+        let pids = match pids {
+            Err(_) if has_ended => Ok(vec![]),
+            pids => pids,
+        };
+        let response = pids.map(|mut pids| {
+            pids.extend(init.filter(|init| !pids.contains(init)));
+            self.pids_response(pids)
         });
         self.reply(flight.reply, response.map(|response| response.encode_to_vec()));
+    }
+
+    fn pids_response(&self, pids: impl IntoIterator<Item = u32>) -> PidsResponse {
+        PidsResponse {
+            processes: pids.into_iter().map(|pid| self.process_info(pid)).collect(),
+        }
     }
 
     fn process_info(&self, pid: u32) -> ProcessInfo {

@@ -20,9 +20,6 @@ impl Shim {
         let (id, process) = self.table.find(&request.id, &request.exec_id)?;
         self.table.may(id, Event::Signal)?;
         let finished = || Refusal::not_found(format!("{}: process already finished", process.name()));
-        if process.end.is_some() {
-            return Err(finished());
-        }
         match process.kind {
             Kind::Init => {
                 let KillRequest { signal, all, .. } = request;

@@ -18,8 +18,11 @@ impl Shim {
         match process.kind {
             Kind::Init if self.is_stored(id) => {
                 self.table.may(id, Event::Start)?;
-                self.launch_restore(id, reply)?;
+                self.launch_restore(id)?;
                 self.table.apply(id, Event::Start)?;
+                if let Some(live) = self.live.get_mut(&id) {
+                    live.askers.push(reply);
+                }
             }
             Kind::Init => {
                 self.table.may(id, Event::Start)?;
@@ -31,7 +34,7 @@ impl Shim {
                 self.table.may(init, Event::Enter)?;
                 self.table.apply(id, Event::Start)?;
                 if let Some(live) = self.live.get_mut(&id) {
-                    live.asker = Some(reply);
+                    live.askers.push(reply);
                 }
                 self.open_streams(id);
             }

@@ -10,6 +10,9 @@ use crate::refusal::Refusal;
 /// Somebody who asks without reading the answers is not listened to any longer until they do.
 const UNREAD: usize = 1 << 20;
 
+/// What is read of one client in a turn: others have requests, too.
+const TURN: usize = 64 << 10;
+
 /// Who waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplyTo {
@@ -36,14 +39,16 @@ impl Connection {
         }
     }
 
-    /// What has come; false when the client is gone.
+    /// What has come, or as much of it as is taken at once: the rest is an event again. False when the client is gone.
     pub fn read(&mut self) -> bool {
         let mut buffer = [0; 4096];
-        loop {
+        let mut left = TURN;
+        while left > 0 {
             match self.socket.read(&mut buffer) {
                 Ok(0) => return false,
                 Ok(bytes) => {
                     self.reader.push(&buffer[..bytes]);
+                    left = left.saturating_sub(bytes);
                     if bytes < buffer.len() {
                         return true;
                     }
@@ -55,6 +60,7 @@ impl Connection {
                 },
             }
         }
+        true
     }
 
     pub fn take_frame(&mut self) -> Option<Frame> {
@@ -96,5 +102,29 @@ impl Connection {
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However much there is to be read.
+    #[test]
+    fn a_turn_has_an_end() {
+        let (socket, mut client) = UnixStream::pair().unwrap();
+        let mut frame = vec![0, 0, 0, 100, 0, 0, 0, 1, crate::frame::REQUEST, 0];
+        frame.extend([0; 100]);
+        let count = TURN / frame.len() + 300;
+        client.write_all(&frame.repeat(count)).unwrap();
+        let mut connection = Connection::new(socket);
+        let mut turns = vec![];
+        while turns.iter().sum::<usize>() < count {
+            assert!(connection.read());
+            turns.push(std::iter::from_fn(|| connection.take_frame()).count());
+        }
+        assert_eq!(turns, [TURN / frame.len(), count - TURN / frame.len()]);
+        drop(client);
+        assert!(!connection.read());
     }
 }

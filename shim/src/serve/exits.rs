@@ -22,7 +22,7 @@ const SIGKILL: u32 = 9;
 const UNKNOWN: u32 = 255;
 
 impl Shim {
-    pub(super) fn reap(&mut self, id: ProcessId) {
+    pub fn reap(&mut self, id: ProcessId) {
         let Some(live) = self.live.get_mut(&id) else {
             return;
         };
@@ -61,7 +61,7 @@ impl Shim {
             }
             Kind::Init => {
                 // What it may have died of is told before that it has.
-                self.check_oom();
+                self.check_oom(id);
                 if self
                     .table
                     .containers
@@ -80,6 +80,11 @@ impl Shim {
                     if let Err(refusal) = rest {
                         self.log.error(&refusal.text);
                     }
+                }
+                // An exec that still waits for its logger won't be made, and must not keep this end from being told.
+                let execs = self.table.containers.get(&container).map(|c| c.execs.clone());
+                for exec in execs.unwrap_or_default().into_values() {
+                    self.give_up_logger(exec);
                 }
                 self.finish_init(&container);
             }
@@ -122,8 +127,7 @@ impl Shim {
                     News::Paused => ("/tasks/paused", "TaskPaused"),
                     _ => ("/tasks/resumed", "TaskResumed"),
                 };
-                self.publisher
-                    .publish(&process.container, topic, name, &TaskId { container_id });
+                self.publisher.publish(topic, name, &TaskId { container_id });
             }
         }
     }
@@ -134,8 +138,7 @@ impl Shim {
         match process.kind {
             Kind::Init => {
                 let event = TaskStart { container_id, pid };
-                self.publisher
-                    .publish(process.event_id(), "/tasks/start", "TaskStart", &event);
+                self.publisher.publish("/tasks/start", "TaskStart", &event);
             }
             Kind::Exec => {
                 let event = TaskExecStarted {
@@ -143,12 +146,8 @@ impl Shim {
                     exec_id: process.exec.clone(),
                     pid,
                 };
-                self.publisher.publish(
-                    process.event_id(),
-                    "/tasks/exec-started",
-                    "TaskExecStarted",
-                    &event,
-                );
+                self.publisher
+                    .publish("/tasks/exec-started", "TaskExecStarted", &event);
             }
         }
     }
@@ -161,8 +160,7 @@ impl Shim {
             exit_status: process.end.map_or(UNKNOWN, |end| end.status),
             exited_at: process.end.map(|end| end.at),
         };
-        self.publisher
-            .publish(process.event_id(), "/tasks/exit", "TaskExit", &event);
+        self.publisher.publish("/tasks/exit", "TaskExit", &event);
         self.release_waiters(id, process);
         self.go_on_deleting(id);
     }

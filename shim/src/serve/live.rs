@@ -6,6 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use super::connection::ReplyTo;
+use super::oom::Watch;
 use crate::refusal::Refusal;
 use crate::stdio::plumbing::{Plumbing, Stream};
 use crate::table::ProcessId;
@@ -14,9 +15,11 @@ use crate::table::ProcessId;
 pub struct Live {
     pub pidfd: Option<OwnedFd>,
     /// Who asked for what is being done to it: its making, start or removal.
-    pub asker: Option<ReplyTo>,
+    pub askers: Vec<ReplyTo>,
     /// Who waits for its end.
     pub waiters: Vec<ReplyTo>,
+    /// Who asks for its container's processes while it is being made.
+    pub listers: Vec<ReplyTo>,
     /// Why its making has failed, until what that left is gone.
     pub failure: Option<Refusal>,
     /// Until it is made.
@@ -24,6 +27,8 @@ pub struct Live {
     pub terminal: Option<Terminal>,
     /// The writing end of its stdin's fifo, until CloseIO.
     pub stdin: Option<OwnedFd>,
+    /// Of an init: its container's kills for want of memory.
+    pub oom: Option<Watch>,
     /// How many of its streams still have something to bring; a logger that still writes counts as one.
     pub outputs: usize,
 }

@@ -18,9 +18,17 @@ impl Log {
     }
 
     pub fn error(&mut self, text: &str) {
+        self.line("error", text);
+    }
+
+    pub fn info(&mut self, text: &str) {
+        self.line("info", text);
+    }
+
+    fn line(&mut self, level: &str, text: &str) {
         if let Some(file) = &mut self.0 {
             // As containerd's own shims write it. A full fifo, or one that nobody reads, loses the line.
-            let _ = file.write_all(format!("level=error msg={text:?}\n").as_bytes());
+            let _ = file.write_all(format!("level={level} msg={text:?}\n").as_bytes());
         }
     }
 }

@@ -16,6 +16,7 @@ mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -27,12 +28,12 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use crate::args::Args;
 use crate::refusal::{Doing, Refusal};
 use crate::socket;
+use crate::start::READY;
 use crate::stdio::logger::Logger;
 use crate::table::{ProcessId, Table};
 use connection::Connection;
 use live::{Flight, Live, Running};
 use log::Log;
-use oom::Watch;
 use poller::{IN, Poller, Token};
 use publisher::Publisher;
 use timers::{Alarm, Timers};
@@ -40,7 +41,7 @@ use unread::Unread;
 
 /// What a shim that ends gives containerd to take the last events.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// What a logger that was asked to end gets.
+/// What a logger gets to become ready, and one that was asked to end.
 pub const LOGGER_LIMIT: Duration = Duration::from_secs(12);
 
 /// What a shim without a container and without a client gets: containerd may have died between two calls, and nobody
@@ -49,6 +50,9 @@ const IDLE: Duration = Duration::from_secs(120);
 
 /// Nobody talks to most shims for most of the time.
 const QUIET: Duration = Duration::from_secs(1);
+
+/// By these somebody asks what there is: containerd's own shim says so to the first. None is to end the containers.
+const ASKS: [Signal; 3] = [Signal::SIGUSR1, Signal::SIGHUP, Signal::SIGQUIT];
 
 pub struct Shim {
     pub table: Table,
@@ -62,7 +66,6 @@ pub struct Shim {
     pub publisher: Publisher,
     pub timers: Timers,
     pub log: Log,
-    pub oom: Watch,
     connections: BTreeMap<u64, Connection>,
     /// Those that have got something to send.
     touched: BTreeSet<u64>,
@@ -84,6 +87,7 @@ pub fn run(args: &Args) -> Result<(), Refusal> {
     let listener = take_stdin()?;
     let log = Log::open();
     let mut shim = Shim::new(args, listener, log)?;
+    say_ready()?;
     let result = shim.run();
     if let Some(path) = &shim.socket {
         let _ = fs::remove_file(path); // the next to listen there replaces it
@@ -101,14 +105,28 @@ fn take_stdin() -> Result<UnixListener, Refusal> {
     Ok(listener)
 }
 
+/// To `start`, which waits for it; from then on there is nobody to read stderr.
+fn say_ready() -> Result<(), Refusal> {
+    let doing = || "say that the shim is ready".to_string();
+    std::io::stderr().write_all(READY.as_bytes()).doing(doing)?;
+    let null = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/null")
+        .doing(doing)?;
+    nix::unistd::dup2_stderr(null).doing(doing)
+}
+
 impl Shim {
     fn new(args: &Args, listener: UnixListener, log: Log) -> Result<Shim, Refusal> {
         let _ = nix::sys::prctl::set_name(c"containerd-shim"); // for ps; by /proc/self/exe it would be "exe"
         rrunc::sys::signals::become_subreaper().doing(|| "become the parent of orphans".into())?;
         rrunc::sys::signals::default_sigchld().doing(|| "reset SIGCHLD".into())?;
         let mut mask = SigSet::empty();
-        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT] {
-            mask.add(signal);
+        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT]
+            .iter()
+            .chain(&ASKS)
+        {
+            mask.add(*signal);
         }
         mask.thread_block().doing(|| "block signals".into())?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
@@ -116,8 +134,6 @@ impl Shim {
         let poller = Poller::new()?;
         poller.add(&listener, Token::Listener, IN)?;
         poller.add(&signals, Token::Signals, IN)?;
-        let oom = Watch::new()?;
-        poller.add(&oom, Token::Oom, IN)?;
         let socket = listener
             .local_addr()
             .ok()
@@ -136,7 +152,6 @@ impl Shim {
             publisher: Publisher::new(std::env::var("TTRPC_ADDRESS").ok(), &args.namespace),
             timers: Timers::default(),
             log,
-            oom,
             connections: BTreeMap::new(),
             touched: BTreeSet::new(),
             listener,
@@ -193,7 +208,7 @@ impl Shim {
             Token::Listener => self.accept(),
             Token::Signals => self.signals(),
             Token::Publisher => self.publisher.ready(&self.poller),
-            Token::Oom => self.check_oom(),
+            Token::Oom(process) => self.check_oom(process),
             Token::Connection(number) => self.hear(number),
             Token::Flight(number) => self.landed(number),
             Token::Process(process) => self.reap(process),
@@ -208,6 +223,7 @@ impl Shim {
             Alarm::Idle if self.is_idle() => self.end(),
             Alarm::Idle => {}
             Alarm::Drained(process) => self.give_up_draining(process),
+            Alarm::LoggerReady(process) => self.give_up_logger(process),
             Alarm::KillLogger(process) => {
                 if let Some(logger) = self.loggers.get(&process) {
                     logger.signal(rrunc::sys::process::Signal::KILL);
@@ -222,11 +238,28 @@ impl Shim {
 
     fn signals(&mut self) {
         while let Ok(Some(info)) = self.signals.read_signal() {
-            if info.ssi_signo != Signal::SIGCHLD as u32 {
-                self.end();
+            match info.ssi_signo {
+                signal if signal == Signal::SIGCHLD as u32 => {}
+                signal if ASKS.iter().any(|asks| signal == *asks as u32) => self.describe(),
+                _ => self.end(),
             }
         }
         self.sweep();
+    }
+
+    /// Into the log: what there is.
+    fn describe(&mut self) {
+        let text = format!(
+            "{} containers, {} commands under way, {} connections, {} streams",
+            self.table.containers.len(),
+            self.flights.len(),
+            self.connections.len(),
+            self.streams.len()
+        );
+        self.log.info(&text);
+        for process in self.table.processes.values() {
+            self.log.info(&process.description());
+        }
     }
 
     /// No more new work; the loop ends when what is to be said has been said.

@@ -1,75 +1,35 @@
-//! Who ran out of memory: `memory.events` of each container's cgroup, watched by one inotify(7).
+//! Who ran out of memory: `memory.events` of each container's cgroup, whose changes epoll reports as EPOLLPRI.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
-
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use super::Shim;
+use super::poller::{PRI, Token};
 use crate::proto::events::TaskId;
-use crate::refusal::{Doing, Refusal};
+use crate::table::ProcessId;
 
+/// Of one container.
 pub struct Watch {
-    inotify: Inotify,
-    watched: BTreeMap<String, Watched>,
-}
-
-struct Watched {
-    file: PathBuf,
-    descriptor: WatchDescriptor,
+    pub file: File,
     /// `oom_kill` as last read.
     kills: u64,
 }
 
 impl Watch {
-    pub fn new() -> Result<Watch, Refusal> {
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
-        Ok(Watch {
-            inotify: inotify.doing(|| "make an inotify".into())?,
-            watched: BTreeMap::new(),
-        })
+    /// From now on; what was killed before counts, too.
+    fn new(cgroup: &Path) -> io::Result<Watch> {
+        let file = File::open(cgroup.join("memory.events"))?;
+        Ok(Watch { file, kills: 0 })
     }
 
-    /// From now on. A cgroup without the memory controller has no such file, and nobody is killed for its limit.
-    pub fn add(&mut self, container: &str, cgroup: &Path) {
-        let file = cgroup.join("memory.events");
-        let Ok(descriptor) = self.inotify.add_watch(&file, AddWatchFlags::IN_MODIFY) else {
-            return;
-        };
-        let watched = Watched {
-            kills: 0, // what was killed before the watch counts too
-            file,
-            descriptor,
-        };
-        self.watched.insert(container.to_string(), watched);
-    }
-
-    pub fn remove(&mut self, container: &str) {
-        if let Some(watched) = self.watched.remove(container) {
-            let _ = self.inotify.rm_watch(watched.descriptor); // gone with the cgroup
-        }
-    }
-
-    /// Those in which processes have been killed since the last time.
-    fn killed(&mut self) -> Vec<String> {
-        while self.inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
-        let mut killed = vec![];
-        for (container, watched) in &mut self.watched {
-            let kills = fs::read_to_string(&watched.file).map_or(0, |text| kills(&text));
-            if kills > watched.kills {
-                watched.kills = kills;
-                killed.push(container.clone());
-            }
-        }
-        killed
-    }
-}
-
-impl AsFd for Watch {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inotify.as_fd()
+    /// Whether processes have been killed since the last time. Fails when the cgroup is gone.
+    fn has_killed(&mut self) -> io::Result<bool> {
+        let mut text = [0; 1024];
+        let length = self.file.read_at(&mut text, 0)?; // which is what makes epoll wait for the next change
+        let kills = kills(&String::from_utf8_lossy(&text[..length]));
+        Ok(kills > std::mem::replace(&mut self.kills, kills))
     }
 }
 
@@ -79,12 +39,46 @@ fn kills(text: &str) -> u64 {
 }
 
 impl Shim {
-    /// Tells of every container in which processes have been killed for want of memory.
-    pub fn check_oom(&mut self) {
-        for container_id in self.oom.killed() {
-            let of = container_id.clone();
-            self.publisher
-                .publish(&of, "/tasks/oom", "TaskOOM", &TaskId { container_id });
+    /// A cgroup without the memory controller has no such file, and nobody is killed for its limit.
+    pub fn watch_oom(&mut self, init: ProcessId, cgroup: &Path) {
+        let watch = match Watch::new(cgroup) {
+            Ok(watch) => watch,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => {
+                let text = format!("watch {} for kills for memory: {error}", cgroup.display());
+                return self.log.error(&text);
+            }
+        };
+        if let Err(refusal) = self.poller.add(&watch.file, Token::Oom(init), PRI) {
+            self.log.error(&refusal.text);
+        }
+        if let Some(live) = self.live.get_mut(&init) {
+            live.oom = Some(watch);
+        }
+    }
+
+    /// Tells if processes have been killed for want of memory.
+    pub fn check_oom(&mut self, init: ProcessId) {
+        let Some(live) = self.live.get_mut(&init) else {
+            return;
+        };
+        match live.oom.as_mut().map(Watch::has_killed) {
+            Some(Ok(true)) => {
+                let process = self.table.processes.get(&init);
+                let container_id = process.map(|process| process.container.clone());
+                let event = TaskId {
+                    container_id: container_id.unwrap_or_default(),
+                };
+                self.publisher.publish("/tasks/oom", "TaskOOM", &event);
+            }
+            Some(Err(_)) => self.forget_oom(init),
+            _ => {}
+        }
+    }
+
+    pub fn forget_oom(&mut self, init: ProcessId) {
+        if let Some(watch) = self.live.get_mut(&init).and_then(|live| live.oom.take()) {
+            self.poller.remove(&watch.file);
         }
     }
 }
@@ -98,5 +92,22 @@ mod tests {
         let check = |text, expected| assert_eq!(kills(text), expected, "{text}");
         check("low 0\nhigh 0\nmax 4\noom 2\noom_kill 3\noom_group_kill 0\n", 3);
         check("", 0);
+    }
+
+    #[test]
+    fn each_kill_counts_once() {
+        let dir = std::env::temp_dir().join(format!("rrunc-shim-oom-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let file = dir.join("memory.events");
+        assert!(Watch::new(&dir).is_err());
+        std::fs::write(&file, "oom_kill 1\n").unwrap();
+        // Two containers may have one cgroup.
+        let (mut one, mut other) = (Watch::new(&dir).unwrap(), Watch::new(&dir).unwrap());
+        assert!(one.has_killed().unwrap());
+        assert!(!one.has_killed().unwrap());
+        drop(one);
+        std::fs::write(&file, "oom_kill 2\n").unwrap();
+        assert!(other.has_killed().unwrap());
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -14,7 +14,7 @@ pub enum Token {
     Listener,
     Signals,
     Publisher,
-    Oom,
+    Oom(ProcessId),
     Connection(u64),
     Flight(u64),
     Process(ProcessId),
@@ -32,7 +32,7 @@ impl Token {
             Token::Listener => (0, 0),
             Token::Signals => (1, 0),
             Token::Publisher => (2, 0),
-            Token::Oom => (3, 0),
+            Token::Oom(ProcessId(number)) => (3, number),
             Token::Connection(number) => (4, number),
             Token::Flight(number) => (5, number),
             Token::Process(ProcessId(number)) => (6, number),
@@ -50,7 +50,7 @@ impl Token {
             0 => Token::Listener,
             1 => Token::Signals,
             2 => Token::Publisher,
-            3 => Token::Oom,
+            3 => Token::Oom(ProcessId(number)),
             4 => Token::Connection(number),
             5 => Token::Flight(number),
             6 => Token::Process(ProcessId(number)),
@@ -67,6 +67,8 @@ pub struct Poller(Epoll);
 
 pub const IN: EpollFlags = EpollFlags::EPOLLIN;
 pub const OUT: EpollFlags = EpollFlags::EPOLLOUT;
+/// A file of the kernel that has changed.
+pub const PRI: EpollFlags = EpollFlags::EPOLLPRI;
 
 impl Poller {
     pub fn new() -> Result<Poller, Refusal> {
@@ -122,7 +124,7 @@ mod tests {
             Token::Listener,
             Token::Signals,
             Token::Publisher,
-            Token::Oom,
+            Token::Oom(process),
             Token::Connection(7),
             Token::Flight(7),
             Token::Process(process),

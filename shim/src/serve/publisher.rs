@@ -25,7 +25,8 @@ pub struct Publisher {
     /// Without one nobody is told.
     address: Option<String>,
     namespace: String,
-    queue: VecDeque<Queued>,
+    /// ForwardRequests, encoded.
+    queue: VecDeque<Vec<u8>>,
     connection: Option<Connection>,
     /// The stream that the first of the queue went out on, and when an answer must be there.
     sent: Option<(u32, Instant)>,
@@ -33,15 +34,6 @@ pub struct Publisher {
     refused: u32,
     /// Not before then.
     retry: Option<Instant>,
-}
-
-/// An event on its way.
-struct Queued {
-    /// The process that it is of, as events name it.
-    of: String,
-    topic: &'static str,
-    /// ForwardRequest, encoded.
-    request: Vec<u8>,
 }
 
 impl Publisher {
@@ -58,8 +50,8 @@ impl Publisher {
         }
     }
 
-    /// `event` is containerd.events.NAME, of a process as events name it: by its container's id or its exec id.
-    pub fn publish(&mut self, of: &str, topic: &'static str, name: &str, event: &impl Message) {
+    /// `event` is containerd.events.NAME.
+    pub fn publish(&mut self, topic: &str, name: &str, event: &impl Message) {
         if self.address.is_none() {
             return;
         }
@@ -76,17 +68,7 @@ impl Publisher {
             // The first may be on its way.
             self.queue.remove(1);
         }
-        self.queue.push_back(Queued {
-            of: of.to_string(),
-            topic,
-            request: request.encode_to_vec(),
-        });
-    }
-
-    /// Whether containerd has yet to be told this of a process.
-    pub fn is_untold(&self, of: &str, topic: &str) -> bool {
-        let this = |queued: &Queued| queued.of == of && queued.topic == topic;
-        self.queue.iter().any(this)
+        self.queue.push_back(request.encode_to_vec());
     }
 
     pub fn is_idle(&self) -> bool {
@@ -186,7 +168,7 @@ impl Publisher {
         let request = ttrpc::Request {
             service: SERVICE.to_string(),
             method: "Forward".to_string(),
-            payload: first.request.clone(),
+            payload: first.clone(),
             timeout_nano: LIMIT.as_nanos() as i64,
             metadata: vec![ttrpc::KeyValue {
                 key: "containerd-namespace-ttrpc".to_string(),

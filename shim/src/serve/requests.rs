@@ -7,6 +7,7 @@ use super::connection::ReplyTo;
 use crate::frame::{self, Body, Frame, LONGEST};
 use crate::proto::{Empty, ttrpc};
 use crate::refusal::{Code, Refusal};
+use crate::table::ProcessId;
 
 /// Both have the same messages.
 const SERVICES: [&str; 2] = ["containerd.task.v2.Task", "containerd.task.v3.Task"];
@@ -35,10 +36,12 @@ impl Shim {
                 format!("a message of {length} bytes is longer than {LONGEST}"),
             )),
         };
-        match answer {
-            Ok(Some(payload)) => self.reply(Some(reply), Ok(payload)),
-            Ok(None) => {}
-            Err(refusal) => self.reply(Some(reply), Err(refusal)),
+        self.answer(reply, answer);
+    }
+
+    pub fn answer(&mut self, to: ReplyTo, answer: Answer) {
+        if let Some(result) = answer.transpose() {
+            self.reply(Some(to), result);
         }
     }
 
@@ -88,6 +91,14 @@ impl Shim {
         if let Some(connection) = self.connections.get_mut(&to.connection) {
             connection.answer(to.stream, result);
             self.touched.insert(to.connection);
+        }
+    }
+
+    /// Answers who asked for what has been done to a process.
+    pub fn reply_to_askers(&mut self, id: ProcessId, result: Result<Vec<u8>, Refusal>) {
+        let live = self.live.get_mut(&id);
+        for asker in live.map_or(vec![], |live| std::mem::take(&mut live.askers)) {
+            self.reply(Some(asker), result.clone());
         }
     }
 

@@ -4,6 +4,7 @@ use super::Shim;
 use super::live::{Running, Watched};
 use super::poller::{IN, OUT, Token};
 use super::timers::Alarm;
+use crate::stdio::logger::Logger;
 use crate::stdio::plumbing::Stream;
 use crate::stdio::pump::Wants;
 use crate::table::ProcessId;
@@ -116,6 +117,12 @@ impl Shim {
         if let Some(logger) = self.loggers.get(&process) {
             logger.signal(rrunc::sys::process::Signal(libc::SIGTERM));
             self.timers.set(super::LOGGER_LIMIT, Alarm::KillLogger(process));
+        }
+    }
+
+    pub fn give_up_logger(&mut self, process: ProcessId) {
+        if let Some(refusal) = self.loggers.get_mut(&process).and_then(Logger::give_up) {
+            self.logger_is_ready(process, Err(refusal));
         }
     }
 

@@ -11,6 +11,8 @@ pub enum Alarm {
     Drained(ProcessId),
     /// A shim that has no container has had its time to get one.
     Idle,
+    /// A logger has had its time to become ready.
+    LoggerReady(ProcessId),
     /// A logger that was asked to end has had its time.
     KillLogger(ProcessId),
 }

@@ -79,6 +79,15 @@ impl Logger {
         }
     }
 
+    /// It is not waited for any longer, if it still was.
+    pub fn give_up(&mut self) -> Option<Refusal> {
+        self.ready.take()?;
+        Some(Refusal::unknown(format!(
+            "logger {}: has not said on fd 5 that it is ready",
+            self.name
+        )))
+    }
+
     pub fn signal(&self, signal: Signal) {
         let _ = pidfd_send_signal(self.pidfd.as_fd(), signal); // gone already
     }

@@ -164,7 +164,7 @@ pub fn next(kind: Kind, state: State, event: Event) -> Outcome {
         (S::Pausing | S::Paused | S::Resuming, E::Delete) => refuse("cannot be deleted: it is paused"),
 
         (S::Doomed, E::Exit) => Outcome::To(S::Stopped, News::Exited),
-        (S::Doomed | S::Deleting, E::Delete) => refuse("is being deleted already"),
+        (S::Doomed | S::Deleting, E::Delete) => to(state),
         (S::Doomed | S::Deleting, E::Start | E::Pause | E::Resume | E::Enter | E::Checkpoint) => {
             refuse("is being deleted")
         }

@@ -150,7 +150,7 @@ impl Table {
         let Some(process) = self.processes.get_mut(&id) else {
             return Ok(News::Nothing);
         };
-        match life::next(process.kind, process.state, event) {
+        match process.next(event) {
             Outcome::To(state, news) => {
                 process.state = state;
                 Ok(news)
@@ -165,7 +165,7 @@ impl Table {
         let Some(process) = self.processes.get(&id) else {
             return Err(Refusal::not_found("the process has been deleted"));
         };
-        match life::next(process.kind, process.state, event) {
+        match process.next(event) {
             Outcome::Refuse(code, why) => Err(Refusal::new(code, format!("{}: {why}", process.name()))),
             Outcome::To(..) | Outcome::Never => Ok(()),
         }
@@ -226,12 +226,36 @@ impl Process {
         }
     }
 
+    /// What an event would do to it. An init whose end isn't told yet, since others of its container still run, is
+    /// over for whoever wants something of it but its deletion.
+    fn next(&self, event: Event) -> Outcome {
+        use Event::{Checkpoint, Enter, Pause, Resume, Signal, Start};
+        let asks = matches!(event, Start | Pause | Resume | Signal | Enter | Checkpoint);
+        let state = match self.end {
+            Some(_) if asks => State::Stopped,
+            _ => self.state,
+        };
+        life::next(self.kind, state, event)
+    }
+
     /// For messages.
     pub fn name(&self) -> String {
         match self.kind {
             Kind::Init => format!("container {}", self.container),
             Kind::Exec => format!("container {}: process {}", self.container, self.exec),
         }
+    }
+
+    /// For who looks for what is wrong; without what may be a secret.
+    pub fn description(&self) -> String {
+        let end = self.end.map(|end| format!(", exit status {}", end.status));
+        format!(
+            "{}: {:?}, pid {}{}",
+            self.name(),
+            self.state,
+            self.pid,
+            end.unwrap_or_default()
+        )
     }
 
     /// As events name it: an init by its container's id.

@@ -18,6 +18,8 @@ struct Shared {
     more: Condvar,
     /// While it is off, connections are closed at once.
     off: Mutex<bool>,
+    /// It goes off when it has taken so many events; the last of them is acknowledged.
+    last: Mutex<Option<usize>>,
 }
 
 pub struct Containerd {
@@ -42,6 +44,11 @@ impl Containerd {
 
     pub fn is_off(&self, off: bool) {
         *self.shared.off.lock().unwrap() = off;
+    }
+
+    /// It dies when it has taken and acknowledged this many.
+    pub fn dies_after(&self, events: usize) {
+        *self.shared.last.lock().unwrap() = Some(events);
     }
 
     /// Waits until there are as many, and returns all: topics with what tells processes apart.
@@ -84,11 +91,18 @@ fn serve(mut socket: UnixStream, shared: &Shared) {
                 ("containerd.services.events.ttrpc.v1.Events", "Forward")
             );
             let forward = ForwardRequest::decode(request.payload.as_slice()).unwrap();
-            shared.events.lock().unwrap().push(forward.envelope.unwrap());
-            shared.more.notify_all();
+            let mut events = shared.events.lock().unwrap();
+            events.push(forward.envelope.unwrap());
+            let is_last = *shared.last.lock().unwrap() == Some(events.len());
+            drop(events);
             let mut answer = vec![];
             frame::answer(frame.stream, Ok(vec![]), &mut answer);
-            if socket.write_all(&answer).is_err() {
+            let answered = socket.write_all(&answer).is_ok();
+            if is_last {
+                *shared.off.lock().unwrap() = true;
+            }
+            shared.more.notify_all();
+            if !answered {
                 return;
             }
         }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use containerd_shim_rrunc::proto::events::{TaskCreate, TaskExit};
-use containerd_shim_rrunc::proto::task::{StartRequest, StartResponse};
+use containerd_shim_rrunc::proto::task::{StartRequest, StartResponse, Status};
 use prost::Message;
 
 use crate::client::V2;
@@ -90,7 +90,18 @@ fn an_exec_that_outlives_the_init() {
     done(signal(&mut client, "i", "", 9));
     // In a container the kernel kills it; here we do, when the init has long ended.
     let pid = crate::life::state(&mut client, "i", "").unwrap().pid;
-    crate::world::until(|| crate::world::has_ended(pid));
+    crate::world::until(|| {
+        let signalled = signal(&mut client, "i", "", 0);
+        crate::world::has_ended(pid) && signalled.is_err()
+    });
+    let running = crate::life::state(&mut client, "i", "").unwrap();
+    assert_eq!((running.status(), running.exit_status), (Status::Running, 0));
+    for refused in [
+        exec(&mut client, "i", "f", "exit 0"),
+        client.call("Pause", &crate::life::id("i")),
+    ] {
+        crate::life::refused(refused, 9, "has stopped");
+    }
     done(signal(&mut client, "i", "e", 9));
     wait(&mut client, "i", "").unwrap();
     let events = world.containerd.events(6);

@@ -4,7 +4,7 @@ use std::fs;
 
 use containerd_shim_rrunc::proto::options::RuncOptions;
 use containerd_shim_rrunc::proto::task::{
-    CreateTaskRequest, ExecProcessRequest, Mount, StateResponse, Status, UpdateTaskRequest,
+    ConnectResponse, CreateTaskRequest, ExecProcessRequest, Mount, StateResponse, Status, UpdateTaskRequest,
 };
 use containerd_shim_rrunc::proto::{Any, Empty};
 
@@ -116,6 +116,16 @@ fn creations() {
         2,
         "OCI runtime create failed: not today",
     );
+    // Nor can what it has left be removed: somebody else is to try again.
+    let fail_delete = world.dir.join("i/fail-delete");
+    fs::write(&fail_delete, "the cgroup is busy").unwrap();
+    refused(
+        create(&mut client, "i", &|_| {}),
+        2,
+        "not today; what that left is still there: OCI runtime delete failed: the cgroup is busy",
+    );
+    assert!(world.dir.join("i/runtime").exists());
+    fs::remove_file(fail_delete).unwrap();
     fs::remove_file(fail).unwrap();
     // After all of that it works.
     create(&mut client, "i", &|_| {}).unwrap();
@@ -270,4 +280,30 @@ fn a_runtime_that_has_gone() {
     refused(delete(&mut client, "i", ""), 2, "execute the runtime");
     install();
     assert_eq!(delete(&mut client, "i", "").unwrap().exit_status, 3);
+}
+
+/// A shim says what there is when it is asked, in whichever way, and its containers run on.
+#[test]
+fn signals() {
+    use std::io::{BufRead, BufReader};
+    let world = World::new("signals");
+    let log = {
+        world.bundle("i", "exec sleep 1000");
+        let log = world.fifo("i/log");
+        let log = fs::OpenOptions::new().read(true).write(true).open(log).unwrap();
+        BufReader::new(log)
+    };
+    let mut lines = log.lines().map(Result::unwrap);
+    let client = &mut world.running("i", "exec sleep 1000");
+    let connect: ConnectResponse = client.call("Connect", &id("i")).unwrap();
+    for signal in ["USR1", "HUP", "QUIT"] {
+        crate::world::kill(connect.shim_pid, signal);
+        assert_eq!(
+            lines.next().unwrap(),
+            "level=info msg=\"1 containers, 0 commands under way, 1 connections, 0 streams\""
+        );
+        let process = format!("container i: Running, pid {}", connect.task_pid);
+        assert_eq!(lines.next().unwrap(), format!("level=info msg=\"{process}\""));
+    }
+    assert_eq!(state(client, "i", "").unwrap().status(), Status::Running);
 }

@@ -85,7 +85,7 @@ exec)
 kill) kill -s "$signal" "$(cat "$state/pid")" 2>/dev/null || say "container not running" ;;
 pause) kill -s STOP "$(cat "$state/pid")" ;;
 resume) kill -s CONT "$(cat "$state/pid")" ;;
-ps) echo "[$(cat "$state/pid")]" ;;
+ps) if kill -s 0 "$(cat "$state/pid")" 2>/dev/null; then echo "[$(cat "$state/pid")]"; else echo null; fi ;;
 update) cat >"$bundle/update" ;;
 delete)
 	[ -d "$state" ] || say "container does not exist"

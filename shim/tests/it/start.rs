@@ -168,6 +168,48 @@ fn what_cannot_start_says_why() {
     check(&["start"], b"", "config.json: EOF");
 }
 
+/// Whoever is told an address finds somebody there, however few fds there are; else it is said what is wrong.
+#[test]
+fn a_shim_that_cannot_serve_says_why() {
+    let world = World::new("cannot-serve");
+    world.bundle("i", "");
+    // Its reader makes the shim open it, so that the shim needs more fds than its start.
+    let log = world.fifo("i/log");
+    let _reader = fs::OpenOptions::new().read(true).write(true).open(log).unwrap();
+    let (mut failed, mut served) = (0, 0);
+    for limit in 4..16 {
+        let output = std::process::Command::new("prlimit")
+            .arg(format!("--nofile={limit}"))
+            .arg(env!("CARGO_BIN_EXE_containerd-shim-rrunc-v2"))
+            .args([
+                "-namespace",
+                "n",
+                "-address",
+                &format!("/{limit}"),
+                "-id",
+                "i",
+                "start",
+            ])
+            .current_dir(world.dir.join("i"))
+            .env("XDG_RUNTIME_DIR", &world.dir)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        if output.status.success() {
+            let address = String::from_utf8(output.stdout).unwrap();
+            let path = Path::new(address.strip_prefix("unix://").unwrap());
+            world.started(path);
+            let connect = Client::new(path).call::<ConnectResponse>("Connect", &IdRequest::default());
+            assert_ne!(connect.unwrap().shim_pid, 0);
+            served += 1;
+        } else {
+            assert_ne!(output.stderr, b"");
+            failed += 1;
+        }
+    }
+    assert!(failed > 0 && served > 0, "{failed} failed, {served} served");
+}
+
 #[test]
 fn delete_of_what_was_never_made() {
     let world = World::new("delete-nothing");

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use containerd_shim_rrunc::proto::task::{
-    CloseIoRequest, ConnectResponse, CreateTaskRequest, DeleteRequest, DeleteResponse,
+    CloseIoRequest, ConnectResponse, CreateTaskRequest, DeleteRequest, DeleteResponse, StartRequest,
+    StartResponse,
 };
 
 use crate::client::{Client, V2};
@@ -229,6 +230,36 @@ fn a_logger() {
         let logged = fs::read_to_string(&log).unwrap();
         assert_eq!(logged, format!("{id} namespace to\nout\nerr\n"));
     }
+}
+
+/// Neither a container nor a process in one waits for ever for a logger that says nothing.
+#[test]
+fn a_logger_that_never_says_that_it_is_ready() {
+    let world = World::new("logger-silent");
+    let silent = world.script("silent", "#!/bin/sh\nexec sleep 1000\n");
+    let target = format!("binary://{}", silent.display());
+    let mut client = world.running("i", "exec sleep 1000");
+    let mut request = crate::life::exec_request("i", "e", "exit 0");
+    request.stdout = target.clone();
+    done(client.call("Exec", &request));
+    let starting = StartRequest {
+        id: "i".into(),
+        exec_id: "e".into(),
+    };
+    let starting = client.send(V2, "Start", &starting);
+    done(crate::life::signal(&mut client, "i", "", 9));
+    let begun = Instant::now();
+    assert_eq!(wait(&mut client, "i", "").unwrap().exit_status, 137);
+    assert!(begun.elapsed().as_secs() < 5, "the end of the init is the exec's");
+    let started = client.answer::<StartResponse>(starting);
+    assert!(started.unwrap_err().1.contains("has not said"));
+
+    world.bundle("j", "");
+    let begun = Instant::now();
+    let created = world.create(&mut client, "j", |request| request.stdout = target);
+    let took = begun.elapsed();
+    assert!(created.unwrap_err().1.contains("has not said"));
+    assert!((11..17).contains(&took.as_secs()), "{took:?}");
 }
 
 #[test]

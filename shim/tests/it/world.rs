@@ -106,6 +106,13 @@ impl World {
         client
     }
 
+    /// Another, in the same shim.
+    pub fn running_in(&self, client: &mut Client, id: &str, program: &str) {
+        self.bundle(id, program);
+        self.create(client, id, |_| {}).unwrap();
+        start(client, id, "").unwrap();
+    }
+
     /// One that runs.
     pub fn running(&self, id: &str, program: &str) -> Client {
         let mut client = self.created(id, program);
