@@ -343,7 +343,7 @@ impl Cgroup {
         files::keyed(&text.unwrap_or_default(), "oom_kill ").unwrap_or(0)
     }
 
-    /// config-linux.md, Cgroup ownership: what the kernel lists for delegation goes to the container's root.
+    /// config-linux.md, Cgroup ownership: what the kernel lists for delegation goes to the container's user.
     pub fn chown_to(&self, uid: Uid) -> Result<()> {
         let listed = fs::read_to_string("/sys/kernel/cgroup/delegate");
         let listed =

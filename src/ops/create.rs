@@ -116,9 +116,6 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     text.lines().for_each(|line| log::debug(|| line.to_string()));
     reservation.write_plan(&text)?;
     reservation.write_config(&bundle.config)?;
-    if let (Some(uid), Some(cgroup)) = (plan.host.cgroup_owner, &cgroup) {
-        cgroup.chown_to(uid)?;
-    }
     let given = Given {
         console_socket: console,
         container: None,
@@ -133,6 +130,10 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     };
     if let Some(cgroup) = &mut cgroup {
         cgroup.inhabited(resources)?;
+        // Not before: who enters a user namespace to be born there has no right to what isn't root's here.
+        if let Some(uid) = plan.host.cgroup_owner {
+            cgroup.chown_to(uid)?;
+        }
     }
     record.set_init(init.pid)?;
     let mut loan = None;

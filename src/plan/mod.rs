@@ -168,7 +168,7 @@ pub struct HostPart {
     pub net_devices: Vec<NetDevice>,
     /// The CPUs to be on when the process is made (process.execCPUAffinity.initial).
     pub affinity: Option<NumberList>,
-    /// Whose the cgroup becomes: the container's root, if it may write there (config-linux.md, Cgroup ownership).
+    /// Whose the cgroup becomes: the process's user's, who may then write there (config-linux.md, Cgroup ownership).
     pub cgroup_owner: Option<Uid>,
 }
 
