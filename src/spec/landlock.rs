@@ -255,6 +255,22 @@ mod tests {
         assert_eq!(Scope::ALL.iter().fold(0, |all, scope| all | scope.bits()), 3);
     }
 
+    /// What is documented is what is taken.
+    #[test]
+    fn the_documents_have_every_word() {
+        let all = serde_json::json!([FileAccess::ALL, NetAccess::ALL, Scope::ALL]);
+        let words = all
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|list| list.as_array().unwrap());
+        for document in [include_str!("../../README.md"), include_str!("../cli/pages.rs")] {
+            for word in words.clone() {
+                assert!(document.contains(word.as_str().unwrap()), "{word}");
+            }
+        }
+    }
+
     #[test]
     fn writing_is_all_that_changes_something() {
         let all = (1u64 << 16) - 1;
