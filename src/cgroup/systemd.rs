@@ -85,6 +85,11 @@ pub struct Planned {
     pub place: String,
 }
 
+/// Whether there is a systemd that we may ask.
+pub fn check() -> Result<()> {
+    Manager::connect(instance()).map(drop)
+}
+
 impl Planned {
     /// Whether there is a systemd to be asked.
     pub fn check(&self) -> Result<()> {
