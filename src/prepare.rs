@@ -4,6 +4,7 @@
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::error::{Doing, Error, Kind, Result};
@@ -130,7 +131,15 @@ pub fn open(want: &Want) -> Option<Result<OwnedFd>> {
             device,
             copy,
         } => Some(host_device(path, field, (*mode, *device), *copy)),
-        Want::Namespace { path, field, kind } => Some(namespace(path, field, *kind)),
+        Want::Namespace {
+            path,
+            field,
+            kind,
+            sysctl,
+        } => Some(namespace(path, field, *kind).and_then(|fd| match sysctl {
+            Some(sysctl) => not_ours(fd, path, field, (*kind, sysctl)),
+            None => Ok(fd),
+        })),
         Want::Container
         | Want::ConsoleSocket
         | Want::StartSocket
@@ -259,6 +268,29 @@ fn namespace(path: &Path, field: &str, kind: u64) -> Result<OwnedFd> {
             .hint("give a file like /proc/PID/ns/net, or a bind mount of one"));
     }
     Ok(fd)
+}
+
+/// What a sysctl of the container changes must be its own. Whose namespaces ours are doesn't matter: of what we are in,
+/// others are, too.
+fn not_ours(fd: OwnedFd, path: &Path, field: &str, (kind, sysctl): (u64, &str)) -> Result<OwnedFd> {
+    let (file, name) = match kind as i32 {
+        libc::CLONE_NEWNET => ("net", "network"),
+        libc::CLONE_NEWIPC => ("ipc", "ipc"),
+        libc::CLONE_NEWUTS => ("uts", "uts"),
+        _ => return Ok(fd), // of others there are no sysctls, but for the user's, and nobody can join his own
+    };
+    let own = format!("/proc/self/ns/{file}");
+    let ours = std::fs::metadata(&own).doing(|| format!("inspect {own}"))?;
+    let theirs = fs::stat(fd.as_fd()).doing(|| format!("{field}: inspect {}", path.display()))?;
+    if (ours.dev(), ours.ino()) != (theirs.dev, theirs.ino) {
+        return Ok(fd);
+    }
+    let text = format!(
+        "{field}: {} is the {name} namespace that rrunc itself is in: linux.sysctl[{sysctl}] would change the host",
+        path.display()
+    );
+    let hint = format!("leave that sysctl away, or give the container another {name} namespace");
+    Err(Error::new(Kind::InvalidSpec, text).hint(hint))
 }
 
 /// A socket pair for tests and for `run`, which are their own console socket.

@@ -16,8 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::sys::Pid;
 
-/// Where a container's processes are in resctrl, and what of that is ours to remove. Dropped, it is removed, unless it
-/// was kept.
+/// Where a container's processes are in resctrl, and what of that is ours to remove.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Group {
@@ -29,18 +28,47 @@ pub struct Group {
     pub monitoring: Option<PathBuf>,
 }
 
-/// Finds or makes the group that is asked for, below `root`, sets its limits, and puts `pid` in.
-pub fn join(wanted: &LinuxIntelRdt, id: &str, pid: Pid, root: &Path) -> Result<Group> {
+/// A group that no container is known to be in yet. Dropped, what of it is ours is removed.
+#[derive(Debug)]
+pub struct New {
+    group: Group,
+    kept: bool,
+}
+
+impl New {
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for New {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = leave(&self.group); // the reason for the failure is told, not this one
+        }
+    }
+}
+
+/// Finds or makes the group that is asked for, below `root`, and sets its limits.
+pub fn make(wanted: &LinuxIntelRdt, id: &str, root: &Path) -> Result<New> {
     let lines = schemata(wanted);
     let named = wanted.clos_id().as_deref().filter(|id| !id.is_empty());
     let path = match named {
         Some("/") => root.to_path_buf(),
         named => root.join(named.unwrap_or(id)),
     };
-    let mut group = Group {
-        path,
-        ..Group::default()
+    let mut new = New {
+        group: Group {
+            path,
+            ..Group::default()
+        },
+        kept: false,
     };
+    let group = &mut new.group;
     match fs::create_dir(&group.path) {
         Ok(()) => group.made = true,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -51,36 +79,19 @@ pub fn join(wanted: &LinuxIntelRdt, id: &str, pid: Pid, root: &Path) -> Result<G
                     .hint("every class of service of the CPU may be taken: see num_closids in resctrl's info")
             })?,
     }
-    let joined = fill(&mut group, wanted, &lines, (id, pid), named);
-    match joined {
-        Ok(()) => Ok(group),
-        Err(error) => {
-            let _ = leave(&group); // the reason for the failure is told, not this one
-            Err(error)
-        }
-    }
-}
-
-fn fill(
-    group: &mut Group,
-    wanted: &LinuxIntelRdt,
-    lines: &[String],
-    (id, pid): (&str, Pid),
-    named: Option<&str>,
-) -> Result<()> {
     if let (Some(named), true, true) = (named, group.made, lines.is_empty()) {
         let text = format!("linux.intelRdt.closID: there is no class of service {named:?}");
         return Err(Error::new(Kind::InvalidSpec, text)
             .hint("without schemata it must be there already: make it, or say what it is"));
     }
-    limit(group, lines)?;
+    limit(group, &lines)?;
     if wanted.enable_monitoring().unwrap_or(false) {
         let path = group.path.join("mon_groups").join(id);
         fs::create_dir(&path)
             .doing(|| format!("linux.intelRdt.enableMonitoring: make {}", path.display()))?;
         group.monitoring = Some(path);
     }
-    add(group, pid)
+    Ok(new)
 }
 
 /// The lines for `schemata`: the cache's, the memory's, and then those that are given as they are.
@@ -177,7 +188,11 @@ mod tests {
 
         fn join(&self, wanted: Value) -> Result<Group> {
             let wanted: LinuxIntelRdt = serde_json::from_value(wanted).unwrap();
-            join(&wanted, "c1", Pid(42), &self.0)
+            let new = make(&wanted, "c1", &self.0)?;
+            add(new.group(), Pid(42))?;
+            let group = new.group().clone();
+            new.keep();
+            Ok(group)
         }
     }
 

@@ -30,28 +30,41 @@ struct Map<'a> {
 
 /// Writes both maps for the process `pid`, which waits for them.
 pub fn write(pid: Pid, maps: &IdMaps) -> Result<()> {
-    Map {
-        pid,
-        by: maps.uid_by,
-        lines: &maps.uid,
-        field: "linux.uidMappings",
-        file: "uid_map",
-        helper: "newuidmap",
-        list: "/etc/subuid",
-        cure: "usermod --add-subuids",
-    }
-    .write()?;
-    Map {
-        pid,
-        by: maps.gid_by,
-        lines: &maps.gid,
-        field: "linux.gidMappings",
-        file: "gid_map",
-        helper: "newgidmap",
-        list: "/etc/subgid",
-        cure: "usermod --add-subgids",
-    }
-    .write()
+    both(pid, maps).iter().try_for_each(Map::write)
+}
+
+/// The fields whose program isn't there, each with its error; what one would say isn't asked.
+pub fn check(maps: &IdMaps) -> Vec<(&'static str, Error)> {
+    let maps = both(Pid(0), maps);
+    let by_helper = maps.iter().filter(|map| map.by == Writer::Helper);
+    by_helper
+        .filter_map(|map| Some((map.field, map.program().err()?)))
+        .collect()
+}
+
+fn both(pid: Pid, maps: &IdMaps) -> [Map<'_>; 2] {
+    [
+        Map {
+            pid,
+            by: maps.uid_by,
+            lines: &maps.uid,
+            field: "linux.uidMappings",
+            file: "uid_map",
+            helper: "newuidmap",
+            list: "/etc/subuid",
+            cure: "usermod --add-subuids",
+        },
+        Map {
+            pid,
+            by: maps.gid_by,
+            lines: &maps.gid,
+            field: "linux.gidMappings",
+            file: "gid_map",
+            helper: "newgidmap",
+            list: "/etc/subgid",
+            cure: "usermod --add-subgids",
+        },
+    ]
 }
 
 impl Map<'_> {
@@ -71,18 +84,23 @@ impl Map<'_> {
         std::fs::write(&path, content).doing(|| format!("{}: write {content:?} to {path}", self.field))
     }
 
-    fn by_helper(&self) -> Result<()> {
+    fn program(&self) -> Result<PathBuf> {
         let (field, helper) = (self.field, self.helper);
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let Some(program) = find(helper, std::env::split_paths(&path)) else {
+        find(helper, std::env::split_paths(&path)).ok_or_else(|| {
             let text = format!(
                 "{field}: an ordinary user's map of more than the own id takes {helper}, which isn't in PATH"
             );
-            return Err(Error::new(Kind::Unsupported, text).hint(format!(
+            Error::new(Kind::Unsupported, text).hint(format!(
                 "install it (package uidmap or shadow-utils), or {}",
                 self.single()
-            )));
-        };
+            ))
+        })
+    }
+
+    fn by_helper(&self) -> Result<()> {
+        let field = self.field;
+        let program = self.program()?;
         let mut command = Command::new(&program);
         command
             .arg(self.pid.to_string())

@@ -203,3 +203,40 @@ fn mounts_that_cannot_be_added_are_named() {
         refused("add", json!([tmpfs("/tmp", &[])]), "container does not exist");
     });
 }
+
+#[test]
+fn an_update_that_fails_changes_nothing() {
+    unharmed("update", |lab| {
+        let container = lab.bundle().phrases(["sleep"]).start();
+        let file = lab.dir().join("resources.json");
+        let depth = container.cgroup().join("cgroup.max.depth");
+        let update = |options: &[&str], depth: &str| {
+            let limits = json!({ "unified": { "cgroup.max.depth": depth, "cgroup.max.descendants": "9" } });
+            std::fs::write(&file, limits.to_string()).unwrap();
+            let line = ["update", "--resources", file.to_str().unwrap()];
+            lab.run(
+                line.iter()
+                    .chain(options)
+                    .chain(&[container.id.as_str()])
+                    .copied(),
+            )
+        };
+        let check = |expected: &str| assert_eq!(std::fs::read_to_string(&depth).unwrap().trim(), expected);
+        check("max");
+        // Nobody has set it before.
+        std::fs::write(
+            &file,
+            r#"{"unified": {"cgroup.max.depth": "7", "cgroup.max.descendants": "x"}}"#,
+        )
+        .unwrap();
+        lab.run(["update", "-r", file.to_str().unwrap(), &container.id])
+            .fails_saying(&["linux.resources.unified[cgroup.max.descendants] = \"x\": write"]);
+        check("max");
+        if !std::path::Path::new("/sys/fs/resctrl/schemata").exists() {
+            update(&["--l3-cache-schema", "L3:0=1"], "6").fails_saying(&["no resctrl is mounted here"]);
+            check("max");
+        }
+        update(&[], "5").ok();
+        check("5");
+    });
+}

@@ -3,9 +3,10 @@
 
 use std::fs;
 
-use integration::unharmed;
+use integration::{rrunc, unharmed};
 use serde_json::{Value, json};
-use spec_tests::{Bundle, Lab};
+use spec_tests::user::SUBORDINATE;
+use spec_tests::{Bundle, Lab, default_runtime, obeys};
 
 /// A bundle whose id, made of its directory's name, is the same for all commands.
 fn id(bundle: &Bundle) -> String {
@@ -116,6 +117,54 @@ fn info_names_the_kernel_and_every_controller() {
             };
             assert_eq!(finding["state"], expected, "{finding}");
         }
+    });
+}
+
+#[test]
+fn info_tells_a_user_what_is_delegated() {
+    default_runtime(&rrunc());
+    obeys("info", |lab| {
+        let there = fs::read_to_string(lab.cgroups().join("cgroup.controllers")).unwrap();
+        lab.become_user();
+        let all = lab.run(["info", "--format", "json"]).ok().json();
+        for name in there.split_whitespace() {
+            let title = format!("{name} controller");
+            let mut findings = all.as_array().expect("a list").iter();
+            // The user of a lab has no cgroup.
+            if let Some(finding) = findings.find(|finding| finding["name"] == title.as_str()) {
+                assert_eq!(finding["state"], "no", "{finding}");
+                assert!(
+                    finding["cure"].as_str().unwrap().contains("Delegate="),
+                    "{finding}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn check_tells_a_user_that_newuidmap_is_missing() {
+    default_runtime(&rrunc());
+    obeys("check", |lab| {
+        lab.become_user();
+        let ids = |host: u32| json!([{ "containerID": 0, "hostID": host, "size": 10 }]);
+        let bundle = lab
+            .bundle()
+            .set("/linux/uidMappings", ids(SUBORDINATE))
+            .set("/linux/gidMappings", ids(SUBORDINATE));
+        let faults = |bundle: &Bundle| check(lab, bundle).0["faults"].to_string();
+        assert!(!faults(&bundle).contains("newuidmap"));
+        // Of this test's mount namespace alone.
+        let covered = std::process::Command::new("mount")
+            .args(["--bind", "/dev/null", "/usr/bin/newuidmap"])
+            .status();
+        assert!(covered.expect("mount").success());
+        let said = faults(&bundle);
+        assert!(
+            said.contains("\"path\":\"linux.uidMappings\"")
+                && said.contains("takes newuidmap, which isn't in PATH"),
+            "{said}"
+        );
     });
 }
 

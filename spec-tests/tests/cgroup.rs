@@ -1,6 +1,7 @@
 //! config-linux.md#control-groups: where the container is, what limits it, and what it sees of that. Version 2 only.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -355,26 +356,45 @@ fn a_readonly_cgroup_mount_cannot_be_written() {
 }
 
 #[test]
-fn a_writable_cgroup_belongs_to_the_containers_root() {
+fn a_writable_cgroup_belongs_to_the_containers_user() {
     obeys("config-linux.md#cgroup-ownership", |lab| {
-        use std::os::unix::fs::MetadataExt;
+        let owner = |c: &Container, file: &str| fs::metadata(c.cgroup().join(file)).unwrap().uid();
+        for uid in [0, 1000] {
+            let c = writable(sleeper(lab).user_namespace(300_000), uid).create();
+            let expected = 300_000 + uid;
+            for file in ["", "cgroup.procs", "cgroup.subtree_control"] {
+                assert_eq!(owner(&c, file), expected, "{file}");
+            }
+            let given = delegates("cgroup.kill");
+            assert_eq!(owner(&c, "cgroup.kill"), if given { expected } else { 0 });
+        }
+        let c = writable(sleeper(lab), 1000).create();
+        assert_eq!(owner(&c, "cgroup.procs"), 1000, "without a user namespace");
+        let c = sleeper(lab).user_namespace(300_000).create();
+        assert_eq!(owner(&c, ""), 0, "only if it is mounted writably");
+    });
+}
+
+#[test]
+fn a_writable_cgroup_belongs_to_the_user_of_a_joined_namespace() {
+    obeys("config-linux.md#cgroup-ownership", |lab| {
+        let first = sleeper(lab).user_namespace(300_000).create();
+        let path = format!("/proc/{}/ns/user", first.pid());
         let b = sleeper(lab)
             .user_namespace(300_000)
-            .mount("/sys", "sysfs", "sysfs", &["ro"]);
-        let c = b.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["rw"]).create();
-        let owner = |file: &str| fs::metadata(c.cgroup().join(file)).unwrap().uid();
-        assert_eq!(
-            (owner(""), owner("cgroup.procs"), owner("cgroup.subtree_control")),
-            (300_000, 300_000, 300_000)
-        );
-        assert_eq!(
-            owner("cgroup.kill"),
-            if delegates("cgroup.kill") { 300_000 } else { 0 }
-        );
-        let c = sleeper(lab).user_namespace(300_000).create();
-        let owner = fs::metadata(c.cgroup()).unwrap().uid();
-        assert_eq!(owner, 0, "only if it is mounted writably");
+            .namespace("user", Some(&path));
+        let c = writable(b, 1000).create();
+        let owner = fs::metadata(c.cgroup().join("cgroup.procs")).unwrap().uid();
+        assert_eq!(owner, 301_000);
     });
+}
+
+/// With the cgroup mounted, and as this user.
+fn writable(bundle: Bundle<'_>, uid: u32) -> Bundle<'_> {
+    bundle
+        .mount("/sys", "sysfs", "sysfs", &["ro"])
+        .mount("/sys/fs/cgroup", "cgroup", "cgroup", &["rw"])
+        .set("/process/user/uid", uid)
 }
 
 /// Whether the kernel says that a file is given away with a cgroup.

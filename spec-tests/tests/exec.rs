@@ -97,7 +97,8 @@ fn options_say_otherwise() {
         let c = sleeping(
             lab.bundle()
                 .directory("/tmp")
-                .set("/process/env", json!(["PATH=/bin", "A=1"])),
+                .set("/process/env", json!(["PATH=/bin", "A=1"]))
+                .set("/process/user/gid", 13),
         );
         let options = [
             "--user", "8:9", "-g", "10", "-g", "11", "--cwd", "/tmp", "--env", "A=2", "--env", "B=3",
@@ -110,7 +111,7 @@ fn options_say_otherwise() {
         assert_eq!(seen["cwd"], "/tmp");
         let seen = ask(&c, &["-u", "12", "--no-new-privs"], &["ids", "status NoNewPrivs"]);
         assert_eq!(seen["ids"]["uid"], json!(12));
-        assert_eq!(seen["ids"]["gid"], json!(0));
+        assert_eq!(seen["ids"]["gid"], json!(13));
         assert_eq!(seen["status NoNewPrivs"], "1");
     });
 }

@@ -272,6 +272,20 @@ fn a_failing_hook_of_create_runs_the_poststop_hooks() {
 }
 
 #[test]
+fn a_create_that_fails_after_its_hooks_runs_the_poststop_hooks() {
+    obeys("runtime.md#lifecycle", |lab| {
+        let to = format!("to {}", lab.dir().join("poststop").display());
+        let c = lab
+            .bundle()
+            .hook("createRuntime", ["stdin"])
+            .hook("poststop", [&*to, "stdin", "pid"])
+            .container();
+        c.create(&["--pid-file", "/no/such/directory/pid"]).fails();
+        assert!(answers(&c, "poststop").has("pid"));
+    });
+}
+
+#[test]
 fn a_failing_start_container_hook_keeps_the_program_from_running() {
     obeys("runtime.md#lifecycle", |lab| {
         let c = lab

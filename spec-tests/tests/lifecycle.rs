@@ -320,6 +320,23 @@ fn a_container_without_a_pid_namespace_ends_with_all_its_processes_too() {
 }
 
 #[test]
+fn without_a_pid_namespace_kill_reaches_those_that_outlive_the_first() {
+    obeys("runtime.md#kill", |lab| {
+        let b = lab.bundle().without_namespace("pid");
+        let c = b.phrases(["to /tmp/out", "background", "exit 0"]).start();
+        let second = c.wait_for_answer("/tmp/out", "background")["background"]
+            .as_i64()
+            .unwrap();
+        c.wait_for("stopped");
+        c.kill(&["KILL"]).ok();
+        eventually("the second process is gone", || {
+            kill(Pid::from_raw(second as i32), None).err()
+        });
+        c.delete(&[]).ok();
+    });
+}
+
+#[test]
 fn a_container_that_was_killed_from_outside_is_stopped() {
     obeys("runtime.md#state", |lab| {
         for c in [

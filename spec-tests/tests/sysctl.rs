@@ -97,3 +97,32 @@ fn a_sysctl_cannot_be_led_elsewhere_by_the_root_file_system() {
         assert_eq!(std::fs::read_to_string(file).unwrap(), "untouched");
     });
 }
+
+#[test]
+fn a_sysctl_of_a_joined_namespace_is_refused_if_that_is_the_runtimes() {
+    obeys("config-linux.md#sysctl", |lab| {
+        refused_in_own(lab, "network", "/proc/self/ns/net", "net.ipv4.ip_default_ttl");
+    });
+}
+
+#[test]
+fn a_sysctl_of_another_joined_namespace_is_refused_too_if_that_is_the_runtimes() {
+    obeys("config-linux.md#sysctl", |lab| {
+        refused_in_own(lab, "ipc", "/proc/self/ns/ipc", "kernel.shmmni");
+        refused_in_own(lab, "uts", "/proc/self/ns/uts", "kernel.domainname");
+    });
+}
+
+/// The runtime's namespaces are the test's own, so nothing of the host is changed if it obeys.
+fn refused_in_own(lab: &Lab, namespace: &str, path: &str, key: &str) {
+    let file = format!("/proc/sys/{}", key.replace('.', "/"));
+    let before = std::fs::read_to_string(&file).unwrap();
+    let bundle = || {
+        lab.bundle()
+            .namespace(namespace, Some(path))
+            .set(&format!("/linux/sysctl/{key}"), "77")
+    };
+    bundle().run().fails_saying(&["sysctl"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), before, "{key}");
+    bundle().without("/linux/sysctl").run().ok();
+}

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use super::files;
 use super::resources::Write;
 use crate::error::{Doing, Error, Fault, Kind, Result};
 use crate::sys::fs::{self as sys, resolve};
-use crate::sys::{Errno, Fail};
+use crate::sys::{Errno, Fail, ids};
 
 /// CGROUP2_SUPER_MAGIC of linux/magic.h.
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
@@ -148,6 +149,23 @@ impl Hierarchy {
     /// The controllers at the top of it, as seen from here.
     pub fn controllers(&self) -> Vec<String> {
         words(&files::value(self.fd(), "cgroup.controllers").unwrap_or_default())
+    }
+
+    /// Those that an ordinary user's cgroups can have: in the cgroup that we are in, if it is the user's, and in that of the
+    /// user's systemd.
+    pub fn delegated_controllers(&self) -> Vec<String> {
+        let uid = ids::euid();
+        let own = super::own_place().unwrap_or_default();
+        let of_systemd = format!("user.slice/user-{uid}.slice/user@{uid}.service");
+        let mut found = vec![];
+        for place in [own.trim_start_matches('/'), &of_systemd] {
+            let is_ours = fs::metadata(self.path.join(place)).is_ok_and(|found| found.uid() == uid.0);
+            if is_ours {
+                let file = self.path.join(place).join("cgroup.controllers");
+                found.extend(words(&fs::read_to_string(file).unwrap_or_default()));
+            }
+        }
+        found
     }
 
     /// A cgroup above `place` has the controller and doesn't pass it on.

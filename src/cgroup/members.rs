@@ -20,6 +20,13 @@ impl Cgroup {
         files::value(self.fd(), "cgroup.events").is_err()
     }
 
+    /// Whether a process lives in it or below; a zombie doesn't.
+    pub fn is_populated(&self) -> Result<bool> {
+        let events = files::value(self.fd(), "cgroup.events");
+        let populated = events.map(|events| files::keyed(&events, "populated ") == Some(1));
+        unless_gone(populated, false).doing(|| format!("read {}/cgroup.events", self.path.display()))
+    }
+
     /// The processes in it and in all below it.
     pub fn pids(&self) -> Result<Vec<Pid>> {
         let mut found = Vec::new();

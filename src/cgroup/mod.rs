@@ -13,6 +13,7 @@ pub mod resources;
 pub mod stats;
 pub mod systemd;
 mod unit;
+mod update;
 mod without;
 
 use std::fs;
@@ -211,6 +212,7 @@ impl Cgroup {
     /// Sets the limits, and which devices may be used. What this host cannot set is named, all of it at once.
     pub fn apply(&self, resources: Option<&LinuxResources>) -> Result<()> {
         if let Some(resources) = resources {
+            self.check_usage(resources)?;
             self.limit(resources)?;
         }
         self.limit_devices(resources)
@@ -219,9 +221,8 @@ impl Cgroup {
     /// Sets the limits alone, also of a container that runs.
     pub fn limit(&self, resources: &LinuxResources) -> Result<()> {
         let writes = resources::writes(resources)?;
-        self.check_usage(resources)?;
         if let (Some(unit), false) = (&self.unit, self.is_new()) {
-            unit.limit(resources)?;
+            unit.limit(&writes)?;
         }
         let mut missing = Vec::new();
         for write in &writes {
@@ -271,28 +272,6 @@ impl Cgroup {
                 error.hint("name a device that is there; of disks a whole one, no partition")
             }
             _ => error,
-        }
-    }
-
-    /// memory.checkBeforeUpdate: a limit that is reached already would mean an OOM kill.
-    fn check_usage(&self, resources: &LinuxResources) -> Result<()> {
-        let memory = resources.memory().as_ref();
-        let Some(memory) = memory.filter(|memory| memory.check_before_update() == Some(true)) else {
-            return Ok(());
-        };
-        let Some(usage) = files::value(self.fd(), "memory.current")
-            .ok()
-            .and_then(|usage| usage.trim().parse().ok())
-        else {
-            return Ok(()); // not limited so far, and not counted
-        };
-        let faults = resources::exceeded(memory, usage);
-        match faults.is_empty() {
-            true => Ok(()),
-            false => {
-                let text = format!("{} uses more than its new limits", self.path.display());
-                Err(Error::new(Kind::WrongStatus, text).with_faults(faults))
-            }
         }
     }
 
@@ -364,7 +343,7 @@ impl Cgroup {
         files::keyed(&text.unwrap_or_default(), "oom_kill ").unwrap_or(0)
     }
 
-    /// config-linux.md, Cgroup ownership: what the kernel lists for delegation goes to the container's root.
+    /// config-linux.md, Cgroup ownership: what the kernel lists for delegation goes to the container's user.
     pub fn chown_to(&self, uid: Uid) -> Result<()> {
         let listed = fs::read_to_string("/sys/kernel/cgroup/delegate");
         let listed =

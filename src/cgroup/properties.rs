@@ -78,7 +78,7 @@ fn mask(list: &str) -> Option<Vec<u8>> {
         bits.resize(bits.len().max(last / 8 + 1), 0);
         (first..=last).for_each(|n| bits[n / 8] |= 1 << (n % 8));
     }
-    Some(bits).filter(|bits| !bits.is_empty())
+    Some(bits) // none is no limit
 }
 
 /// `QUOTA PERIOD` in microseconds. systemd keeps a quota in whole percents of a CPU, so it is told the next one up; the

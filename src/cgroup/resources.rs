@@ -127,6 +127,53 @@ pub fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
     }
 }
 
+/// What brings back what the files hold now that `writes` would change. `read` gives the content of a file that is there.
+pub fn undoing(writes: &[Write], read: impl Fn(&str) -> Option<String>) -> Vec<Write> {
+    let mut found = vec![];
+    for write in writes {
+        let files = [Some(&write.file), write.or.as_ref().map(|(file, _)| file)];
+        let Some((file, held)) = files
+            .into_iter()
+            .flatten()
+            .find_map(|file| Some((file, read(file)?)))
+        else {
+            continue;
+        };
+        let again = |value: &str| Write {
+            file: file.clone(),
+            value: value.into(),
+            or: None,
+            ..write.clone()
+        };
+        // A device without a limit isn't listed.
+        found.extend(without(file, &write.value).map(|value| again(&value)));
+        match held.trim() {
+            "" => found.push(again("\n")), // nothing written is no write
+            held => found.extend(held.lines().map(again)),
+        }
+        // The weight goes when a cgroup becomes idle, and isn't what it was when that ends.
+        if let ("cpu.idle", Some(weight)) = (file.as_str(), read("cpu.weight")) {
+            let weight = weight.trim().to_string();
+            found.push(Write {
+                file: "cpu.weight".into(),
+                ..again(&weight)
+            });
+        }
+    }
+    found
+}
+
+/// Of a value for a device, `MAJOR:MINOR ...`, the one that takes its limits away.
+fn without(file: &str, value: &str) -> Option<String> {
+    let (device, limits) = value.split_once(' ').filter(|(device, _)| device.contains(':'))?;
+    let max = |limit: &str| Some(format!(" {}=max", limit.split_once('=')?.0));
+    match file {
+        "io.max" => Some(device.to_string() + &limits.split(' ').filter_map(max).collect::<String>()),
+        "io.weight" | "io.bfq.weight" => Some(format!("{device} default")),
+        _ => None,
+    }
+}
+
 /// Whether `resources` (device rules aside) can be had without any controller.
 pub fn needs_nothing(resources: &LinuxResources) -> bool {
     writes(resources).is_ok_and(|writes| writes.iter().all(|write| write.asks_nothing))

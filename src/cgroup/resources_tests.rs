@@ -239,3 +239,39 @@ fn what_asks_for_nothing() {
     check(r#"{"hugepageLimits":[{"pageSize":"2MB","limit":-1}]}"#, true);
     check(r#"{"unified":{"memory.high":"max"}}"#, false);
 }
+
+#[test]
+fn what_the_files_hold_is_brought_back() {
+    let files = [
+        ("memory.max", "max\n"),
+        ("cpuset.cpus", "\n"),
+        ("io.max", "8:0 rbps=5 wbps=max\n8:16 rbps=max wbps=6\n"),
+        ("io.weight", "default 100\n"),
+        ("cpu.idle", "0\n"),
+        ("cpu.weight", "39\n"),
+    ];
+    let json = r#"{
+        "memory": {"limit": 1, "swap": 2},
+        "cpu": {"cpus": "0", "idle": 1},
+        "blockIO": {"weight": 10, "throttleReadBpsDevice": [{"major": 8, "minor": 32, "rate": 1}]}}"#;
+    let read = |file: &str| {
+        let found = files.iter().find(|(name, _)| *name == file)?;
+        Some(found.1.to_string())
+    };
+    let back = undoing(&writes(&serde_json::from_str(json).unwrap()).unwrap(), read);
+    let back: Vec<_> = back
+        .iter()
+        .map(|write| (write.file.as_str(), write.value.as_str()))
+        .collect();
+    let expected = [
+        ("memory.max", "max"),
+        ("io.weight", "default 100"),
+        ("io.max", "8:32 rbps=max"),
+        ("io.max", "8:0 rbps=5 wbps=max"),
+        ("io.max", "8:16 rbps=max wbps=6"),
+        ("cpu.idle", "0"),
+        ("cpu.weight", "39"),
+        ("cpuset.cpus", "\n"),
+    ];
+    assert_eq!(back, expected);
+}

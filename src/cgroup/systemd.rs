@@ -7,6 +7,7 @@ use std::path::Path;
 
 use oci_spec::runtime::{LinuxResources, Spec};
 
+use super::resources::Write;
 use super::unit::{Asked, Unit};
 use super::{Cgroup, Hierarchy, Made, PIDS, clean, devices, files, properties, resources, unit};
 use crate::error::{Doing, Error, Kind, Result};
@@ -35,7 +36,8 @@ pub fn create(oci: &Spec, id: &str) -> Result<Cgroup> {
     let hierarchy = Hierarchy::find()?;
     let mut manager = Manager::connect(asked.unit.instance)?;
     let mut all = scope(&asked, id);
-    all.extend(of_resources(resources, &mut manager)?);
+    let writes = resources.map_or(Ok(vec![]), resources::writes)?;
+    all.extend(of_writes(&writes, &mut manager)?);
     let rules = device_rules(resources)?;
     all.extend(properties::of_devices(&rules));
     all.extend(own);
@@ -81,6 +83,11 @@ pub struct Planned {
     pub properties: Properties,
     /// Where the cgroup would be, relative to the root of the hierarchy.
     pub place: String,
+}
+
+/// Whether there is a systemd that we may ask.
+pub fn check() -> Result<()> {
+    Manager::connect(instance()).map(drop)
 }
 
 impl Planned {
@@ -170,14 +177,12 @@ fn scope(asked: &Asked, id: &str) -> Properties {
     properties.map(|(name, value)| (name.to_string(), value)).into()
 }
 
-fn of_resources(resources: Option<&LinuxResources>, manager: &mut Manager) -> Result<Properties> {
-    let Some(given) = resources else { return Ok(vec![]) };
-    let writes = resources::writes(given)?;
+fn of_writes(writes: &[Write], manager: &mut Manager) -> Result<Properties> {
     let asks_idle = writes
         .iter()
         .any(|write| write.file == "cpu.idle" && !write.asks_nothing);
     let version = if asks_idle { manager.version()? } else { 0 };
-    Ok(properties::of_writes(&writes, version))
+    Ok(properties::of_writes(writes, version))
 }
 
 fn device_rules(resources: Option<&LinuxResources>) -> Result<Vec<devices::Rule>> {
@@ -263,9 +268,9 @@ impl Unit {
     }
 
     /// Tells systemd of new limits, of a container that runs.
-    pub(super) fn limit(&self, resources: &LinuxResources) -> Result<()> {
+    pub(super) fn limit(&self, writes: &[Write]) -> Result<()> {
         let mut manager = Manager::connect(self.instance)?;
-        let properties = of_resources(Some(resources), &mut manager)?;
+        let properties = of_writes(writes, &mut manager)?;
         match properties.is_empty() {
             true => Ok(()),
             false => manager.set_properties(&self.name, &properties),

@@ -58,6 +58,34 @@ What is remembered of containers, a directory for each; for other users than roo
 .TP
 .I config.json
 In a bundle: what the container shall be, as the runtime specification says
+.SH LANDLOCK
+The annotation
+.B org.rrunc.landlock
+holds rules of landlock(7) for the container's programs, as JSON. What no rule allows is forbidden.
+.TP
+.B paths
+A list of rules with
+.BR paths ,
+which are the container's,
+.BR access ,
+and
+.BR optional
+for those that may be missing. Accesses are read, write and execute, or the kernel's names: write_file, read_file,
+read_dir, remove_dir, remove_file, make_char, make_dir, make_reg, make_sock, make_fifo, make_block, make_sym, refer,
+truncate, ioctl_dev
+.TP
+.B ports
+The same for TCP: rules with
+.B ports
+and
+.BR access :
+bind_tcp, connect_tcp
+.TP
+.B scopes
+A list of abstract_unix_socket and signal
+.TP
+.B bestEffort
+If true, what the kernel lacks, as rrunc-info(8) tells, is left out; else that is an error
 .SH SEE ALSO
 The runtime specification: https://github.com/opencontainers/runtime-spec
 ";

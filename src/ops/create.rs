@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use oci_spec::runtime::{Hook, Hooks, LinuxNamespaceType};
 
 use super::bundle::Bundle;
-use super::{birth, check, explain};
+use super::{birth, check, delete, explain};
 use crate::cgroup::{self, Cgroup, Hierarchy};
 use crate::cli::{CgroupManager, Create, Global, Rootless};
 use crate::error::{Doing, Error, Kind, Result};
@@ -86,9 +86,11 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     let mut reservation = store.reserve(&id)?;
     let resources = oci.linux().as_ref().and_then(|linux| linux.resources().as_ref());
     let mut cgroup = make_cgroup(global, (oci, &args.id), &facts, &reservation)?;
+    let rdt = make_rdt(oci, &args.id)?;
     let mut record = Record {
         no_new_keyring: args.no_new_keyring,
         seccomp_listener,
+        rdt: rdt.as_ref().map(|new| new.group().clone()),
         ..record(bundle, &id, &root, cgroup.as_ref())
     };
     reservation.write_early(&record)?;
@@ -118,9 +120,6 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     text.lines().for_each(|line| log::debug(|| line.to_string()));
     reservation.write_plan(&text)?;
     reservation.write_config(&bundle.config)?;
-    if let (Some(uid), Some(cgroup)) = (plan.host.cgroup_owner, &cgroup) {
-        cgroup.chown_to(uid)?;
-    }
     let given = Given {
         console_socket: console,
         container: None,
@@ -135,33 +134,35 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     };
     if let Some(cgroup) = &mut cgroup {
         cgroup.inhabited(resources)?;
+        // Not before: who enters a user namespace to be born there has no right to what isn't root's here.
+        if let Some(uid) = plan.host.cgroup_owner {
+            cgroup.chown_to(uid)?;
+        }
     }
     record.set_init(init.pid)?;
     let mut loan = None;
-    if let Err(error) = converse(&init, &prepared, &record, bundle, cgroup.as_ref(), &mut loan) {
-        drop(loan); // before the death of init takes the devices' network namespace along
-        drop(init);
-        // runtime.md, Lifecycle: a container that fails to be created is destroyed, with its poststop hooks.
-        let state = record.hook_state(Status::Stopped);
-        let failed = hooks::run_all("poststop", &record.poststop, &state, &Place::of(&record));
-        failed.iter().for_each(|error| log::warning(&error.to_string()));
-        return Err(error);
-    }
-    set_limits(&plan, init.pid)?;
-    if let Some(socket) = pidfd_socket {
-        console::send_pidfd(socket.as_fd(), init.pidfd(), "standard")?;
-    }
-    if let Some(path) = &args.pid_file {
-        pidfile::write(path, init.pid)?;
-    }
-    record.rdt = join_rdt(oci, &args.id, init.pid)?;
-    let container = match reservation.commit(&record) {
+    let made = converse(&init, &prepared, &record, bundle, cgroup.as_ref(), &mut loan)
+        .and_then(|()| finish(args, &plan, &init, &record, pidfd_socket));
+    let committed = match made {
+        Ok(()) => reservation.commit(&record).inspect_err(|_| {
+            let path = args.pid_file.iter();
+            path.for_each(|path| drop(std::fs::remove_file(path))); // nobody may take it for a container's
+        }),
+        Err(error) => Err(error),
+    };
+    let container = match committed {
+        Ok(container) => container,
         Err(error) => {
-            record.rdt.iter().for_each(|group| drop(rdt::leave(group)));
+            drop(loan); // before the death of init takes the devices' network namespace along
+            drop(init);
+            // runtime.md, Lifecycle: a container that fails to be created is destroyed, with its poststop hooks.
+            delete::poststop(&record);
             return Err(error);
         }
-        container => container?,
     };
+    if let Some(rdt) = rdt {
+        rdt.keep();
+    }
     if let Some(cgroup) = cgroup {
         cgroup.commit();
     }
@@ -189,10 +190,32 @@ fn pidfd_socket(args: &Create, oci: &oci_spec::runtime::Spec) -> Result<Option<O
         .transpose()
 }
 
+/// What is left to do for a container's process that has done its part. The pid file comes last, since a reader takes
+/// it for a sign that the container is there.
+fn finish(
+    args: &Create,
+    plan: &Plan,
+    init: &Init,
+    record: &Record,
+    pidfd_socket: Option<OwnedFd>,
+) -> Result<()> {
+    set_limits(plan, init.pid)?;
+    if let Some(group) = &record.rdt {
+        rdt::add(group, init.pid)?;
+    }
+    if let Some(socket) = pidfd_socket {
+        console::send_pidfd(socket.as_fd(), init.pidfd(), "standard")?;
+    }
+    match &args.pid_file {
+        Some(path) => pidfile::write(path, init.pid),
+        None => Ok(()),
+    }
+}
+
 /// linux.intelRdt, if there is one.
-pub(super) fn join_rdt(oci: &oci_spec::runtime::Spec, id: &str, pid: Pid) -> Result<Option<rdt::Group>> {
+pub(super) fn make_rdt(oci: &oci_spec::runtime::Spec, id: &str) -> Result<Option<rdt::New>> {
     match oci.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
-        Some(wanted) => rdt::join(wanted, id, pid, &rdt::root()?).map(Some),
+        Some(wanted) => rdt::make(wanted, id, &rdt::root()?).map(Some),
         None => Ok(None),
     }
 }

@@ -57,14 +57,19 @@ pub fn destroy(mut container: Container) -> Result<()> {
     };
     if let Some(record) = &record {
         end(&container, record)?;
-        let state = record.hook_state(Status::Stopped);
-        let failed = hooks::run_all("poststop", &record.poststop, &state, &hooks::Place::of(record));
-        failed.iter().for_each(|error| log::warning(&error.to_string())); // runtime.md, "Lifecycle", "poststop"
+        poststop(record);
     }
     if record.is_none() {
         remove_planned(&container)?;
     }
     container.remove()
+}
+
+/// Runs the poststop hooks of a container that is gone. runtime.md, "Lifecycle": one that fails is told of, no more.
+pub fn poststop(record: &Record) {
+    let state = record.hook_state(Status::Stopped);
+    let failed = hooks::run_all("poststop", &record.poststop, &state, &hooks::Place::of(record));
+    failed.iter().for_each(|error| log::warning(&error.to_string()));
 }
 
 /// The cgroup of which nobody knows whether it became the container's: gone if nobody is in it.

@@ -264,7 +264,10 @@ fn process(own: Option<&Process>, args: &Exec) -> Result<Process> {
     }
     if let Some(user) = args.user {
         let mut new = process.user().clone();
-        new.set_uid(user.uid).set_gid(user.gid.unwrap_or(0));
+        new.set_uid(user.uid);
+        if let Some(gid) = user.gid {
+            new.set_gid(gid); // else the container's stays: an ordinary user of it is not to get root's group
+        }
         process.set_user(new);
     }
     if !args.additional_gids.is_empty() {

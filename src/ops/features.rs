@@ -6,8 +6,9 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use crate::error::{Doing, Error, Kind, Result};
+use crate::spec::landlock::{self, FileAccess, NetAccess, Scope};
 use crate::spec::mount_options::OPTIONS;
-use crate::sys::security;
+use crate::sys::{self, security};
 use crate::{spec, version};
 
 /// `rrunc features`. CRI-O and Docker read stdout and stderr as one: nothing else may be printed.
@@ -71,11 +72,23 @@ fn supported_flags() -> Vec<&'static str> {
     known
 }
 
+/// What the annotation takes, each word where it may stand there; what of it this kernel has is its ABI's to say
+/// (landlock(7), 0 if there is none).
+fn landlock() -> Value {
+    json!({
+        "abi": sys::landlock::abi(),
+        "paths": FileAccess::ALL,
+        "ports": NetAccess::ALL,
+        "scopes": Scope::ALL,
+    })
+}
+
 fn annotations() -> Value {
     let mut all = json!({
         "org.rrunc.version": env!("CARGO_PKG_VERSION"),
         // Podman and others ask it of every runtime by runc's name.
         "org.opencontainers.runc.checkpoint.enabled": "true",
+        landlock::KEY: landlock().to_string(),
     });
     if let Some(commit) = version::commit() {
         all["org.rrunc.commit"] = commit.into();
@@ -101,10 +114,16 @@ mod tests {
             ("/hooks/0", json!("prestart")),
             ("/linux/cgroup/v2", json!(true)),
             ("/linux/capabilities/21", json!("CAP_SYS_ADMIN")),
-            ("/potentiallyUnsafeConfigAnnotations/2", json!("run.oci.handler")),
+            ("/potentiallyUnsafeConfigAnnotations/3", json!("run.oci.handler")),
         ] {
             assert_eq!(again.pointer(path), Some(&value), "{path}");
         }
+        let landlock = again.pointer("/annotations/org.rrunc.landlock");
+        let landlock: Value = serde_json::from_str(landlock.unwrap().as_str().unwrap()).unwrap();
+        assert!(landlock["abi"].is_i64());
+        assert_eq!(landlock["paths"][4], "read_file");
+        assert_eq!(landlock["ports"], json!(["bind_tcp", "connect_tcp"]));
+        assert_eq!(landlock["scopes"], json!(["abstract_unix_socket", "signal"]));
         let length = |path: &str| again.pointer(path).and_then(Value::as_array).map(Vec::len);
         assert_eq!(length("/hooks"), Some(6));
         assert_eq!(length("/linux/namespaces"), Some(8));

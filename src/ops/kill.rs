@@ -10,12 +10,18 @@ use crate::sys::process::{pidfd_open, pidfd_send_signal};
 use crate::sys::{Errno, Fail, Signal};
 
 /// `rrunc kill`. Processes that outlive their init, since it has no pid namespace of its own, get a SIGKILL
-/// too. With `all` every process gets the signal, and it is no error if there is none.
+/// too, also if it has ended already. With `all` every process gets the signal, and it is no error if there is none.
 pub fn kill(root: &Path, id: &str, signal: Signal, all: bool) -> Result<()> {
     let container = Store::open(root)?.load(&ContainerId::new(id)?)?;
     let shared = !container.record()?.private_pid_namespace;
     match container.cgroup()? {
-        Some(cgroup) if signal == Signal::KILL && (all || shared) => cgroup.kill()?,
+        Some(cgroup) if signal == Signal::KILL && (all || shared) => {
+            let has_members = cgroup.is_populated()?;
+            cgroup.kill()?;
+            if has_members {
+                return Ok(()); // the init with them, if it had not ended before
+            }
+        }
         Some(cgroup) if all => return signal_members(&cgroup, signal),
         _ => {}
     }

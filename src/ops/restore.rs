@@ -115,8 +115,10 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
     let mut reservation = store.reserve(&id)?;
     let resources = oci.linux().as_ref().and_then(|linux| linux.resources().as_ref());
     let mut cgroup = create::make_cgroup(global, (oci, &args.id), &facts, &reservation)?;
+    let rdt = create::make_rdt(oci, &args.id)?;
     let record = Record {
         seccomp_listener: filter::listener(oci)?,
+        rdt: rdt.as_ref().map(|new| new.group().clone()),
         ..create::record(bundle, &id, &root, cgroup.as_ref())
     };
     reservation.write_early(&record)?;
@@ -212,28 +214,37 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
         loan,
         hooked,
     } = progress.into_inner();
-    let pid = answer.inspect_err(|_| {
-        if hooked {
-            // As after a create that fails.
-            let state = record.hook_state(Status::Stopped);
-            let failed = hooks::run_all("poststop", &record.poststop, &state, &Place::of(&record));
-            failed.iter().for_each(|error| log::warning(&error.to_string()));
+    let mut child = Child(None);
+    let made = answer.and_then(|pid| {
+        let pidfd = process::pidfd_open(pid).doing(|| format!("open the process {pid}"))?;
+        child = Child(Some(pidfd));
+        record.set_init(pid)?;
+        // Its mounts went with criu.
+        fs::remove_dir_all(&directory).doing(|| format!("remove {}", directory.display()))?;
+        if let Some(group) = &record.rdt {
+            rdt::add(group, pid)?;
         }
-    })?;
-    let pidfd = Child(Some(
-        process::pidfd_open(pid).doing(|| format!("open the process {pid}"))?,
-    ));
-    record.set_init(pid)?;
-    // Its mounts went with criu.
-    fs::remove_dir_all(&directory).doing(|| format!("remove {}", directory.display()))?;
-    record.rdt = create::join_rdt(oci, &args.id, pid)?;
-    let container = match reservation.commit(&record) {
+        Ok(pid)
+    });
+    let committed = match made {
+        Ok(pid) => reservation.commit(&record).map(|container| (container, pid)),
+        Err(error) => Err(error),
+    };
+    let (container, pid) = match committed {
+        Ok(committed) => committed,
         Err(error) => {
-            record.rdt.iter().for_each(|group| drop(rdt::leave(group)));
+            // As after a create that fails.
+            drop(loan);
+            drop(child);
+            if hooked {
+                delete::poststop(&record);
+            }
             return Err(error);
         }
-        container => container?,
     };
+    if let Some(rdt) = rdt {
+        rdt.keep();
+    }
     if let Some(cgroup) = cgroup {
         cgroup.commit();
     }
@@ -243,7 +254,7 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
     Ok(Restored {
         container,
         pid,
-        pidfd: pidfd.keep()?,
+        pidfd: child.keep()?,
         master,
     })
 }

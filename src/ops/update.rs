@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use oci_spec::runtime::LinuxResources;
+use oci_spec::runtime::LinuxIntelRdt;
 use serde_json::{Map, Value};
 
 use crate::cgroup::Cgroup;
@@ -15,6 +15,7 @@ use crate::cli::Update;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::ops::pause;
 use crate::state::{Container, ContainerId, Status, Store};
+use crate::sys::Errno;
 use crate::{log, rdt, spec};
 
 /// Resources as JSON that are larger are none.
@@ -40,30 +41,69 @@ pub fn update(root: &Path, args: &Update) -> Result<()> {
     let before = in_force(&container)?;
     let mut merged = before.clone();
     lay_over(&mut merged, given.clone());
+    follow(&mut merged, &given);
     let (old, new) = (spec::resources(&before)?, spec::resources(&merged)?);
     let cgroup = pause::cgroup(&container)?;
-    if let Err(error) = apply(&cgroup, &new, &given) {
-        // What could be set is taken back; what can't be was refused before as well.
-        let _ = apply(&cgroup, &old, &given);
+    cgroup.check_usage(&spec::resources(&given)?)?;
+    let mut record = container.record()?.clone();
+    let rdt = match (&record.rdt, args.rdt.is_empty()) {
+        (None, false) => Some(rdt::make(&LinuxIntelRdt::default(), &args.id, &rdt::root()?)?),
+        _ => None,
+    };
+    let group = rdt.as_ref().map(rdt::New::group).or(record.rdt.as_ref());
+
+    let held = cgroup.held(&new)?;
+    let devices = given.get("devices");
+    let mut done = cgroup.limit(&new);
+    if devices.is_some() {
+        done = done.and_then(|()| cgroup.limit_devices(Some(&new)));
+    }
+    if let Some(group) = group {
+        done = done.and_then(|()| rdt::limit(group, &args.rdt));
+    }
+    if let Err(error) = done {
+        cgroup.bring_back(&held);
+        if devices.is_some() {
+            let _ = cgroup.limit_devices(Some(&old)); // what can't be was refused before as well
+        }
         return Err(error);
     }
-    container.write_resources(merged.to_string().as_bytes())?;
-    match (&container.record()?.rdt, args.rdt.is_empty()) {
-        (_, true) => Ok(()),
-        (Some(group), _) => rdt::limit(group, &args.rdt),
-        (None, _) => {
-            let text = "--l3-cache-schema, --mem-bw-schema: the container has no class of service";
-            Err(Error::new(Kind::Unsupported, text).hint("give it one with linux.intelRdt"))
+    if let Some(rdt) = rdt {
+        enter(rdt.group(), &cgroup)?;
+        record.rdt = Some(rdt.group().clone());
+        container.write_record(&record)?;
+        rdt.keep();
+    }
+    container.write_resources(merged.to_string().as_bytes())
+}
+
+/// What follows from the limits that are given for others that aren't.
+fn follow(merged: &mut Value, given: &Value) {
+    let number = |value: &Value, field: &str| value.pointer(field).and_then(Value::as_i64);
+    let shares = number(given, "/cpu/shares").is_some_and(|shares| shares != 0);
+    match (shares, number(given, "/cpu/idle")) {
+        // Else it would stay idle, which is the least share of all.
+        (true, None) if number(merged, "/cpu/idle") == Some(1) => merged["cpu"]["idle"] = 0.into(),
+        (true, Some(1)) => log::warning("cpu.shares: an idle container has the least share: ignored"),
+        _ => {}
+    }
+    // No limit on memory is none on swap, as in config.json.
+    if number(given, "/memory/limit") == Some(-1) && number(given, "/memory/swap").is_none() {
+        if let Some(memory) = merged.get_mut("memory").and_then(Value::as_object_mut) {
+            memory.remove("swap");
         }
     }
 }
 
-fn apply(cgroup: &Cgroup, resources: &LinuxResources, given: &Value) -> Result<()> {
-    cgroup.limit(resources)?;
-    match given.get("devices") {
-        Some(_) => cgroup.limit_devices(Some(resources)),
-        None => Ok(()),
+/// Puts the container's processes into a class of service; the children that they make follow them.
+fn enter(group: &rdt::Group, cgroup: &Cgroup) -> Result<()> {
+    for pid in cgroup.pids()? {
+        match rdt::add(group, pid) {
+            Err(error) if error.fail.is_some_and(|fail| fail.errno == Errno::ESRCH) => {} // it has ended
+            added => added?,
+        }
     }
+    Ok(())
 }
 
 /// The resources that the container has, as JSON.
@@ -128,5 +168,46 @@ mod tests {
         );
         let expected = json!({"memory": {"limit": 3, "swap": 2}, "devices": [4], "pids": {"limit": 5}});
         assert_eq!(below, expected);
+    }
+    #[test]
+    fn what_is_given_says_of_what_is_not() {
+        let check = |before: Value, given: Value, expected: Value| {
+            let mut merged = before;
+            lay_over(&mut merged, given.clone());
+            follow(&mut merged, &given);
+            assert_eq!(merged, expected, "{given}");
+        };
+        let idle = || json!({"cpu": {"idle": 1, "shares": 5}});
+        check(
+            idle(),
+            json!({"cpu": {"shares": 512}}),
+            json!({"cpu": {"idle": 0, "shares": 512}}),
+        );
+        check(
+            idle(),
+            json!({"cpu": {"shares": 0}}),
+            json!({"cpu": {"idle": 1, "shares": 0}}),
+        );
+        check(
+            idle(),
+            json!({"cpu": {"shares": 512, "idle": 1}}),
+            json!({"cpu": {"idle": 1, "shares": 512}}),
+        );
+        let swap = || json!({"memory": {"limit": 64, "swap": 96}});
+        check(
+            swap(),
+            json!({"memory": {"limit": -1}}),
+            json!({"memory": {"limit": -1}}),
+        );
+        check(
+            swap(),
+            json!({"memory": {"limit": -1, "swap": 100}}),
+            json!({"memory": {"limit": -1, "swap": 100}}),
+        );
+        check(
+            swap(),
+            json!({"memory": {"limit": 80}}),
+            json!({"memory": {"limit": 80, "swap": 96}}),
+        );
     }
 }

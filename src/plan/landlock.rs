@@ -80,6 +80,9 @@ pub fn compile(oci: &Spec, facts: &Facts, draft: &mut Draft) -> bool {
         paths: vec![],
         ports: vec![],
     };
+    if rules.files | rules.net | rules.scopes == 0 {
+        return false; // all that is asked for is lacking, and the kernel takes no ruleset that forbids nothing
+    }
     for (i, rule) in wanted.paths.iter().flatten().enumerate() {
         let access = rule.access.iter().fold(0, |all, access| all | access.bits()) & known;
         for (j, path) in rule.paths.iter().enumerate() {

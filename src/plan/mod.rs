@@ -137,8 +137,13 @@ pub enum Want {
     Directory { path: PathBuf, field: String },
     /// A user namespace made for its maps alone.
     UserNamespace { maps: IdMaps, field: String },
-    /// A namespace of this CLONE_NEW* kind.
-    Namespace { path: PathBuf, field: String, kind: u64 },
+    /// A namespace of this CLONE_NEW* kind. If the configuration has a sysctl of it, this one, it may not be ours.
+    Namespace {
+        path: PathBuf,
+        field: String,
+        kind: u64,
+        sysctl: Option<String>,
+    },
     /// The container's first process, as a pidfd: for `exec`.
     Container,
     /// The connected socket that takes the terminal's master.
@@ -163,7 +168,7 @@ pub struct HostPart {
     pub net_devices: Vec<NetDevice>,
     /// The CPUs to be on when the process is made (process.execCPUAffinity.initial).
     pub affinity: Option<NumberList>,
-    /// Whose the cgroup becomes: the container's root, if it may write there (config-linux.md, Cgroup ownership).
+    /// Whose the cgroup becomes: the process's user's, who may then write there (config-linux.md, Cgroup ownership).
     pub cgroup_owner: Option<Uid>,
 }
 

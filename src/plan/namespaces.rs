@@ -5,12 +5,12 @@
 
 use std::fmt;
 
-use oci_spec::runtime::{LinuxIdMapping, LinuxNamespace, LinuxNamespaceType, LinuxNetDevice, Spec};
+use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespace, LinuxNamespaceType, LinuxNetDevice, Spec};
 
 use super::step::Step;
 use super::{Draft, Facts, NetDevice, Options, Rights, Slot, Want};
 use crate::spec::annotations::{self, KEEP_ORIGINAL_GROUPS};
-use crate::spec::net_device_inside;
+use crate::spec::{net_device_inside, sysctl_name, sysctl_owner};
 
 /// A namespace type: its name in config.json and its CLONE_NEW* flag.
 const KINDS: [(LinuxNamespaceType, &str, u64); 8] = [
@@ -206,6 +206,7 @@ pub fn compile(oci: &Spec, facts: &Facts, draft: &mut Draft) -> Namespaces {
             path: path.clone(),
             field,
             kind: flag,
+            sysctl: sysctl_of(linux, namespace.typ()),
         });
         match flag {
             USER => found.join_user = Some(slot),
@@ -244,6 +245,14 @@ pub fn compile(oci: &Spec, facts: &Facts, draft: &mut Draft) -> Namespaces {
             });
     }
     found
+}
+
+/// The first sysctl of the configuration that is such a namespace's.
+fn sysctl_of(linux: &Linux, kind: LinuxNamespaceType) -> Option<String> {
+    let keys = linux.sysctl().iter().flat_map(|sysctls| sysctls.keys());
+    keys.filter(|key| sysctl_owner(&sysctl_name(key)).is_some_and(|(owner, _)| owner == kind))
+        .min()
+        .cloned()
 }
 
 /// Those that the container has, new or joined, of the process behind `pidfd`. `own_user`: the user namespace of that

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{Mount, Spec};
+use oci_spec::runtime::{LinuxIdMapping, Mount, Spec};
 
 use super::binds::{bind, copy, copy_by_host, mapped_by};
-use super::namespaces::{CGROUP, Namespaces, USER};
+use super::namespaces::{CGROUP, Namespaces};
 use super::step::{After, IfThere, InRoot, NewFs, Step, Target};
 use super::{Draft, Facts, Options, Rights, from_bundle, in_root};
 use crate::spec::annotations::{self, MOUNT_CONTEXT_TYPE};
@@ -207,23 +207,30 @@ pub fn mounts(
     found
 }
 
-/// config-linux.md, Cgroup ownership: the host's id of the container's root, if the container has a user and a
-/// cgroup namespace of its own and its cgroup mounted writable.
+/// config-linux.md, Cgroup ownership: the host's id of process.user.uid, if the container has a cgroup namespace of its own
+/// and its cgroup mounted writable.
 pub fn cgroup_owner(oci: &Spec, namespaces: &Namespaces, facts: &Facts) -> Option<Uid> {
     let is_writable = |mount: &Mount| {
         let options = mount_options::parse(mount.options().as_deref().unwrap_or_default());
         matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2")) && options.flags & libc::MS_RDONLY == 0
     };
-    let own = namespaces.has(USER) && namespaces.has(CGROUP);
+    let own = namespaces.has(CGROUP);
     // An ordinary user can't give files away; those of a delegated cgroup are the user's own already.
     let own = own && !matches!(facts.rights, Rights::User { .. });
     if !own || !oci.mounts().iter().flatten().any(is_writable) {
         return None;
     }
+    let uid = oci.process().as_ref().map_or(0, |process| process.user().uid());
+    if !namespaces.foreign_user() {
+        return Some(Uid(uid)).filter(|uid| *uid != Uid(0)); // root's it is already
+    }
+    // Of one that is joined the maps may be there, too, or nobody knows whose it is.
     let maps = oci.linux().as_ref()?.uid_mappings().as_ref()?;
-    maps.iter()
-        .find(|map| map.container_id() == 0)
-        .map(|map| Uid(map.host_id()))
+    let on_host = |map: &LinuxIdMapping| {
+        let offset = uid.checked_sub(map.container_id()).filter(|n| *n < map.size())?;
+        map.host_id().checked_add(offset).map(Uid)
+    };
+    maps.iter().find_map(on_host)
 }
 
 pub fn target(path: InRoot, fstype: &str) -> Target {

@@ -111,6 +111,7 @@ fn enter(inside: Inside, draft: &mut Draft) -> Namespaces {
             path: path(file),
             field: field.clone(),
             kind,
+            sysctl: None,
         })
     };
     let namespaces = Namespaces {

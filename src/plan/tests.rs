@@ -128,6 +128,32 @@ fn equal_inputs_give_equal_plans() {
 }
 
 #[test]
+fn of_landlock_only_what_the_kernel_has() {
+    let steps = |rules: &str, abi| {
+        let rules = format!(r#"{{"bestEffort": true, {rules}}}"#);
+        let annotations = serde_json::json!({ crate::spec::landlock::KEY: rules });
+        let mut config: serde_json::Value =
+            serde_json::from_str(include_str!("testdata/landlock.json")).expect("JSON");
+        config["annotations"] = annotations;
+        let facts = Facts {
+            landlock_abi: abi,
+            ..facts()
+        };
+        let text = plan_text(&config.to_string(), &facts);
+        assert_eq!(text.contains("this kernel's Landlock (ABI"), abi < 6, "{text}");
+        let steps = text.lines().filter(|line| !line.contains("warning:"));
+        let ours = ["make rules for", "put the rules in force"];
+        steps
+            .filter(|line| ours.iter().any(|text| line.contains(text)))
+            .count()
+    };
+    assert_eq!(steps(r#""ports": []"#, 3), 0, "nothing of it is left");
+    assert_eq!(steps(r#""scopes": ["signal"]"#, 5), 0, "nothing of it is left");
+    assert_eq!(steps(r#""ports": [], "scopes": ["signal"]"#, 5), 2);
+    assert_eq!(steps(r#""scopes": ["signal"]"#, 6), 2);
+}
+
+#[test]
 fn mounts_of_a_running_container() {
     let list = r#"[
         {"destination": "/a", "source": "b", "options": ["rbind", "ro", "rslave"]},

@@ -17,7 +17,7 @@
 //! `optional`. Accesses are the kernel's names, or `read`, `write` and `execute` for those that these words mean. A kernel
 //! that lacks something of this is an error, unless `bestEffort`: then the rest is applied.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The annotation's key.
 pub const KEY: &str = "org.rrunc.landlock";
@@ -48,7 +48,7 @@ pub struct PortRule {
 }
 
 /// LANDLOCK_ACCESS_FS_* of linux/landlock.h by their names in lower case, and three words for several of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileAccess {
     Read,
@@ -72,7 +72,7 @@ pub enum FileAccess {
 }
 
 /// LANDLOCK_ACCESS_NET_*.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NetAccess {
     BindTcp,
@@ -80,7 +80,7 @@ pub enum NetAccess {
 }
 
 /// LANDLOCK_SCOPE_*.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     AbstractUnixSocket,
@@ -88,6 +88,27 @@ pub enum Scope {
 }
 
 impl FileAccess {
+    pub const ALL: [FileAccess; 18] = [
+        FileAccess::Read,
+        FileAccess::Write,
+        FileAccess::Execute,
+        FileAccess::WriteFile,
+        FileAccess::ReadFile,
+        FileAccess::ReadDir,
+        FileAccess::RemoveDir,
+        FileAccess::RemoveFile,
+        FileAccess::MakeChar,
+        FileAccess::MakeDir,
+        FileAccess::MakeReg,
+        FileAccess::MakeSock,
+        FileAccess::MakeFifo,
+        FileAccess::MakeBlock,
+        FileAccess::MakeSym,
+        FileAccess::Refer,
+        FileAccess::Truncate,
+        FileAccess::IoctlDev,
+    ];
+
     pub const fn bits(self) -> u64 {
         match self {
             FileAccess::Read => FileAccess::ReadFile.bits() | FileAccess::ReadDir.bits(),
@@ -114,6 +135,8 @@ impl FileAccess {
 }
 
 impl NetAccess {
+    pub const ALL: [NetAccess; 2] = [NetAccess::BindTcp, NetAccess::ConnectTcp];
+
     pub const fn bits(self) -> u64 {
         match self {
             NetAccess::BindTcp => 1,
@@ -123,6 +146,8 @@ impl NetAccess {
 }
 
 impl Scope {
+    pub const ALL: [Scope; 2] = [Scope::AbstractUnixSocket, Scope::Signal];
+
     pub const fn bits(self) -> u64 {
         match self {
             Scope::AbstractUnixSocket => 1,
@@ -214,6 +239,36 @@ mod tests {
             ".ports[0].ports[0]",
             "u16",
         );
+    }
+
+    /// Each variant has a bit of its own, so none is missing in the list of all.
+    #[test]
+    fn all_are_listed() {
+        let single = FileAccess::ALL
+            .iter()
+            .filter(|access| access.bits().count_ones() == 1);
+        assert_eq!(single.fold(0, |all, access| all | access.bits()), (1 << 16) - 1);
+        assert_eq!(
+            NetAccess::ALL.iter().fold(0, |all, access| all | access.bits()),
+            3
+        );
+        assert_eq!(Scope::ALL.iter().fold(0, |all, scope| all | scope.bits()), 3);
+    }
+
+    /// What is documented is what is taken.
+    #[test]
+    fn the_documents_have_every_word() {
+        let all = serde_json::json!([FileAccess::ALL, NetAccess::ALL, Scope::ALL]);
+        let words = all
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|list| list.as_array().unwrap());
+        for document in [include_str!("../../README.md"), include_str!("../cli/pages.rs")] {
+            for word in words.clone() {
+                assert!(document.contains(word.as_str().unwrap()), "{word}");
+            }
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use oci_spec::runtime;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-pub use sysctl::path as sysctl_path;
+pub use sysctl::{dotted as sysctl_name, owner as sysctl_owner, path as sysctl_path};
 
 const FILE: &str = "config.json";
 

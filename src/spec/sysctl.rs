@@ -1,4 +1,18 @@
-//! Names of sysctls, which are written with dots or with slashes (sysctl.d(5)).
+//! Names of sysctls, which are written with dots or with slashes (sysctl.d(5)), and whose they are.
+
+use oci_spec::runtime::LinuxNamespaceType;
+
+/// ipc_namespaces(7).
+const OF_IPC: [&str; 8] = [
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shm_rmid_forced",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+];
 
 /// The name with dots between its parts; a dot within a part (of a network device) is then a slash. Whichever
 /// comes first in the name is what separates its parts.
@@ -12,6 +26,18 @@ pub fn dotted(key: &str) -> String {
 /// The file of the sysctl, below /proc/sys.
 pub fn path(key: &str) -> String {
     swapped(&dotted(key))
+}
+
+/// The namespace that has this sysctl, by its dotted name.
+pub fn owner(name: &str) -> Option<(LinuxNamespaceType, &'static str)> {
+    use LinuxNamespaceType::{Ipc, Network, User, Uts};
+    match name {
+        "kernel.hostname" | "kernel.domainname" => Some((Uts, "uts")),
+        name if OF_IPC.contains(&name) || name.starts_with("fs.mqueue.") => Some((Ipc, "ipc")),
+        name if name.starts_with("net.") => Some((Network, "network")),
+        name if name.starts_with("user.") => Some((User, "user")),
+        _ => None,
+    }
 }
 
 fn swapped(key: &str) -> String {

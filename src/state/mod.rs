@@ -358,7 +358,7 @@ impl Container {
         write().doing(|| format!("write {path:?}"))
     }
 
-    fn write_record(&mut self, record: &Record) -> Result<()> {
+    pub fn write_record(&mut self, record: &Record) -> Result<()> {
         let record = Record {
             version: VERSION,
             ..record.clone()

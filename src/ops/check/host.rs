@@ -15,7 +15,7 @@ use crate::ops::explain;
 use crate::ops::plan::{self as planned, Place};
 use crate::plan::{NetDevice, Plan};
 use crate::sys::{Pid, fs as sys, ids};
-use crate::{host, netdev, plan, prepare, seccomp_agent, spec};
+use crate::{host, netdev, plan, prepare, rdt, seccomp_agent, spec, user_namespace};
 
 /// Adds what is wrong here. Fields that are faulty by themselves are not judged again.
 pub fn examine(bundle: &Bundle, manager: CgroupManager, report: &mut Report) {
@@ -28,6 +28,7 @@ pub fn examine(bundle: &Bundle, manager: CgroupManager, report: &mut Report) {
     file_systems(oci, report);
     rlimits(oci, report);
     devices(oci, report);
+    intel_rdt(oci, report);
     namespaces(oci, report);
     if let Some(plan) = compile(bundle, root.as_deref(), &place, report) {
         for warning in &plan.warnings {
@@ -38,6 +39,9 @@ pub fn examine(bundle: &Bundle, manager: CgroupManager, report: &mut Report) {
             if let Err(error) = netdev::find(name) {
                 report.add(Against::Host, &format!("linux.netDevices[{name}]"), &error);
             }
+        }
+        for (field, error) in plan.namespaces.id_maps.iter().flat_map(user_namespace::check) {
+            report.add(Against::Host, field, &error);
         }
         if let Some(Err(error)) = spec::seccomp_listener(oci).map(seccomp_agent::check) {
             report.add(Against::Host, "linux.seccomp.listenerPath", &error);
@@ -241,6 +245,16 @@ fn devices(oci: &Spec, report: &mut Report) {
     for (i, device) in linux.devices().iter().flatten().enumerate() {
         let text = format!("making {} needs CAP_MKNOD", device.path().display());
         report.fault(Against::Host, &format!("linux.devices[{i}]"), &text);
+    }
+}
+
+fn intel_rdt(oci: &Spec, report: &mut Report) {
+    let linux = oci.linux().as_ref();
+    if let Some(Err(error)) = linux
+        .and_then(|linux| linux.intel_rdt().as_ref())
+        .map(|_| rdt::root())
+    {
+        report.add(Against::Host, "linux.intelRdt", &error);
     }
 }
 

@@ -91,6 +91,13 @@ fn the_host_is_asked_for_what_it_lacks() {
         )],
         &["Host hooks.poststop[0].path: open /nowhere: no such file"],
     );
+    if crate::rdt::root().is_err() {
+        check(
+            "rdt",
+            &[("/linux/intelRdt", json!({"l3CacheSchema": "L3:0=f"}))],
+            &["Host linux.intelRdt: no resctrl is mounted here (mount -t resctrl"],
+        );
+    }
     let namespaces =
         json!([{"type": "mount"}, {"type": "pid"}, {"type": "network", "path": "/etc/hostname"}]);
     check(

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::Finding;
-use crate::cgroup::{self, Hierarchy};
+use crate::cgroup::{self, Hierarchy, systemd};
+use crate::sys::ids;
 
 const AREA: &str = "cgroups";
 
@@ -41,20 +42,33 @@ pub fn look() -> Vec<Finding> {
             "boot with systemd.unified_cgroup_hierarchy=1 or cgroup_no_v1=all",
         ),
     }];
-    let controllers = hierarchy.controllers();
+    let all = hierarchy.controllers();
+    // Only root can have controllers passed on that stop further up.
+    let delegated = (ids::euid().0 != 0).then(|| hierarchy.delegated_controllers());
     found.extend(
         CONTROLLERS
             .iter()
-            .map(|(name, fields)| controller(name, fields, &controllers)),
+            .map(|(name, fields)| controller(name, fields, &all, delegated.as_deref())),
     );
     found.push(systemd());
     found
 }
 
-fn controller(name: &str, fields: &str, there: &[String]) -> Finding {
+/// `all`: in the hierarchy. `delegated`: to an ordinary user, if we are one.
+fn controller(name: &str, fields: &str, all: &[String], delegated: Option<&[String]>) -> Finding {
     let title = format!("{name} controller");
-    if there.iter().any(|controller| controller == name) {
-        return Finding::yes(AREA, &title, format!("linux.resources: {fields}"));
+    let has = |list: &[String]| list.iter().any(|controller| controller == name);
+    match (has(all), delegated.is_none_or(has)) {
+        (true, true) => return Finding::yes(AREA, &title, format!("linux.resources: {fields}")),
+        (true, false) => {
+            return Finding::no(
+                AREA,
+                &title,
+                format!("not delegated to this user, so no linux.resources: {fields}"),
+                "as root, Delegate=cpu cpuset io memory pids in a drop-in for user@.service",
+            );
+        }
+        _ => {}
     }
     match cgroup::v1_hierarchy(name) {
         Some(mount) => Finding::no(
@@ -72,16 +86,39 @@ fn controller(name: &str, fields: &str, there: &[String]) -> Finding {
     }
 }
 
-/// sd_booted(3).
+/// sd_booted(3); a user's own may still not be there.
 fn systemd() -> Finding {
     const NAME: &str = "systemd";
-    match Path::new("/run/systemd/system").is_dir() {
-        true => Finding::yes(AREA, NAME, "it can make cgroups: --systemd-cgroup"),
-        false => Finding::no(
+    let booted = Path::new("/run/systemd/system").is_dir();
+    match (booted, booted.then(systemd::check)) {
+        (true, Some(Err(error))) => {
+            Finding::no(AREA, NAME, format!("--systemd-cgroup can't be used: {error}"), "")
+        }
+        (true, _) => Finding::yes(AREA, NAME, "it can make cgroups: --systemd-cgroup"),
+        (false, _) => Finding::no(
             AREA,
             NAME,
             "this system wasn't booted with it, so --systemd-cgroup can't be used",
             "leave the flag away: rrunc makes the cgroups itself",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn what_is_there_must_be_delegated_to_a_user() {
+        let all = ["memory".to_string(), "pids".to_string()];
+        let check = |name: &str, delegated: Option<&[String]>, state, text: &str| {
+            let finding = controller(name, "limits", &all, delegated);
+            assert_eq!(finding.state, state, "{finding:?}");
+            assert!(finding.detail.contains(text), "{finding:?}");
+        };
+        check("memory", None, State::Yes, "linux.resources: limits");
+        check("memory", Some(&all), State::Yes, "linux.resources: limits");
+        check("memory", Some(&all[1..]), State::No, "not delegated to this user");
     }
 }

@@ -7,6 +7,8 @@ use oci_spec::runtime::LinuxNamespaceType as Namespace;
 use super::{Finding, first_line};
 use crate::host;
 use crate::plan::seccomp;
+use crate::spec::landlock::KEY;
+use crate::sys::landlock::abi as landlock_abi;
 use crate::sys::security;
 
 const AREA: &str = "kernel";
@@ -28,7 +30,14 @@ pub fn look() -> Vec<Finding> {
     ] {
         found.push(namespaces(name, kind));
     }
-    found.extend([seccomp(), notify(), apparmor(), selinux(), resctrl()]);
+    found.extend([
+        seccomp(),
+        notify(),
+        apparmor(),
+        selinux(),
+        landlock(landlock_abi()),
+        resctrl(),
+    ]);
     found
 }
 
@@ -126,6 +135,26 @@ fn selinux() -> Finding {
     }
 }
 
+/// landlock(7), "VERSIONS": rules for ports came with ABI 4, scopes with 6.
+fn landlock(abi: i32) -> Finding {
+    const NAME: &str = "Landlock";
+    let partly = |lacks: &str| {
+        let detail = format!("ABI {abi}: the annotation {KEY} is applied, but for {lacks}");
+        Finding::partly(AREA, NAME, detail, "a newer kernel")
+    };
+    match abi {
+        ..1 => Finding::no(
+            AREA,
+            NAME,
+            format!("not active: a container with the annotation {KEY} can't be made"),
+            "boot with landlock in the list lsm=, where the kernel has CONFIG_SECURITY_LANDLOCK",
+        ),
+        1..4 => partly("ports and scopes"),
+        4..6 => partly("scopes"),
+        _ => Finding::yes(AREA, NAME, format!("ABI {abi}: the annotation {KEY} is applied")),
+    }
+}
+
 fn resctrl() -> Finding {
     const NAME: &str = "resctrl";
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -153,6 +182,20 @@ fn resctrl() -> Finding {
 mod tests {
     use super::super::State;
     use super::*;
+
+    #[test]
+    fn what_landlock_lacks() {
+        for (abi, state, text) in [
+            (0, State::No, "not active"),
+            (3, State::Partly, "but for ports and scopes"),
+            (5, State::Partly, "but for scopes"),
+            (6, State::Yes, "ABI 6"),
+        ] {
+            let finding = landlock(abi);
+            assert_eq!(finding.state, state, "{abi}");
+            assert!(finding.detail.contains(text), "{finding:?}");
+        }
+    }
 
     #[test]
     fn old_kernels() {

@@ -3,22 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use oci_spec::runtime::LinuxNamespaceType;
-
 use super::{Rules, set};
 use crate::spec::sysctl;
-
-/// ipc_namespaces(7).
-const OF_IPC: [&str; 8] = [
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shm_rmid_forced",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-];
 
 pub fn sysctls(rules: &mut Rules) {
     let linux = rules.oci.linux().as_ref();
@@ -32,7 +18,7 @@ pub fn sysctls(rules: &mut Rules) {
         if let Some(first) = seen.insert(name.clone(), key) {
             rules.fault(&field, format!("is the same as {first:?}"));
         }
-        match owner(&name) {
+        match sysctl::owner(&name) {
             _ if !is_sound(&name) => rules.fault(&field, "is not the name of a sysctl"),
             None => rules.fault(
                 &field,
@@ -63,18 +49,6 @@ pub fn sysctls(rules: &mut Rules) {
         if value.contains(['\0', '\n']) {
             rules.fault(&field, "its value holds a NUL character or a line break");
         }
-    }
-}
-
-/// The namespace that has this sysctl.
-fn owner(name: &str) -> Option<(LinuxNamespaceType, &'static str)> {
-    use LinuxNamespaceType::{Ipc, Network, User, Uts};
-    match name {
-        "kernel.hostname" | "kernel.domainname" => Some((Uts, "uts")),
-        name if OF_IPC.contains(&name) || name.starts_with("fs.mqueue.") => Some((Ipc, "ipc")),
-        name if name.starts_with("net.") => Some((Network, "network")),
-        name if name.starts_with("user.") => Some((User, "user")),
-        _ => None,
     }
 }
 
