@@ -1,0 +1,101 @@
+//! A shim that has no fds left, or little time, harms nobody, and leaves nothing.
+
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use containerd_shim_rrunc::proto::Empty;
+use containerd_shim_rrunc::proto::task::*;
+use prost::Message;
+
+use crate::client::{Client, V2};
+use crate::life::{delete, exec_request, id, refused, signal, state, wait};
+use crate::world::{World, done, has_ended, start, until};
+
+fn shim(client: &mut Client) -> u32 {
+    client
+        .call::<ConnectResponse>("Connect", &id("i"))
+        .unwrap()
+        .shim_pid
+}
+
+fn socket(world: &World) -> PathBuf {
+    let address = fs::read_to_string(world.dir.join("i/address")).unwrap();
+    address.strip_prefix("unix://").unwrap().into()
+}
+
+/// How many fds a process may have, for as long as it says so.
+fn limit_fds(pid: u32, limit: usize) {
+    let mut command = Command::new("prlimit");
+    command.args([format!("--pid={pid}"), format!("--nofile={limit}:")]);
+    assert!(command.status().unwrap().success());
+}
+
+fn fds(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// What the next one would be.
+fn free_fd(pid: u32) -> usize {
+    let is_free = |fd: &usize| fs::symlink_metadata(format!("/proc/{pid}/fd/{fd}")).is_err();
+    (0..).find(is_free).unwrap()
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let mut command = Command::new("ps");
+    let output = command
+        .args(["--ppid", &pid.to_string(), "-o", "pid="])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+fn is_asleep(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit(") ").next().unwrap().starts_with('S')
+}
+
+/// At whichever fd it fails: no file is left, and no process.
+#[test]
+fn an_exec_without_fds() {
+    let world = World::new("exec-fds");
+    let mut client = world.running("i", "exec sleep 1000");
+    world.containerd.events(2);
+    let shim = shim(&mut client);
+    let (before, mut failed, mut ran) = (fds(shim), 0, 0);
+    let stdout = world.fifo("out");
+    for limit in (free_fd(shim)..).take(24) {
+        let name = format!("e{limit}");
+        let mut request = exec_request("i", &name, "exec sleep 1000");
+        request.stdout = stdout.display().to_string();
+        done(client.call("Exec", &request));
+        limit_fds(shim, limit);
+        let started = start(&mut client, "i", &name);
+        limit_fds(shim, 1024);
+        match started {
+            Ok(_) => {
+                ran += 1;
+                done(signal(&mut client, "i", &name, 9));
+            }
+            Err((_, why)) => {
+                assert_ne!(why, "");
+                failed += 1;
+            }
+        }
+        wait(&mut client, "i", &name).unwrap();
+        delete(&mut client, "i", &name).unwrap();
+        until(|| children(shim).len() == 1);
+        for entry in fs::read_dir(world.dir.join("i")).unwrap() {
+            let left = entry.unwrap().file_name().into_string().unwrap();
+            assert!(
+                !left.starts_with("exec-") && !left.starts_with("log-"),
+                "{limit}: {left}"
+            );
+        }
+        assert_eq!(fds(shim), before, "{limit}");
+    }
+    assert!(failed > 4 && ran > 4, "{failed} failed, {ran} ran");
+}
