@@ -99,3 +99,24 @@ fn an_exec_without_fds() {
     }
     assert!(failed > 4 && ran > 4, "{failed} failed, {ran} ran");
 }
+
+/// containerd gives `delete` five seconds, which a runtime that waits must not take.
+#[test]
+fn a_delete_that_takes_too_long() {
+    let world = World::new("delete-slow");
+    let mut client = world.running("i", "exec sleep 1000");
+    let task = state(&mut client, "i", "").unwrap().pid;
+    crate::world::kill(shim(&mut client), "KILL");
+    assert_eq!(client.read(), b"", "the connection ends");
+    fs::write(world.dir.join("i/wait-delete"), "").unwrap();
+    let begun = Instant::now();
+    let output = world.run("i", &["delete"], b"");
+    assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        complaint.contains("delete has not ended in 3 seconds"),
+        "{complaint}"
+    );
+    let response = DeleteResponse::decode(output.stdout.as_slice()).unwrap();
+    assert_eq!((response.pid, response.exit_status), (task, 137));
+}
