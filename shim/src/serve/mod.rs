@@ -74,8 +74,8 @@ pub struct Shim {
     socket: Option<PathBuf>,
     /// When nothing has happened for so long that memory is given back.
     quiet: Option<Instant>,
-    /// Somebody's end waits to be looked at, see `sweep`.
-    unswept: bool,
+    /// Who has ended and waits to be looked at, and the last command that it may be of, see `sweep`.
+    unswept: Option<(nix::unistd::Pid, u64)>,
 }
 
 /// Serves until the last container is gone. The socket is stdin, the bundle of the first container the working
@@ -156,7 +156,7 @@ impl Shim {
             ending: None,
             socket,
             quiet: None,
-            unswept: false,
+            unswept: None,
         })
     }
 
@@ -178,7 +178,7 @@ impl Shim {
             while let Some(alarm) = self.timers.due(Instant::now()) {
                 self.alarm(alarm);
             }
-            if self.unswept {
+            if self.unswept.is_some() {
                 self.sweep();
             }
             self.flush();

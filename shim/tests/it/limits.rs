@@ -100,6 +100,42 @@ fn an_exec_without_fds() {
     assert!(failed > 4 && ran > 4, "{failed} failed, {ran} ran");
 }
 
+/// Whatever a container leaves is reaped, also if there always is something being made.
+#[test]
+fn orphans_while_containers_are_made() {
+    let world = World::new("orphans");
+    let go = world.dir.join("go");
+    let program = format!(
+        "until [ -e {} ]; do sleep 0.01; done; (sh -c 'exit 0' &); exec sleep 1000",
+        go.display()
+    );
+    let mut client = world.running("i", &program);
+    let shim = shim(&mut client);
+    let create = |client: &mut Client, id: &str| {
+        let bundle = world.bundle(id, "exec sleep 1000");
+        fs::write(bundle.join("wait-create"), "").unwrap();
+        let request = CreateTaskRequest {
+            id: id.into(),
+            bundle: bundle.display().to_string(),
+            options: Some(world.options()),
+            ..CreateTaskRequest::default()
+        };
+        let creating = client.send(V2, "Create", &request);
+        state(client, id, "").unwrap();
+        creating
+    };
+    let first = create(&mut client, "first");
+    fs::write(go, "").unwrap();
+    let zombies = || children(shim).into_iter().filter(|pid| has_ended(*pid)).count();
+    until(|| zombies() == 1);
+    let second = create(&mut client, "second");
+    fs::remove_file(world.dir.join("first/wait-create")).unwrap();
+    client.answer::<CreateTaskResponse>(first).unwrap();
+    until(|| zombies() == 0);
+    fs::remove_file(world.dir.join("second/wait-create")).unwrap();
+    client.answer::<CreateTaskResponse>(second).unwrap();
+}
+
 /// containerd gives `delete` five seconds, which a runtime that waits must not take.
 #[test]
 fn a_delete_that_takes_too_long() {
