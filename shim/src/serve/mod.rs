@@ -194,6 +194,7 @@ impl Shim {
                     && self.connections.values().all(|c| !c.wants().1);
                 if silent || limit <= Instant::now() {
                     return Ok(());
+                    && !self.awaits_logger()
                 }
             }
         }
@@ -260,7 +261,12 @@ impl Shim {
     /// No more new work; the loop ends when what is to be said has been said.
     pub fn end(&mut self) {
         if self.ending.is_none() {
-            self.ending = Some(Instant::now() + LAST_WORDS);
+            let limit = if self.awaits_logger() {
+                LOGGER_LIMIT
+            } else {
+                LAST_WORDS
+            };
+            self.ending = Some(Instant::now() + limit);
             if let Some(path) = self.socket.take() {
                 let _ = fs::remove_file(path); // a container of the group that comes now gets a new shim
             }
@@ -275,6 +281,15 @@ impl Shim {
     }
 
     fn accept(&mut self) {
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Whether one that was asked to end may still have to be killed.
+    fn awaits_logger(&self) -> bool {
+        self.loggers.values().any(Logger::is_ending)
+    }
+
         // One at a time: if there are more, the listener is still ready.
         let Ok((socket, _)) = self.listener.accept() else {
             return;

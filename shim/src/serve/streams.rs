@@ -109,8 +109,8 @@ impl Shim {
         for (number, _) in self.streams_of(process) {
             self.end_stream(number);
         }
-        if let Some(logger) = self.loggers.get(&process) {
-            logger.signal(rrunc::sys::process::Signal(libc::SIGTERM));
+        if let Some(logger) = self.loggers.get_mut(&process) {
+            logger.end();
             self.timers.set(super::LOGGER_LIMIT, Alarm::KillLogger(process));
         }
     }

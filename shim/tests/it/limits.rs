@@ -100,6 +100,32 @@ fn an_exec_without_fds() {
     assert!(failed > 4 && ran > 4, "{failed} failed, {ran} ran");
 }
 
+/// A logger that doesn't end when it is asked to is killed, whatever the shim has still to do.
+#[test]
+fn a_shim_that_ends_before_its_logger() {
+    let world = World::new("ending-logger");
+    let pid = world.dir.join("pid");
+    let text = format!(
+        "#!/bin/sh\ntrap '' TERM\necho $$ >{}\nprintf x >&5\nexec 5>&-\nexec sleep 1000\n",
+        pid.display()
+    );
+    let logger = world.script("logger", &text);
+    world.bundle("i", "");
+    fs::write(world.dir.join("i/fail-create"), "not today").unwrap();
+    let mut client = Client::new(&world.start("i"));
+    let created = world.create(&mut client, "i", |request| {
+        request.stdout = format!("binary://{}", logger.display());
+    });
+    refused(created, 2, "not today");
+    let begun = Instant::now();
+    done(client.call::<Empty>("Shutdown", &ShutdownRequest::default()));
+    assert_eq!(client.read(), b"", "the shim ends");
+    let took = begun.elapsed();
+    assert!((10..17).contains(&took.as_secs()), "{took:?}");
+    let pid = fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+    until(|| has_ended(pid));
+}
+
 /// Whatever a container leaves is reaped, also if there always is something being made.
 #[test]
 fn orphans_while_containers_are_made() {
