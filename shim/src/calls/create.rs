@@ -35,6 +35,10 @@ impl Shim {
                 "container id {id:?}: may have A-Z a-z 0-9 _ . - only"
             )));
         }
+        if self.is_ending() {
+            let text = format!("container {id}: the shim is ending");
+            return Err(Refusal::precondition(text));
+        }
         if self.table.containers.contains_key(id) {
             return Err(Refusal::new(
                 Code::AlreadyExists,

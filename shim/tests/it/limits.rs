@@ -100,6 +100,39 @@ fn an_exec_without_fds() {
     assert!(failed > 4 && ran > 4, "{failed} failed, {ran} ran");
 }
 
+/// Who can't be let in waits, and doesn't keep the shim awake.
+#[test]
+fn a_client_without_an_fd() {
+    let world = World::new("client-fds");
+    let mut client = world.running("i", "exec sleep 1000");
+    world.containerd.events(2);
+    let shim = shim(&mut client);
+    limit_fds(shim, free_fd(shim));
+    let mut other = Client::new(&socket(&world));
+    let asked = other.send(V2, "Connect", &id("i"));
+    state(&mut client, "i", "").unwrap(); // it has heard of both
+    until(|| is_asleep(shim));
+    limit_fds(shim, 1024);
+    assert_eq!(other.answer::<ConnectResponse>(asked).unwrap().shim_pid, shim);
+}
+
+/// While it waits for containerd to take the last events, it takes no new container.
+#[test]
+fn a_shim_that_is_ending() {
+    let world = World::new("ending");
+    let mut client = world.running("i", "exit 0");
+    wait(&mut client, "i", "").unwrap();
+    world.containerd.events(3);
+    world.containerd.is_off(true);
+    delete(&mut client, "i", "").unwrap();
+    let (socket, alias) = (socket(&world), world.dir.join("alias"));
+    fs::hard_link(&socket, &alias).unwrap();
+    done(client.call("Shutdown", &ShutdownRequest::default()));
+    refused(world.create(&mut client, "i", |_| {}), 9, "the shim is ending");
+    assert!(!socket.exists());
+    assert!(UnixStream::connect(alias).is_err(), "nobody is kept waiting");
+}
+
 /// A logger that doesn't end when it is asked to is killed, whatever the shim has still to do.
 #[test]
 fn a_shim_that_ends_before_its_logger() {
