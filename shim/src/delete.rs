@@ -3,9 +3,14 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use prost::Message;
+use rrunc::sys::process::{ended, pidfd_open};
+use rrunc::sys::types::Pid;
 
 use crate::args::Args;
 use crate::bundle;
@@ -13,7 +18,11 @@ use crate::options::Options;
 use crate::proto::Timestamp;
 use crate::proto::task::DeleteResponse;
 use crate::refusal::{Doing, Refusal};
+use crate::serve::flights::{content, memory};
 use crate::{mounts, runtime, socket};
+
+/// What the runtime gets of containerd's five seconds: a process that can't be killed must not keep us from unmounting.
+const LIMIT: Duration = Duration::from_secs(3);
 
 /// 128 + SIGKILL: nobody saw how it really ended.
 const KILLED: u32 = 137;
@@ -46,16 +55,35 @@ fn delete(bundle: &Path, args: &Args) {
     let options = options(bundle);
     let log = bundle.join("log-delete.json");
     let mut command = runtime::command(&options, &args.namespace, &log);
-    let output = command.args(["delete", "--force", &args.id]).output();
-    let said = runtime::last_error(&log);
+    command.args(["delete", "--force", &args.id]);
+    let result = carry_out(command, options.binary(), &log);
     let _ = fs::remove_file(&log); // goes with the bundle
-    match output {
-        Err(error) => eprintln!("{}", runtime::not_executable(options.binary(), &error)),
-        Ok(output) if !output.status.success() => {
-            let status = output.status.to_string();
-            eprintln!("{}", runtime::failure("delete", &status, said, &output.stderr));
+    if let Err(refusal) = result {
+        eprintln!("{refusal}");
+    }
+}
+
+/// A runtime that has not done it in time ends with us.
+fn carry_out(mut command: Command, binary: &str, log: &Path) -> Result<(), Refusal> {
+    let mut complained = memory()?;
+    let copy = complained.try_clone().doing(|| "copy an fd".into())?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(copy);
+    let child = command.spawn();
+    let mut child = child.map_err(|error| runtime::not_executable(binary, &error))?;
+    let waiting = || "wait for the runtime".to_string();
+    let pidfd = pidfd_open(Pid(child.id() as i32)).doing(waiting)?;
+    if !ended(pidfd.as_fd(), Some(LIMIT)).doing(waiting)? {
+        let text = format!("OCI runtime delete has not ended in {} seconds", LIMIT.as_secs());
+        return Err(Refusal::unknown(text));
+    }
+    let status = child.wait().doing(waiting)?;
+    match status.success() {
+        true => Ok(()),
+        false => {
+            let complaint = content(Some(&mut complained));
+            let said = runtime::last_error(log);
+            Err(runtime::failure("delete", &status.to_string(), said, &complaint))
         }
-        Ok(_) => {}
     }
 }
 

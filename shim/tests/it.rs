@@ -13,6 +13,8 @@ mod events; // their order, and that none is lost
 mod faults; // what is wrong is named, and harms nobody else
 #[path = "it/life.rs"]
 mod life; // calls in every state
+#[path = "it/limits.rs"]
+mod limits; // no fds are left, or no time
 #[path = "it/restart.rs"]
 mod restart; // what a containerd that comes back finds
 #[path = "it/roots.rs"]

@@ -15,7 +15,7 @@ use crate::proto::task::CheckpointTaskRequest;
 use crate::refusal::{Doing, Refusal};
 use crate::serve::Shim;
 use crate::serve::connection::ReplyTo;
-use crate::serve::live::{Flight, Purpose};
+use crate::serve::live::{Flight, Purpose, Temporary};
 use crate::serve::requests::{Answer, LATER};
 use crate::table::ProcessId;
 use crate::table::life::{Event, State};
@@ -47,12 +47,12 @@ impl Shim {
     }
 
     /// For criu's own files, and gone with the command.
-    fn work_of(&mut self, id: ProcessId, temporary: &mut Vec<PathBuf>) -> Result<PathBuf, Refusal> {
+    fn work_of(&mut self, id: ProcessId, temporary: &mut Temporary) -> Result<PathBuf, Refusal> {
         let number = self.number();
         let work = self.container_of(id)?.bundle.join(format!("criu-{number}"));
+        temporary.push(work.clone());
         let made = DirBuilder::new().mode(0o700).create(&work);
         made.doing(|| format!("make {}", work.display()))?;
-        temporary.push(work.clone());
         Ok(work)
     }
 

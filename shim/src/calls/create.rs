@@ -15,7 +15,7 @@ use crate::proto::events::{TaskCreate, TaskIo};
 use crate::proto::task::{CreateTaskRequest, CreateTaskResponse};
 use crate::refusal::{Code, Doing, Refusal};
 use crate::serve::connection::ReplyTo;
-use crate::serve::flights::Takeoff;
+use crate::serve::flights::{Takeoff, kill_child};
 use crate::serve::live::{Console, Flight, Live, Purpose, Terminal};
 use crate::serve::poller::{IN, Token};
 use crate::serve::requests::{Answer, LATER};
@@ -34,6 +34,10 @@ impl Shim {
             return Err(Refusal::invalid(format!(
                 "container id {id:?}: may have A-Z a-z 0-9 _ . - only"
             )));
+        }
+        if self.is_ending() {
+            let text = format!("container {id}: the shim is ending");
+            return Err(Refusal::precondition(text));
         }
         if self.table.containers.contains_key(id) {
             return Err(Refusal::new(
@@ -175,9 +179,8 @@ impl Shim {
         let null = || Ok::<_, Refusal>([null()?, null()?, null()?]);
         let theirs = std::mem::replace(&mut plumbing.theirs, null()?);
         if plumbing.terminal.is_some() {
-            let console = Console::new(&bundle, number)?;
+            let console = Console::new(&bundle, number, &mut takeoff.flight.temporary)?;
             takeoff.option("--console-socket", &console.path);
-            takeoff.flight.temporary.push(console.path.clone());
             takeoff.flight.console = Some(console);
         }
         Ok(theirs)
@@ -239,10 +242,14 @@ impl Shim {
 
     /// Takes over a process that the runtime has made: its pidfd, its terminal, its streams.
     pub fn adopt(&mut self, flight: &Flight) -> Result<(), Refusal> {
-        let id = flight.process;
         let pid_file = flight.pid_file.as_deref().unwrap_or(Path::new(""));
         let pid = bundle::read_pid(pid_file)?;
-        // Ours since its maker has ended, and not reaped by anybody yet: it is what the number means.
+        // Ours since its maker has ended. One that we can't watch must not run on.
+        self.take_over(flight, pid).inspect_err(|_| kill_child(pid))
+    }
+
+    fn take_over(&mut self, flight: &Flight, pid: u32) -> Result<(), Refusal> {
+        let id = flight.process;
         let pidfd = pidfd_open(Pid(pid as i32)).doing(|| format!("open process {pid}"))?;
         let master = flight.console.as_ref().map(Console::receive).transpose();
         let Some(live) = self.live.get_mut(&id) else {
@@ -253,13 +260,9 @@ impl Shim {
         };
         let mut streams = std::mem::take(&mut plumbing.streams);
         live.stdin = plumbing.stdin.take();
-        let killed = |refusal: Refusal| {
-            let _ = rrunc::sys::process::pidfd_send_signal(pidfd.as_fd(), rrunc::sys::process::Signal::KILL); // it may be dead
-            refusal
-        };
-        if let (Some(master), Some(terminal)) = (master.map_err(killed)?, plumbing.terminal.take()) {
-            let (master, slave) = open_terminal(master).map_err(killed)?;
-            streams.extend(terminal.streams(&master).map_err(killed)?);
+        if let (Some(master), Some(terminal)) = (master?, plumbing.terminal.take()) {
+            let (master, slave) = open_terminal(master)?;
+            streams.extend(terminal.streams(&master)?);
             live.terminal = Some(Terminal { master, slave });
         }
         self.poller.add(&pidfd, Token::Process(id), IN)?;

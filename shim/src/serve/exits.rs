@@ -187,12 +187,18 @@ impl Shim {
                 Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _)) => pid,
                 Err(Errno::EINTR) => continue,
                 _ => {
-                    self.unswept = false;
+                    self.unswept = None;
                     return;
                 }
             };
-            if self.flights.values().any(|flight| making(flight.purpose)) || self.knows(pid.as_raw() as u32) {
-                self.unswept = true; // its own event is on its way
+            // Commands that were given after it had been seen as ended have not made it.
+            let last = match self.unswept {
+                Some((seen, last)) if seen == pid => last,
+                _ => self.last_number,
+            };
+            let mut flights = self.flights.range(..=last);
+            if flights.any(|(_, flight)| making(flight.purpose)) || self.knows(pid.as_raw() as u32) {
+                self.unswept = Some((pid, last)); // its own event is on its way
                 return;
             }
             let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG)); // nobody asks how an orphan ended

@@ -2,7 +2,7 @@
 //! none is ever waited for.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
@@ -10,12 +10,13 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::sys::signal;
 use rrunc::sys::process::{Child, Exit, pidfd_open, wait};
 use rrunc::sys::types::Pid;
 
 use super::Shim;
 use super::connection::ReplyTo;
-use super::live::{Console, Flight, Purpose};
+use super::live::{Console, Flight, Purpose, Temporary};
 use super::poller::{IN, Token};
 use crate::order::Order;
 use crate::refusal::{Doing, Refusal};
@@ -36,7 +37,7 @@ pub struct FlightPlan {
     pub log: PathBuf,
     pub printed: Option<File>,
     pub complained: Option<File>,
-    pub temporary: Vec<PathBuf>,
+    pub temporary: Temporary,
     pub console: Option<Console>,
     pub pid_file: Option<PathBuf>,
     pub work: Option<PathBuf>,
@@ -60,13 +61,15 @@ impl Shim {
         };
         let mut command = runtime::command(&container.options, &self.namespace, &log);
         command.arg(purpose.word()).stdin(Stdio::null());
+        let mut temporary = Temporary::default();
+        temporary.push(log.clone());
         Ok(Takeoff {
             command,
             flight: FlightPlan {
                 process,
                 purpose,
                 reply,
-                temporary: vec![log.clone()],
+                temporary,
                 log,
                 printed: None,
                 complained: None,
@@ -179,21 +182,20 @@ impl Shim {
     pub fn launch(&mut self, takeoff: Takeoff) -> Result<(), Refusal> {
         let Takeoff { mut command, flight } = takeoff;
         let name = command.get_program().to_owned();
-        let child = match command.spawn() {
-            Ok(child) => child,
-            Err(error) => {
-                remove(&flight.temporary);
-                return Err(runtime::not_executable(&name.to_string_lossy(), &error));
-            }
-        };
+        let child = command.spawn();
+        let child = child.map_err(|error| runtime::not_executable(&name.to_string_lossy(), &error))?;
         drop(command); // and with it our copies of what the process has for stdio
         self.take_off(child.id(), flight)
     }
 
     fn take_off(&mut self, pid: u32, flight: FlightPlan) -> Result<(), Refusal> {
-        let pidfd = pidfd_open(Pid(pid as i32)).doing(|| "open a pidfd".into())?;
         let number = self.number();
-        self.poller.add(&pidfd, Token::Flight(number), IN)?;
+        let pidfd = pidfd_open(Pid(pid as i32)).doing(|| "open a pidfd".into());
+        let watched = pidfd.and_then(|pidfd| {
+            self.poller.add(&pidfd, Token::Flight(number), IN)?;
+            Ok(pidfd)
+        });
+        let pidfd = watched.inspect_err(|_| kill_child(pid))?; // nobody would hear of its end
         self.flights.insert(
             number,
             Flight {
@@ -243,9 +245,13 @@ impl Shim {
             }
         };
         self.arrived(&mut flight, result);
-        remove(&flight.temporary);
         self.go_on_removing(flight.process);
     }
+}
+
+/// One that nobody has reaped: it is what the number means.
+pub fn kill_child(pid: u32) {
+    let _ = signal::kill(nix::unistd::Pid::from_raw(pid as i32), signal::Signal::SIGKILL); // it may have ended
 }
 
 /// A file without a name that holds this.
@@ -257,12 +263,12 @@ fn filled(bytes: &[u8]) -> Result<File, Refusal> {
 }
 
 /// A file without a name.
-fn memory() -> Result<File, Refusal> {
+pub fn memory() -> Result<File, Refusal> {
     let fd = rrunc::sys::fs::memfd(c"rrunc-shim");
     Ok(File::from(fd.doing(|| "make a memfd".into())?))
 }
 
-fn content(file: Option<&mut File>) -> Vec<u8> {
+pub fn content(file: Option<&mut File>) -> Vec<u8> {
     let mut bytes = vec![];
     if let Some(file) = file {
         let _ = file.rewind().and_then(|()| file.read_to_end(&mut bytes)); // what can't be read hasn't been said
@@ -270,20 +276,14 @@ fn content(file: Option<&mut File>) -> Vec<u8> {
     bytes
 }
 
-fn remove(files: &[PathBuf]) {
-    for file in files {
-        // It may never have been made; criu's directory is one of ours too.
-        let _ = fs::remove_file(file).or_else(|_| fs::remove_dir_all(file));
-    }
-}
-
 impl Console {
-    pub fn new(bundle: &std::path::Path, number: u64) -> Result<Console, Refusal> {
+    pub fn new(bundle: &Path, number: u64, temporary: &mut Temporary) -> Result<Console, Refusal> {
         use std::os::fd::AsRawFd;
         let doing = || format!("make a socket for the terminal in {}", bundle.display());
         let dir = File::open(bundle).doing(doing)?;
         let name = format!("console-{number}.sock");
         let fd = dir.as_raw_fd();
+        temporary.push(bundle.join(&name));
         let listener = UnixListener::bind(format!("/proc/self/fd/{fd}/{name}")).doing(doing)?;
         listener.set_nonblocking(true).doing(doing)?;
         Ok(Console {

@@ -1,6 +1,6 @@
 //! What belongs to a process and can't be written down: fds, and who waits.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -66,13 +66,32 @@ pub struct Flight {
     /// What it printed and complained, where its stdout and stderr aren't the container's.
     pub printed: Option<File>,
     pub complained: Option<File>,
-    /// Removed when it has ended.
-    pub temporary: Vec<PathBuf>,
+    pub temporary: Temporary,
     pub console: Option<Console>,
     pub pid_file: Option<PathBuf>,
     /// Where criu works, and where it has saved a container.
     pub work: Option<PathBuf>,
     pub images: Option<PathBuf>,
+}
+
+/// Files of a command, gone with it.
+#[derive(Default)]
+pub struct Temporary(Vec<PathBuf>);
+
+impl Temporary {
+    /// One that is about to be made.
+    pub fn push(&mut self, path: PathBuf) {
+        self.0.push(path);
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            // It may never have been made; criu's directory is one of ours too.
+            let _ = fs::remove_file(path).or_else(|_| fs::remove_dir_all(path));
+        }
+    }
 }
 
 /// Where a terminal arrives: a socket in the bundle, which is named by an fd since its path may be longer than a

@@ -16,7 +16,7 @@ mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -48,6 +48,9 @@ pub const LOGGER_LIMIT: Duration = Duration::from_secs(12);
 /// else would end it. Longer than containerd tries to reach a shim.
 const IDLE: Duration = Duration::from_secs(120);
 
+/// After a client could not be let in.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Nobody talks to most shims for most of the time.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -69,7 +72,8 @@ pub struct Shim {
     connections: BTreeMap<u64, Connection>,
     /// Those that have got something to send.
     touched: BTreeSet<u64>,
-    listener: UnixListener,
+    /// Until the shim ends.
+    listener: Option<UnixListener>,
     signals: SignalFd,
     last_number: u64,
     /// Since when there is nothing more to do but to tell the rest.
@@ -77,8 +81,8 @@ pub struct Shim {
     socket: Option<PathBuf>,
     /// When nothing has happened for so long that memory is given back.
     quiet: Option<Instant>,
-    /// Somebody's end waits to be looked at, see `sweep`.
-    unswept: bool,
+    /// Who has ended and waits to be looked at, and the last command that it may be of, see `sweep`.
+    unswept: Option<(nix::unistd::Pid, u64)>,
 }
 
 /// Serves until the last container is gone. The socket is stdin, the bundle of the first container the working
@@ -154,13 +158,13 @@ impl Shim {
             log,
             connections: BTreeMap::new(),
             touched: BTreeSet::new(),
-            listener,
+            listener: Some(listener),
             signals,
             last_number: 0,
             ending: None,
             socket,
             quiet: None,
-            unswept: false,
+            unswept: None,
         })
     }
 
@@ -182,7 +186,7 @@ impl Shim {
             while let Some(alarm) = self.timers.due(Instant::now()) {
                 self.alarm(alarm);
             }
-            if self.unswept {
+            if self.unswept.is_some() {
                 self.sweep();
             }
             self.flush();
@@ -194,6 +198,7 @@ impl Shim {
             if let Some(limit) = self.ending {
                 // A call may still be on its way: the kill after which the rest came so fast.
                 let silent = self.flights.is_empty()
+                    && !self.awaits_logger()
                     && self.publisher.is_idle()
                     && self.connections.values().all(|c| !c.wants().1);
                 if silent || limit <= Instant::now() {
@@ -222,6 +227,7 @@ impl Shim {
         match alarm {
             Alarm::Idle if self.is_idle() => self.end(),
             Alarm::Idle => {}
+            Alarm::Listen => self.listen(),
             Alarm::Drained(process) => self.give_up_draining(process),
             Alarm::LoggerReady(process) => self.give_up_logger(process),
             Alarm::KillLogger(process) => {
@@ -265,12 +271,28 @@ impl Shim {
     /// No more new work; the loop ends when what is to be said has been said.
     pub fn end(&mut self) {
         if self.ending.is_none() {
-            self.ending = Some(Instant::now() + LAST_WORDS);
+            let limit = if self.awaits_logger() {
+                LOGGER_LIMIT
+            } else {
+                LAST_WORDS
+            };
+            self.ending = Some(Instant::now() + limit);
             if let Some(path) = self.socket.take() {
                 let _ = fs::remove_file(path); // a container of the group that comes now gets a new shim
             }
-            self.poller.remove(self.listener.as_fd());
+            if let Some(listener) = self.listener.take() {
+                self.poller.remove(&listener);
+            }
         }
+    }
+
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Whether one that was asked to end may still have to be killed.
+    fn awaits_logger(&self) -> bool {
+        self.loggers.values().any(Logger::is_ending)
     }
 
     /// Never given twice.
@@ -281,8 +303,15 @@ impl Shim {
 
     fn accept(&mut self) {
         // One at a time: if there are more, the listener is still ready.
-        let Ok((socket, _)) = self.listener.accept() else {
-            return;
+        let socket = match self.listener.as_ref().map(UnixListener::accept) {
+            Some(Ok((socket, _))) => socket,
+            Some(Err(error)) if error.kind() == ErrorKind::WouldBlock => return,
+            Some(Err(error)) => {
+                // As long as there is no fd left, say, whoever waits would be reported over and over.
+                self.log.error(&format!("let a client in: {error}"));
+                return self.listen_later();
+            }
+            None => return,
         };
         match socket::peer_is_us(&socket) && socket.set_nonblocking(true).is_ok() {
             true => {
@@ -297,6 +326,24 @@ impl Shim {
                 }
             }
             false => self.log.error("a client of another user was turned away"),
+        }
+    }
+
+    fn listen_later(&mut self) {
+        if let Some(listener) = &self.listener {
+            self.poller.remove(listener);
+            self.timers.set(PAUSE, Alarm::Listen);
+        }
+    }
+
+    fn listen(&mut self) {
+        let watched = self
+            .listener
+            .as_ref()
+            .map(|listener| self.poller.add(listener, Token::Listener, IN));
+        if let Some(Err(refusal)) = watched {
+            self.log.error(&refusal.text);
+            self.listen_later();
         }
     }
 

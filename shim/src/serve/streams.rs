@@ -114,8 +114,8 @@ impl Shim {
             self.end_stream(number);
         }
         self.forget_unread(process);
-        if let Some(logger) = self.loggers.get(&process) {
-            logger.signal(rrunc::sys::process::Signal(libc::SIGTERM));
+        if let Some(logger) = self.loggers.get_mut(&process) {
+            logger.end();
             self.timers.set(super::LOGGER_LIMIT, Alarm::KillLogger(process));
         }
     }

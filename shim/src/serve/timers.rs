@@ -9,6 +9,8 @@ use crate::table::ProcessId;
 pub enum Alarm {
     /// The output of a process that is to be deleted has had its time.
     Drained(ProcessId),
+    /// Clients could not be let in.
+    Listen,
     /// A shim that has no container has had its time to get one.
     Idle,
     /// A logger has had its time to become ready.

@@ -19,6 +19,7 @@ pub struct Logger {
     pub pidfd: OwnedFd,
     ready: Option<File>,
     says_ready: bool,
+    is_ending: bool,
 }
 
 impl Logger {
@@ -51,6 +52,7 @@ impl Logger {
             pidfd,
             ready: Some(File::from(ready)),
             says_ready: logger.says_ready,
+            is_ending: false,
             name,
         })
     }
@@ -86,6 +88,16 @@ impl Logger {
             "logger {}: has not said on fd 5 that it is ready",
             self.name
         )))
+    }
+
+    /// Asks it to end.
+    pub fn end(&mut self) {
+        self.is_ending = true;
+        self.signal(Signal(libc::SIGTERM));
+    }
+
+    pub fn is_ending(&self) -> bool {
+        self.is_ending
     }
 
     pub fn signal(&self, signal: Signal) {

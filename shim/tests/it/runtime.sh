@@ -3,6 +3,7 @@
 # process that waits for its start, and then runs the file `program` of its bundle. A file fail-COMMAND there makes a
 # command fail with its text, a file wait-COMMAND makes it wait until that is gone.
 set -eu
+ulimit -n 1024
 given="$*"
 command= bundle= pid_file= process= signal=
 while [ $# -gt 0 ]; do
