@@ -24,9 +24,10 @@ pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
 pub const SYSTEMD_SUBGROUP: &str = "run.oci.systemd.subgroup";
 
 /// All that we act upon or refuse, for `features`. One that ends in a dot stands for all that begin so.
-pub const POTENTIALLY_UNSAFE: [&str; 13] = [
+pub const POTENTIALLY_UNSAFE: [&str; 14] = [
     CRIU_CONFIG,
     SYSTEMD_PROPERTY,
+    "run.oci.delegate-cgroup",
     "run.oci.handler",
     HOOKS_STDERR,
     HOOKS_STDOUT,
@@ -41,7 +42,11 @@ pub const POTENTIALLY_UNSAFE: [&str; 13] = [
 ];
 
 /// What another runtime does for these can't be left out without harm, and rrunc doesn't do it.
-pub const REFUSED: [(&str, &str); 3] = [
+pub const REFUSED: [(&str, &str); 4] = [
+    (
+        "run.oci.delegate-cgroup",
+        "is not supported: rrunc makes no cgroup below the one with the limits, which the program could then lift",
+    ),
     (
         "run.oci.handler",
         "is not supported: rrunc has no handlers, and would run the program as an ordinary one",
