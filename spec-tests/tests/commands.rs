@@ -480,6 +480,21 @@ fn log_names_a_daemon() {
 
 /// An option of crun's; runc has none.
 #[test]
+fn spec_writes_to_another_file() {
+    obeys("bundle.md#container-format", |lab| {
+        for (number, option) in ["--file", "-f"].iter().enumerate() {
+            let name = format!("other-{number}.json");
+            lab.command(["spec", option, &name]).cwd(lab.dir()).run().ok();
+            let text = fs::read_to_string(lab.dir().join(&name)).unwrap();
+            let config: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(config["root"]["path"], "rootfs");
+        }
+        assert!(!lab.dir().join("config.json").exists());
+    });
+}
+
+/// An option of crun's; runc has none.
+#[test]
 fn config_names_another_file_than_the_bundles() {
     obeys("bundle.md#container-format", |lab| {
         let c = lab.bundle().args(["true"]).container();
