@@ -120,6 +120,30 @@ fn info_names_the_kernel_and_every_controller() {
     });
 }
 
+/// As bash calls what it has read for a word that the user wants completed.
+#[test]
+fn completion_completes_in_bash() {
+    unharmed("completion", |lab| {
+        let script = lab.dir().join("rrunc.bash");
+        fs::write(&script, lab.run(["completion", "bash"]).ok().stdout()).unwrap();
+        let complete = |words: &[&str]| {
+            let call = "source \"$0\"; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); \
+                _rrunc rrunc \"${@: -1}\" \"${@: -2:1}\"; printf '%s\\n' \"${COMPREPLY[@]}\"";
+            let output = std::process::Command::new("bash")
+                .args(["-c", call])
+                .arg(&script)
+                .args(words)
+                .output()
+                .expect("bash");
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            text.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(complete(&["rrunc", "feat"]), ["features"]);
+        assert_eq!(complete(&["rrunc", "create", "--pidf"]), ["--pidfd-socket"]);
+        assert_eq!(complete(&["rrunc", "exec", "--app"]), ["--apparmor"]);
+    });
+}
+
 #[test]
 fn info_tells_a_user_what_is_delegated() {
     default_runtime(&rrunc());

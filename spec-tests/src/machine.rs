@@ -60,6 +60,17 @@ pub fn disk(file: &Path) -> Option<(u64, u64)> {
     (fs::exists(&sys).ok()? && !fs::exists(sys + "/partition").ok()?).then_some(device)
 }
 
+/// Whether AppArmor confines programs here.
+pub fn apparmor() -> bool {
+    fs::read_to_string("/sys/module/apparmor/parameters/enabled")
+        .is_ok_and(|enabled| enabled.starts_with('Y'))
+}
+
+/// Whether SELinux does.
+pub fn selinux() -> bool {
+    fs::exists("/sys/fs/selinux/enforce").unwrap_or(false)
+}
+
 /// Whether we hold a capability in the effective set, by its number in linux/capability.h.
 pub fn capability(number: u32) -> bool {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();

@@ -94,6 +94,22 @@ fn the_seccomp_agent_can_be_named_by_an_annotation() {
     });
 }
 
+/// What another runtime does for these isn't left out in silence.
+#[test]
+fn what_cannot_be_done_is_refused() {
+    obeys(SECTION, |lab| {
+        for key in [
+            "run.oci.delegate-cgroup",
+            "run.oci.handler",
+            "run.oci.seccomp.plugins",
+            "run.oci.seccomp_bpf_data",
+        ] {
+            let container = annotated(lab, key, "some").container();
+            container.create(&[]).fails();
+        }
+    });
+}
+
 #[test]
 fn an_unknown_system_call_can_be_an_error() {
     obeys(SECTION, |lab| {

@@ -284,6 +284,215 @@ fn features_is_the_document_of_the_spec() {
     });
 }
 
+/// features-linux.md, and the keys by which engines know a runtime.
+#[test]
+fn features_names_what_else_is_supported() {
+    obeys("features-linux.md", |lab| {
+        let features = lab.run(["features"]).ok().json();
+        let at = |path: &str| {
+            features
+                .pointer(path)
+                .cloned()
+                .unwrap_or_else(|| panic!("no {path}"))
+        };
+        for path in [
+            "/linux/apparmor/enabled",
+            "/linux/selinux/enabled",
+            "/linux/intelRdt/enabled",
+            "/linux/mountExtensions/idmap/enabled",
+        ] {
+            assert_eq!(at(path), true, "{path}");
+        }
+        for (path, words) in [
+            (
+                "/linux/seccomp/archs",
+                &["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"][..],
+            ),
+            (
+                "/linux/seccomp/knownFlags",
+                &[
+                    "SECCOMP_FILTER_FLAG_LOG",
+                    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+                    "SECCOMP_FILTER_FLAG_TSYNC",
+                ],
+            ),
+            (
+                "/potentiallyUnsafeConfigAnnotations",
+                &["org.criu.config", "org.systemd.property."],
+            ),
+        ] {
+            let list = at(path);
+            for word in words {
+                assert!(
+                    list.as_array().unwrap().contains(&json!(word)),
+                    "{path} has no {word}: {list}"
+                );
+            }
+        }
+        // What is supported is known; that the kernel has the oldest flag is certain.
+        let (known, supported) = (
+            at("/linux/seccomp/knownFlags"),
+            at("/linux/seccomp/supportedFlags"),
+        );
+        let (known, supported) = (known.as_array().unwrap(), supported.as_array().unwrap());
+        assert!(
+            supported.contains(&json!("SECCOMP_FILTER_FLAG_TSYNC")),
+            "{supported:?}"
+        );
+        assert!(supported.iter().all(|flag| known.contains(flag)), "{supported:?}");
+        let annotations = at("/annotations");
+        let annotation = |key: &str| {
+            annotations[key]
+                .as_str()
+                .unwrap_or_else(|| panic!("no {key}"))
+                .to_owned()
+        };
+        assert_eq!(annotation("org.opencontainers.runc.checkpoint.enabled"), "true");
+        let version = annotation("io.github.seccomp.libseccomp.version");
+        assert!(version.starts_with("2."), "{version}");
+    });
+}
+
+#[test]
+fn features_names_what_came_with_version_1_3() {
+    obeys("features-linux.md", |lab| {
+        let features = lab.run(["features"]).ok().json();
+        assert_eq!(features.pointer("/linux/netDevices/enabled"), Some(&json!(true)));
+        for (path, words) in [
+            (
+                "/linux/memoryPolicy/modes",
+                ["MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_LOCAL"],
+            ),
+            (
+                "/linux/memoryPolicy/flags",
+                [
+                    "MPOL_F_NUMA_BALANCING",
+                    "MPOL_F_RELATIVE_NODES",
+                    "MPOL_F_STATIC_NODES",
+                ],
+            ),
+        ] {
+            let list = features.pointer(path).and_then(|v| v.as_array()).expect(path);
+            assert!(
+                words.iter().all(|word| list.contains(&json!(word))),
+                "{path}: {list:?}"
+            );
+        }
+    });
+}
+
+/// crun's; runc has only `--systemd-cgroup`.
+#[test]
+fn cgroup_manager_says_who_makes_the_cgroup() {
+    obeys("config-linux.md#cgroups-path", |lab| {
+        lab.let_systemd(false);
+        let cgroup = |manager: &str| {
+            let c = lab.bundle().phrases(["sleep"]).container();
+            let command = c.command("create", &[]).global("--cgroup-manager");
+            command.global(manager).run().ok();
+            (c.cgroup(), c)
+        };
+        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+        let own = own.lines().find_map(|l| l.strip_prefix("0::/")).unwrap();
+        let (nobodys, c) = cgroup("disabled");
+        assert_eq!(nobodys, lab.cgroups().join(own));
+        c.delete(&["--force"]).ok();
+        let (its_own, c) = cgroup("cgroupfs");
+        assert!(its_own.ends_with(&c.id), "{}", its_own.display());
+        let command = c.command("create", &[]).global("--cgroup-manager");
+        command.global("nobody").run().fails();
+    });
+}
+
+/// Whether what a user can't do to cgroups is overlooked.
+#[test]
+fn rootless_says_whether_a_cgroup_is_needed() {
+    obeys("config-linux.md#control-groups", |lab| {
+        lab.let_systemd(false);
+        lab.become_user();
+        let run = |when: &str| {
+            let c = lab.bundle().args(["true"]).container();
+            c.command("run", &[]).global("--rootless").global(when).run()
+        };
+        run("auto").ok();
+        run("true").ok();
+        run("false").fails_saying(&["permission denied"]);
+        run("perhaps").fails();
+    });
+}
+
+/// crun's.
+#[test]
+fn log_level_says_what_is_logged() {
+    obeys("runtime.md#warnings", |lab| {
+        let log = lab.dir().join("log");
+        let logged = |level: &str| {
+            let _ = fs::remove_file(&log);
+            let c = lab.bundle().caps(&["CAP_NO_SUCH"]).args(["true"]).container();
+            let globals = ["--log", log.to_str().unwrap(), "--log-level", level];
+            let command = c.command("run", &[]);
+            globals.iter().fold(command, |c, word| c.global(word)).run().ok();
+            fs::read_to_string(&log).unwrap_or_default()
+        };
+        assert!(!logged("error").contains("CAP_NO_SUCH"));
+        assert!(logged("warning").contains("CAP_NO_SUCH"));
+        assert!(logged("debug").len() > logged("warning").len());
+        let c = lab.bundle().args(["true"]).container();
+        c.command("run", &[]).global("--log-level=some").run().fails();
+    });
+}
+
+/// Messages go to a daemon under a name; crun's.
+#[test]
+fn log_names_a_daemon() {
+    obeys("runtime.md#errors", |lab| {
+        lab.let_systemd(false);
+        let run = lab.dir().join("covered");
+        fs::create_dir_all(run.join("systemd/journal")).unwrap();
+        let flags = nix::mount::MsFlags::MS_BIND;
+        nix::mount::mount(Some(&run), "/run", None::<&str>, flags, None::<&str>).unwrap();
+        for (daemon, socket, parts) in [
+            (
+                "journald",
+                "/run/systemd/journal/socket",
+                ["PRIORITY=3", "SYSLOG_IDENTIFIER=some-name"],
+            ),
+            ("syslog", "/dev/log", ["<11>", "some-name"]),
+        ] {
+            let c = lab.bundle().args(["no-such-program"]).container();
+            let to = format!("{daemon}:some-name");
+            let daemon = std::os::unix::net::UnixDatagram::bind(socket).unwrap();
+            daemon.set_nonblocking(true).unwrap();
+            let command = c.command("run", &[]).cwd(lab.dir());
+            command.global("--log").global(&to).run().fails();
+            let mut messages = Vec::new();
+            let mut bytes = [0; 4096];
+            while let Ok(length) = daemon.recv(&mut bytes) {
+                messages.push(String::from_utf8_lossy(&bytes[..length]).into_owned());
+            }
+            let told = |message: &String| {
+                message.contains("no-such-program") && parts.iter().all(|part| message.contains(part))
+            };
+            assert!(messages.iter().any(told), "{parts:?}: {messages:?}");
+        }
+    });
+}
+
+/// An option of crun's; runc has none.
+#[test]
+fn spec_writes_to_another_file() {
+    obeys("bundle.md#container-format", |lab| {
+        for (number, option) in ["--file", "-f"].iter().enumerate() {
+            let name = format!("other-{number}.json");
+            lab.command(["spec", option, &name]).cwd(lab.dir()).run().ok();
+            let text = fs::read_to_string(lab.dir().join(&name)).unwrap();
+            let config: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(config["root"]["path"], "rootfs");
+        }
+        assert!(!lab.dir().join("config.json").exists());
+    });
+}
+
 /// An option of crun's; runc has none.
 #[test]
 fn config_names_another_file_than_the_bundles() {

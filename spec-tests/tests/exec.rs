@@ -440,6 +440,85 @@ fn a_cgroup_below_the_containers() {
     });
 }
 
+/// config.md, process.execCPUAffinity: of the process before it is in the container's cgroup, and of its program.
+#[test]
+fn it_runs_on_the_cpus_that_are_asked_for() {
+    obeys("config.md#linux-process", |lab| {
+        let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap();
+        needs(online.trim() != "0", "two CPUs");
+        let ask = "status Cpus_allowed_list";
+        let c = sleeping(
+            lab.bundle()
+                .set("/process/execCPUAffinity", json!({"initial": "0", "final": "1"})),
+        );
+        let init = fs::read_to_string(format!("/proc/{}/status", c.pid())).unwrap();
+        let all = init.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:\t"));
+        assert_eq!(
+            all,
+            Some(online.trim()),
+            "it is not for the container's first process"
+        );
+        assert_eq!(self::ask(&c, &[], &[ask])[ask], "1");
+
+        let asked = |affinity: Value| {
+            exec_file(
+                &c,
+                &json!({"user": {"uid": 0, "gid": 0}, "cwd": "/", "env": ["PATH=/bin"],
+                    "args": ["/bin/inside", ask], "execCPUAffinity": affinity}),
+            )
+        };
+        for (last, seen) in [("0", "0"), ("0-1", "0-1"), ("0,1", "0-1")] {
+            let ran = asked(json!({"initial": "1", "final": last})).ok();
+            assert_eq!(Inside::parse(&ran.stdout())[ask], seen, "{last}");
+        }
+        let ran = asked(json!({"final": "1"})).ok();
+        assert_eq!(Inside::parse(&ran.stdout())[ask], "1");
+        for wrong in ["x", "1-", "0-4096000"] {
+            asked(json!({"final": wrong})).fails();
+            asked(json!({"initial": wrong})).fails();
+        }
+    });
+}
+
+#[test]
+fn the_pidfd_comes_over_its_socket() {
+    obeys(SECTION, |lab| {
+        let c = sleeping(lab.bundle());
+        let socket = FdSocket::listen(lab.dir().join("pidfd.sock"));
+        let file = lab.dir().join("pid");
+        let file = file.to_str().unwrap();
+        let options = ["--detach", "--pid-file", file, "--pidfd-socket", socket.path()];
+        exec(&c, &options, &["sleep"]).ok();
+        let (pidfd, _) = socket.receive();
+        let info = format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&pidfd));
+        let info = fs::read_to_string(info).unwrap();
+        let pid = format!("Pid:\t{}", fs::read_to_string(file).unwrap());
+        assert!(info.lines().any(|line| line == pid), "{pid}: {info}");
+        let nobody = lab.dir().join("nobody.sock");
+        exec(&c, &["--pidfd-socket", nobody.to_str().unwrap()], &["pid"]).fails();
+    });
+}
+
+/// What would confine the program is never left away.
+#[test]
+fn a_profile_needs_apparmor() {
+    obeys("config.md#linux-process", |lab| {
+        needs(!machine::apparmor(), "a kernel without AppArmor");
+        let c = sleeping(lab.bundle());
+        exec(&c, &["--apparmor", "some-profile"], &["pid"]).fails_saying(&["apparmor"]);
+    });
+}
+
+#[test]
+fn a_label_needs_selinux() {
+    obeys("config.md#linux-process", |lab| {
+        needs(!machine::selinux(), "a kernel without SELinux");
+        let c = sleeping(lab.bundle());
+        let label = "system_u:system_r:container_t:s0";
+        exec(&c, &["--process-label", label], &["pid"]).fails_saying(&["selinux", "attr/exec"]);
+    });
+}
+
 #[test]
 fn the_bundles_config_is_not_read_again() {
     obeys(SECTION, |lab| {

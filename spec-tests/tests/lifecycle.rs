@@ -266,6 +266,33 @@ fn kill_refuses_what_is_no_signal() {
     });
 }
 
+/// `--all` is of runc before 1.2, and of crun.
+#[test]
+fn kill_all_reaches_every_process() {
+    obeys("runtime.md#kill", |lab| {
+        let waiting = |name| format!("/bin/inside 'to /tmp/{name}' 'block SIGUSR1' 'await SIGUSR1' sleep");
+        let script = format!("{} & exec {}", waiting("child"), waiting("first"));
+        let start = || {
+            let c = lab.bundle().args(["sh", "-c", &script]).start();
+            for name in ["/tmp/first", "/tmp/child"] {
+                c.wait_for_answer(name, "block SIGUSR1");
+            }
+            c
+        };
+        let (c, other) = (start(), start());
+        lab.run(["kill", "--all", &c.id, "USR1"]).ok();
+        for name in ["/tmp/first", "/tmp/child"] {
+            let came = c.wait_for_answer(name, "await SIGUSR1");
+            assert_eq!(came["await SIGUSR1"], "SIGUSR1", "{name}");
+        }
+        assert_eq!(c.status(), "running");
+        assert!(!other.answers("/tmp/child").has("await SIGUSR1"));
+        lab.run(["kill", "--all", &c.id, "KILL"]).ok();
+        c.wait_for("stopped");
+        lab.run(["kill", "--all", &c.id, "KILL"]).ok(); // as engines do to be sure
+    });
+}
+
 #[test]
 fn kill_reaches_a_created_container() {
     obeys("runtime.md#kill", |lab| {

@@ -61,6 +61,24 @@ fn a_limit_of_processes_stops_a_fork() {
     });
 }
 
+/// Before version 1.3 a limit of 0 was none, and engines write it so; since then it is a limit.
+#[test]
+fn no_processes_at_all() {
+    obeys("config-linux.md#pids", |lab| {
+        controller("pids");
+        let limited = |version: &str| {
+            let b = lab.bundle().set("/ociVersion", version).phrases(["sleep"]);
+            b.set("/linux/resources/pids/limit", 0)
+        };
+        assert_eq!(value(&limited("1.0.2").create(), "pids.max"), "max");
+        let c = limited("1.3.0").create();
+        // 1 is as much with the container's own process there, and all that systemd can be told.
+        assert!(["0", "1"].contains(&value(&c, "pids.max").as_str()));
+        c.start().ok();
+        lab.run(["exec", &c.id, "/bin/true"]).fails();
+    });
+}
+
 #[test]
 fn a_quota_throttles() {
     obeys("config-linux.md#cpu", |lab| {

@@ -459,15 +459,63 @@ fn a_scheduling_policy_is_set() {
     });
 }
 
+/// The others need a right, which the program itself doesn't get.
+#[test]
+fn every_scheduling_policy_is_known() {
+    obeys("config.md#linux-process", |lab| {
+        needs(machine::capability(23), "CAP_SYS_NICE");
+        let (policy, sched) = ("syscall sched_getscheduler 0", "read /proc/self/sched");
+        let reset_on_fork = 0x4000_0000; // sched_getscheduler(2)
+        // What proc shows is the kernel's own priority: 99 less that of a real-time policy, or 120 and the nice value.
+        for (scheduler, number, prio) in [
+            (
+                json!({"policy": "SCHED_OTHER", "nice": 3}),
+                libc::SCHED_OTHER,
+                123,
+            ),
+            (json!({"policy": "SCHED_IDLE"}), libc::SCHED_IDLE, 120),
+            (
+                json!({"policy": "SCHED_FIFO", "priority": 7}),
+                libc::SCHED_FIFO,
+                92,
+            ),
+            (json!({"policy": "SCHED_RR", "priority": 99}), libc::SCHED_RR, 0),
+            (
+                json!({"policy": "SCHED_RR", "priority": 1, "flags": ["SCHED_FLAG_RESET_ON_FORK"]}),
+                libc::SCHED_RR | reset_on_fork,
+                98,
+            ),
+            (
+                json!({"policy": "SCHED_DEADLINE", "runtime": 2_000_000, "deadline": 40_000_000, "period": 60_000_000}),
+                libc::SCHED_DEADLINE,
+                -1,
+            ),
+        ] {
+            let b = lab.bundle().set("/process/scheduler", scheduler.clone());
+            let seen = b.ask([policy, sched]);
+            assert_eq!(seen[policy], number, "{scheduler}");
+            let text = seen[sched].as_str().unwrap();
+            let fields = text.lines().filter_map(|line| line.split_once(':'));
+            let mut fields = fields.map(|(name, value)| (name.trim(), value.trim()));
+            let seen = fields.find_map(|(name, value)| (name == "prio").then_some(value));
+            assert_eq!(seen, Some(prio.to_string().as_str()), "{scheduler}");
+        }
+    });
+}
+
 #[test]
 fn an_io_priority_is_set() {
     obeys("config.md#linux-process", |lab| {
         let ask = "syscall ioprio_get 1 0";
-        let priority = json!({ "class": "IOPRIO_CLASS_BE", "priority": 6 });
-        assert_eq!(
-            lab.bundle().set("/process/ioPriority", priority).ask([ask])[ask],
-            2 << 13 | 6
-        );
+        for (class, priority, number) in [
+            ("IOPRIO_CLASS_BE", 6, 2 << 13 | 6),
+            ("IOPRIO_CLASS_RT", 2, 1 << 13 | 2),
+            ("IOPRIO_CLASS_IDLE", 0, 3 << 13),
+        ] {
+            let wanted = json!({ "class": class, "priority": priority });
+            let seen = lab.bundle().set("/process/ioPriority", wanted).ask([ask]);
+            assert_eq!(seen[ask], number, "{class}");
+        }
     });
 }
 

@@ -221,6 +221,33 @@ fn annotations_are_properties() {
     });
 }
 
+/// As crun has it.
+#[test]
+fn an_annotation_names_a_cgroup_below_the_scope() {
+    obeys("systemd", |lab| {
+        let b = sleeper(lab).set("/annotations/run.oci.systemd.subgroup", "inner");
+        let s = Scoped::create(lab, b, "system.slice");
+        let expected = lab.cgroups().join("system.slice").join(&s.unit).join("inner");
+        assert_eq!(s.container.cgroup(), expected);
+        lab.run(["start", &s.container.id]).ok();
+        let exec = [
+            "exec",
+            &s.container.id,
+            "/bin/inside",
+            "to /tmp/exec",
+            "pid",
+            "sleep",
+        ];
+        let running = lab.command(exec).spawn();
+        s.container.wait_for_answer("/tmp/exec", "pid");
+        let members = fs::read_to_string(expected.join("cgroup.procs")).expect("the cgroup");
+        assert_eq!(members.lines().count(), 2, "{members}");
+        drop(running);
+        s.container.delete(&["--force"]).ok();
+        s.is_gone();
+    });
+}
+
 #[test]
 fn an_annotation_that_is_no_value_is_refused() {
     obeys("systemd", |lab| {

@@ -172,9 +172,14 @@ impl Args {
                 self.option("--format", (*format == ListFormat::Json).then_some("json"));
                 self.switch("--quiet", *quiet);
             }
-            Command::Spec { bundle, rootless } => {
+            Command::Spec {
+                bundle,
+                file,
+                rootless,
+            } => {
                 self.word("spec");
                 self.option("--bundle", bundle.as_ref());
+                self.option("--file", file.as_ref());
                 self.switch("--rootless", *rootless);
             }
             Command::Check { bundle, format } => {

@@ -103,6 +103,8 @@ pub enum Command {
     },
     Spec {
         bundle: Option<PathBuf>,
+        /// Another name than config.json.
+        file: Option<PathBuf>,
         rootless: bool,
     },
     Check {

@@ -140,6 +140,7 @@ fn commands() {
         "spec",
         Command::Spec {
             bundle: None,
+            file: None,
             rootless: false,
         },
     );
@@ -168,9 +169,10 @@ fn commands() {
     check("features", Command::Features);
     check("info", Command::Info { format: Format::Text });
     check(
-        "spec -b /b --rootless",
+        "spec -b /b -f other.json --rootless",
         Command::Spec {
             bundle: Some("/b".into()),
+            file: Some("other.json".into()),
             rootless: true,
         },
     );
@@ -396,6 +398,17 @@ fn exec_and_ps_leave_flags_after_the_id_alone() {
             env: ["A=1", "B=2"].map(String::from).into(),
             additional_gids: vec![3],
             caps: vec!["CAP_KILL".into()],
+            ..Exec::default()
+        })),
+    );
+    check(
+        "exec -p f --process-label l --apparmor q --pidfd-socket /s a",
+        Command::Exec(Box::new(Exec {
+            id: "a".into(),
+            process: Some("f".into()),
+            process_label: Some("l".into()),
+            apparmor: Some("q".into()),
+            pidfd_socket: Some("/s".into()),
             ..Exec::default()
         })),
     );

@@ -92,9 +92,13 @@ pub fn run(request: &Request) -> Result<i32> {
             "list".into(),
             list::list(root, *format, *quiet, &mut stdout()).map(|()| 0),
         ),
-        Command::Spec { bundle, rootless } => (
+        Command::Spec {
+            bundle,
+            file,
+            rootless,
+        } => (
             "spec".into(),
-            spec::spec(bundle.as_deref(), *rootless).map(|()| 0),
+            spec::spec(bundle.as_deref(), file.as_deref(), *rootless).map(|()| 0),
         ),
         Command::Check { bundle, format } => (
             "check".into(),

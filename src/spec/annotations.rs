@@ -28,6 +28,7 @@ pub const POTENTIALLY_UNSAFE: [&str; 14] = [
     CRIU_CONFIG,
     super::landlock::KEY,
     SYSTEMD_PROPERTY,
+    "run.oci.delegate-cgroup",
     "run.oci.handler",
     HOOKS_STDERR,
     HOOKS_STDOUT,
@@ -42,7 +43,11 @@ pub const POTENTIALLY_UNSAFE: [&str; 14] = [
 ];
 
 /// What another runtime does for these can't be left out without harm, and rrunc doesn't do it.
-pub const REFUSED: [(&str, &str); 3] = [
+pub const REFUSED: [(&str, &str); 4] = [
+    (
+        "run.oci.delegate-cgroup",
+        "is not supported: rrunc makes no cgroup below the one with the limits, which the program could then lift",
+    ),
     (
         "run.oci.handler",
         "is not supported: rrunc has no handlers, and would run the program as an ordinary one",

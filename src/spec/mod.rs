@@ -140,11 +140,7 @@ pub fn net_device_inside<'a>(name: &'a str, device: &'a runtime::LinuxNetDevice)
 /// What an older version of the spec meant by a value that 1.3 reads otherwise: until then a pids.limit of 0 was
 /// none, and engines write it so.
 fn as_meant(mut oci: runtime::Spec) -> runtime::Spec {
-    let mut version = oci
-        .version()
-        .split('.')
-        .map_while(|part| part.parse::<u32>().ok());
-    let before_1_3 = (version.next(), version.next()) < (Some(1), Some(3));
+    let before_1_3 = is_before_1_3(oci.version());
     let resources = oci
         .linux_mut()
         .as_mut()

@@ -169,7 +169,7 @@ const SCHEDULER: Shape = Object(&[
     may(
         "flags",
         &List(&Word(&[
-            "SCHED_RESET_ON_FORK",
+            "SCHED_FLAG_RESET_ON_FORK",
             "SCHED_FLAG_RECLAIM",
             "SCHED_FLAG_DL_OVERRUN",
             "SCHED_FLAG_KEEP_POLICY",

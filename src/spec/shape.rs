@@ -74,8 +74,16 @@ pub enum Need {
 use Need::*;
 use Shape::*;
 
-/// A word of the spec, and how oci-spec 0.10 spells it.
-const DL_OVERRUN: (&str, &str) = ("SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_D_L_OVERRUN");
+/// Words of the spec, and how oci-spec 0.10 spells them.
+const SPELLINGS: [(&str, &str); 2] = [
+    ("SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_D_L_OVERRUN"),
+    ("SCHED_FLAG_RESET_ON_FORK", "SCHED_RESET_ON_FORK"),
+];
+
+fn spelled(word: &str) -> Value {
+    let other = SPELLINGS.iter().find(|(ours, _)| *ours == word);
+    other.map_or(word, |(_, theirs)| theirs).into()
+}
 
 /// Whether oci-spec reads `bytes` as they are meant: each field that has a name of the spec has it in the
 /// spec's spelling, and no list stands for an object. `false` also for what isn't JSON.
@@ -257,13 +265,7 @@ impl Walk<'_> {
             (Capped, value) if value.is_u64() => {
                 Some(value.as_u64().unwrap_or_default().min(i64::MAX as u64).into())
             }
-            (Word(words), Value::String(word)) if words.contains(&word.as_str()) => {
-                Some(if word == DL_OVERRUN.0 {
-                    DL_OVERRUN.1.into()
-                } else {
-                    word.into()
-                })
-            }
+            (Word(words), Value::String(word)) if words.contains(&word.as_str()) => Some(spelled(&word)),
             (Capability, Value::String(name)) => self.capability(name),
             (Cpus, Value::String(cpus)) if cpus.is_empty() => Some(Value::Null),
             (Cpus, Value::String(cpus)) if is_cpu_list(&cpus) => Some(cpus.into()),
@@ -369,7 +371,7 @@ impl Shape {
             Text => "".into(),
             Flag => false.into(),
             Number(..) | Capped => 0.into(),
-            Word(words) => words.first().copied().into(),
+            Word(words) => words.first().map_or(Value::Null, |word| spelled(word)),
             Capability | Cpus | Foreign => Value::Null,
             List(_) => vec![Value::Null; 0].into(),
             Shape::Map(_) => Map::new().into(),

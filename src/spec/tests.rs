@@ -285,19 +285,42 @@ fn the_last_of_two_counts() {
 }
 
 #[test]
+fn a_limit_of_no_processes_is_none_before_version_1_3() {
+    for (version, limit, expected) in [
+        ("1.0.2", 0, -1),
+        ("1.2.1", 0, -1),
+        ("1.2.1", 7, 7),
+        ("1.3.0", 0, 0),
+    ] {
+        let mut document = all();
+        document["ociVersion"] = json!(version);
+        document["linux"]["resources"]["pids"]["limit"] = json!(limit);
+        let oci = as_meant(thorough(document.to_string().as_bytes(), None).unwrap().0);
+        let resources = oci.linux().as_ref().unwrap().resources().clone().unwrap();
+        assert_eq!(resources.pids().unwrap().limit(), expected, "{version} {limit}");
+    }
+}
+
+#[test]
 fn what_oci_spec_can_not_hold() {
     let mut document = all();
     document["linux"]["resources"]["pids"] = json!({});
     document["linux"]["resources"]["hugepageLimits"][0]["limit"] = json!(u64::MAX);
     document["process"].as_object_mut().unwrap().remove("user");
     document["process"]["execCPUAffinity"] = json!({"initial": "0"});
+    let flags = ["SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_DL_OVERRUN"];
+    document["process"]["scheduler"] = json!({"policy": "SCHED_RR", "flags": flags});
     let bytes = document.to_string().into_bytes();
     let (oci, found) = thorough(&bytes, quick(&bytes).unwrap_err()).unwrap();
     assert_eq!(found.faults, []);
     let resources = oci.linux().as_ref().unwrap().resources().clone().unwrap();
     assert!(resources.pids().is_none(), "no limit is not a limit of 0");
     assert_eq!(resources.hugepage_limits().as_ref().unwrap()[0].limit(), i64::MAX);
-    assert_eq!(oci.process().as_ref().unwrap().user().uid(), 0);
+    let process = oci.process().as_ref().unwrap();
+    assert_eq!(process.user().uid(), 0);
+    let flags = process.scheduler().as_ref().unwrap().flags().clone().unwrap();
+    use runtime::LinuxSchedulerFlag::{SchedFlagDLOverrun, SchedResetOnFork};
+    assert_eq!(flags, [SchedResetOnFork, SchedFlagDLOverrun]);
 }
 
 #[test]

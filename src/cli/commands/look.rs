@@ -74,6 +74,12 @@ pub const SPEC: Row = Row {
                 "DIR",
                 "Where to write it (default: the current directory)",
             ),
+            path(
+                "file",
+                Some('f'),
+                "FILE",
+                "What to call it (default: config.json)",
+            ),
             switch("rootless", None, "For a container without root's privileges"),
         ]
     },
@@ -81,6 +87,7 @@ pub const SPEC: Row = Row {
     read: |m| {
         ask(Command::Spec {
             bundle: m.remove_one("bundle"),
+            file: m.remove_one("file"),
             rootless: take(m, "rootless"),
         })
     },
