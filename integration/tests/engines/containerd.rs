@@ -57,6 +57,11 @@ fn start(sh: &Shell, command: &str) {
     run(sh, "--detach", command).ends_with(0);
 }
 
+/// The line that prints a task's status.
+fn status(ctr: &str, task: &str) -> String {
+    format!("{ctr} tasks ls | awk '$1 == \"{task}\" {{ print $3 }}'")
+}
+
 /// Writes what containerd tells to /tmp/@.events, beginning before this returns.
 fn listen(sh: &Shell) {
     sh.ok("ctr events >/tmp/@.events 2>&1 & echo $! >/tmp/@.pid");
@@ -106,7 +111,7 @@ fn exec_kill_and_remove() {
             .ends_with(0);
         assert!(ran.out.contains("/dev/pts/"), "{}", ran.out);
         sh.ok("ctr tasks kill -s TERM @; ctr tasks kill -s KILL @");
-        sh.until("ctr tasks ls | grep ^@", "STOPPED");
+        sh.until(&status("ctr", "@"), "STOPPED");
         sh.ok("ctr tasks rm @; ctr containers rm @");
     });
 }
@@ -116,9 +121,9 @@ fn pause_and_resume() {
     user(|sh| {
         start(sh, "sleep 1000");
         sh.ok("ctr tasks pause @");
-        sh.until("ctr tasks ls | grep ^@", "PAUSED");
+        sh.until(&status("ctr", "@"), "PAUSED");
         sh.ok("ctr tasks resume @");
-        sh.until("ctr tasks ls | grep ^@", "RUNNING");
+        sh.until(&status("ctr", "@"), "RUNNING");
         sh.run("ctr tasks exec --exec-id e @ echo in").prints("in");
         remove(sh);
     });
@@ -178,10 +183,10 @@ fn an_oom_kill_is_told() {
         let limit = "--detach --memory-limit 33554432";
         let greedy = "until test -e /go; do sleep 0.1; done; (x=x; while :; do x=$x$x; done)";
         run(sh, limit, &format!("sh -c '{greedy}; sleep 1000'")).ends_with(0);
-        sh.until("grep '/tasks/start.*@' /tmp/@.events", "/tasks/start");
+        sh.until("grep '@' /tmp/@.events | grep -o /tasks/start", "/tasks/start");
         sh.run("grep -c '/tasks/oom.*@' /tmp/@.events").prints("0");
         sh.ok("ctr tasks exec --exec-id e @ touch /go");
-        sh.until("grep '/tasks/oom.*@' /tmp/@.events", "/tasks/oom");
+        sh.until("grep '@' /tmp/@.events | grep -o /tasks/oom", "/tasks/oom");
         remove(sh);
         if shim::is_ours() {
             run(sh, limit, "sh -c 'x=x; while :; do x=$x$x; done'").ends_with(0);
@@ -189,7 +194,7 @@ fn an_oom_kill_is_told() {
                 "grep -v '\"id\":\"e\"' /tmp/@.events | grep -oE '/tasks/(oom|exit).*@' | cut -d' ' -f1 | tail -n 4 | xargs",
                 "/tasks/oom /tasks/exit /tasks/oom /tasks/exit",
             );
-            sh.until("ctr tasks ls | grep ^@", "STOPPED");
+            sh.until(&status("ctr", "@"), "STOPPED");
             sh.run("ctr tasks rm @").complains(&["code 137"]);
             sh.ok("ctr containers rm @");
         }
@@ -254,16 +259,16 @@ fn containers_outlive_containerd() {
         sh.ok("kill -9 $(cat /tmp/@/pid)");
         own_containerd(sh); // which takes what has ended in the meantime for a leak: so it ends now
         sh.ok("touch /tmp/@/state/io.containerd.runtime.v2.task/default/ends/rootfs/end");
-        sh.until(&format!("{ctr} tasks ls | grep ^ends"), "STOPPED");
+        sh.until(&status(&ctr, "ends"), "STOPPED");
         sh.run(&format!("{ctr} tasks rm ends")).complains(&["code 7"]);
-        sh.until(&format!("{ctr} tasks ls | grep ^lives"), "RUNNING");
+        sh.until(&status(&ctr, "lives"), "RUNNING");
         sh.run(&format!(
             "{ctr} tasks exec --exec-id e lives sh -c 'echo in; exit 4'"
         ))
         .ends_with(4)
         .prints("in");
         sh.ok(&format!("{ctr} tasks kill -s KILL lives"));
-        sh.until(&format!("{ctr} tasks ls | grep ^lives"), "STOPPED");
+        sh.until(&status(&ctr, "lives"), "STOPPED");
         sh.run(&format!("{ctr} tasks rm lives")).complains(&["code 137"]);
         sh.ok(&format!("{ctr} containers rm lives ends"));
         sh.ok("kill $(cat /tmp/@/pid)");

@@ -1,7 +1,7 @@
 //! What is a shim's part: output, exits, events, and that it outlives containerd. All of it holds for containerd's own
 //! shim too, which `make engines` runs as the control.
 
-use super::{binary, listen, remove, start, stop_listening};
+use super::{binary, listen, remove, start, status, stop_listening};
 use crate::shell::{Shell, alone, needs, user};
 
 /// The events of this test's containers, as topics with exec ids, once there are as many.
@@ -134,7 +134,7 @@ fn a_pod_has_one_shim() {
         let shims = "ps -A -o args= | grep -c '[c]ontainerd-shim.* -id @'";
         sh.run(shims).prints("1");
         sh.ok("ctr tasks kill -s KILL @-0");
-        sh.until("ctr tasks ls | grep '^@-0 '", "STOPPED");
+        sh.until(&status("ctr", "@-0"), "STOPPED");
         sh.ok("ctr tasks rm @-0; ctr containers rm @-0");
         sh.run("ctr tasks exec --exec-id e @-2 echo in").prints("in");
         sh.ok("ctr tasks kill -s KILL @-1; ctr tasks kill -s KILL @-2");
@@ -175,7 +175,7 @@ fn containerd_is_killed() {
         sh.until("ps -A -o args= | grep -c '[u]ntil \\[ -e /go'; true", "0");
         start_containerd(sh);
         for i in 1..10 {
-            sh.until(&format!("ctr tasks ls | grep '^@-{i} '"), "STOPPED");
+            sh.until(&status("ctr", &format!("@-{i}")), "STOPPED");
             sh.run(&format!("ctr tasks rm @-{i}"))
                 .complains(&[&format!("exit with non-zero exit code {i}")]);
             sh.ok(&format!("ctr containers rm @-{i}"));

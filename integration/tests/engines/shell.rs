@@ -155,12 +155,12 @@ impl Shell {
         ran.out.trim_end().to_string()
     }
 
-    /// Runs a line until it prints what is expected.
+    /// Runs a line until what it prints has what is expected as whole lines: `healthy` isn't found in `unhealthy`.
     pub fn until(&self, line: &str, expected: &str) {
         let end = Instant::now() + Duration::from_secs(300);
         loop {
             let ran = self.run(line);
-            if ran.out.contains(expected) {
+            if format!("\n{}\n", ran.out).contains(&format!("\n{expected}\n")) {
                 return;
             }
             assert!(
