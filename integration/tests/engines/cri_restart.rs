@@ -8,9 +8,11 @@ use super::{Pod, cri, ended, exec, is_ours, ok, pid, status, until};
 use crate::shell::{Shell, alone, has_systemd, needs};
 
 fn kill_containerd(sh: &Shell) {
-    sh.ok("kill -s KILL $(pgrep -x containerd); while pgrep -x containerd; do sleep 0.05; done");
+    sh.ok("kill -s KILL $(pgrep -x containerd)");
     if has_systemd() {
         sh.ok("systemctl stop containerd"); // which would start it anew
+    } else {
+        sh.until("pgrep -x containerd || echo gone", "gone");
     }
 }
 

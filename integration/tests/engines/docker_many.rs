@@ -11,7 +11,7 @@ fn compose() {
         needs(found.is_ok(), "docker-compose");
         let file = "services:\n  web:\n    image: bb\n    command: [sh, -c, 'while :; do echo hello | nc -l -p 80; done']\n\
             \x20   init: true\n    healthcheck: {test: [CMD, test, -e, /bin/sh], interval: 1s}\n\
-            \x20 client:\n    image: bb\n    command: [sh, -c, 'nc -w 5 web 80 >/data/got; echo $$WHO >>/data/got; sleep 1000']\n\
+            \x20 client:\n    image: bb\n    command: [sh, -c, 'until nc -w 5 web 80 | grep hello >/data/got; do sleep 0.1; done; echo $$WHO >>/data/got; sleep 1000']\n\
             \x20   environment: {WHO: me}\n    volumes: ['data:/data']\n    init: true\n    depends_on: {web: {condition: service_healthy}}\n\
             volumes: {data: {}}\n";
         sh.ok(&format!(

@@ -131,9 +131,17 @@ fn limits_are_kept() {
         needs_controllers();
         sh.run("podman run --rm --memory 32m bb sh -c 'x=x; while :; do x=$x$x; done'")
             .ends_with(137);
-        // Where the first process goes on, so that conmon has time to look: with it systemd takes the cgroup away.
-        sh.run("podman run --name @ --memory 32m --memory-swap 32m bb sh -c '(x=x; while :; do x=$x$x; done); sleep 5; exit 5'")
-            .ends_with(5);
+        // Where the first process goes on until conmon has seen it: with it systemd takes the cgroup away.
+        sh.ok("podman run -d --name @ --memory 32m --memory-swap 32m bb sh -c '(x=x; while :; do x=$x$x; done); until test -e /end; do sleep 0.1; done; exit 5'");
+        let id = sh.ok("podman inspect -f '{{.Id}}' @");
+        sh.until(
+            &format!(
+                "find /run /var/lib/containers $HOME -path '*{id}*' -name oom -printf 'seen\\n' 2>/dev/null"
+            ),
+            "seen",
+        );
+        sh.ok("podman exec @ touch /end");
+        sh.run("podman wait @").prints("5");
         sh.run("podman inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' @")
             .prints("true 5");
         sh.ok("podman rm @");
