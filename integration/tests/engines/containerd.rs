@@ -3,7 +3,9 @@
 #[path = "containerd_shim.rs"]
 mod shim; // what is the shim's part
 
-use crate::shell::{Shell, has_controllers, has_systemd, needs, needs_controllers, user};
+use crate::shell::{
+    COUNT, Shell, has_controllers, has_systemd, is_ours, needs, needs_controllers, runtime, user,
+};
 
 /// `ctr run` with these options, as the test's own task.
 fn run(sh: &Shell, options: &str, command: &str) -> crate::shell::Ran {
@@ -15,9 +17,8 @@ fn run(sh: &Shell, options: &str, command: &str) -> crate::shell::Ran {
 
 /// The runtime, and a cgroup for the task of this name: systemd's where that runs.
 fn binary(name: &str) -> String {
-    let runtime = std::env::var("ENGINE_RUNTIME").unwrap_or_default();
     // Of a shim that isn't containerd's own, ctr knows no options but a file of them.
-    let (runtime, systemd) = match runtime.as_str() {
+    let (runtime, systemd) = match runtime().as_str() {
         "shim" => (
             "--runtime io.containerd.rrunc.v2".to_string(),
             "--runtime-config-path /tmp/systemd-cgroup.toml",
@@ -85,6 +86,16 @@ fn remove(sh: &Shell) {
 }
 
 #[test]
+fn the_runtime_is_the_one_that_was_told() {
+    user(|sh| {
+        start(sh, "sleep 1000");
+        let shim = if is_ours() { "rrunc" } else { "runc" };
+        sh.is_known(&format!("--root /run/containerd/{shim}/default"), &sh.name);
+        remove(sh);
+    });
+}
+
+#[test]
 fn the_status_is_the_programs() {
     user(|sh| {
         run(sh, "--rm", "sh -c 'echo out; exit 3'")
@@ -119,11 +130,15 @@ fn exec_kill_and_remove() {
 #[test]
 fn pause_and_resume() {
     user(|sh| {
-        start(sh, "sleep 1000");
+        start(sh, COUNT);
+        let pid = sh.ok("ctr tasks ls | awk '$1 == \"@\" { print $2 }'");
+        sh.goes_on(&pid);
         sh.ok("ctr tasks pause @");
+        sh.stands_still(&pid);
         sh.until(&status("ctr", "@"), "PAUSED");
         sh.ok("ctr tasks resume @");
         sh.until(&status("ctr", "@"), "RUNNING");
+        sh.goes_on(&pid);
         sh.run("ctr tasks exec --exec-id e @ echo in").prints("in");
         remove(sh);
     });
@@ -188,7 +203,7 @@ fn an_oom_kill_is_told() {
         sh.ok("ctr tasks exec --exec-id e @ touch /go");
         sh.until("grep '@' /tmp/@.events | grep -o /tasks/oom", "/tasks/oom");
         remove(sh);
-        if shim::is_ours() {
+        if is_ours() {
             run(sh, limit, "sh -c 'x=x; while :; do x=$x$x; done'").ends_with(0);
             sh.until(
                 "grep -v '\"id\":\"e\"' /tmp/@.events | grep -oE '/tasks/(oom|exit).*@' | cut -d' ' -f1 | tail -n 4 | xargs",

@@ -2,7 +2,7 @@
 //! shim too, which `make engines` runs as the control.
 
 use super::{binary, listen, remove, start, status, stop_listening};
-use crate::shell::{Shell, alone, needs, user};
+use crate::shell::{Shell, alone, is_ours, needs, user};
 
 /// The events of this test's containers, as topics with exec ids, once there are as many.
 fn events(sh: &Shell, log: &str, count: usize) -> Vec<String> {
@@ -12,10 +12,6 @@ fn events(sh: &Shell, log: &str, count: usize) -> Vec<String> {
         .lines()
         .map(|line| line.split_whitespace().next().unwrap_or_default().to_string())
         .collect()
-}
-
-pub fn is_ours() -> bool {
-    std::env::var("ENGINE_RUNTIME").is_ok_and(|runtime| runtime == "shim")
 }
 
 /// How often a test repeats what must always hold: a thousand times with LONG set.

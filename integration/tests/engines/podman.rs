@@ -5,7 +5,7 @@ mod forms; // each option, and what a program sees of it
 #[path = "podman_life.rs"]
 pub mod life; // what goes on around a container: health, limits, checkpoints, units of systemd
 
-use crate::shell::{has_systemd, is_rootless, needs, user};
+use crate::shell::{COUNT, has_systemd, is_rootless, needs, runtime, user};
 
 /// Podman gives a user's container a cgroup only where systemd has delegated one to the user.
 fn needs_cgroup() {
@@ -13,6 +13,24 @@ fn needs_cgroup() {
         !is_rootless() || has_systemd(),
         "systemd, which delegates a cgroup to users",
     );
+}
+
+#[test]
+fn the_runtime_is_the_one_that_was_told() {
+    user(|sh| {
+        sh.ok("podman run -d --name @ bb sleep 1000");
+        sh.is_known("", &sh.ok("podman inspect -f '{{.Id}}' @"));
+        sh.run("podman inspect -f '{{.OCIRuntime}}' @").prints(&runtime());
+        sh.ok("podman rm -f -t 0 @");
+        // For one command, by name and by path.
+        for name in [runtime(), format!("$(command -v {})", runtime())] {
+            sh.run(&format!("podman --runtime {name} run --rm bb echo runs"))
+                .ends_with(0)
+                .prints("runs");
+        }
+        sh.run("podman --runtime /bin/false run --rm bb true")
+            .ends_with(126);
+    });
 }
 
 #[test]
@@ -243,8 +261,11 @@ fn remove_by_force() {
 fn pause_and_unpause() {
     user(|sh| {
         needs_cgroup();
-        sh.ok("podman run -d --name @ bb sh -c 'while :; do date +%s%N > /tmp/now; done'");
+        sh.ok(&format!("podman run -d --name @ bb {COUNT}"));
+        let pid = sh.ok("podman inspect -f '{{.State.Pid}}' @");
+        sh.goes_on(&pid);
         sh.ok("podman pause @");
+        sh.stands_still(&pid);
         sh.run("podman inspect -f '{{.State.Status}}' @").prints("paused");
         sh.run("podman exec @ true")
             .ends_with(255)
@@ -252,6 +273,7 @@ fn pause_and_unpause() {
         sh.ok("podman unpause @");
         sh.run("podman inspect -f '{{.State.Status}}' @")
             .prints("running");
+        sh.goes_on(&pid);
         sh.ok("podman exec @ true");
         sh.ok("podman rm -f -t 0 @");
     });

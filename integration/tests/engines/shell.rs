@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// Longer takes only what hangs.
 const LIMIT: &str = "120";
 
+/// A program that counts for as long as it may, for [`Shell::goes_on`].
+pub const COUNT: &str = "sh -c 'while :; do echo $((i+=1)) >/tmp/count; sleep 0.05; done'";
+
 /// A test's command lines so far.
 pub struct Shell {
     transcript: RefCell<String>,
@@ -77,6 +80,16 @@ pub fn needs(can: bool, what: &'static str) {
     if !can {
         resume_unwind(Box::new(Lacks(what)));
     }
+}
+
+/// The runtime that the engine was told to use; `shim` is rrunc below our shim.
+pub fn runtime() -> String {
+    std::env::var("ENGINE_RUNTIME").unwrap_or_default()
+}
+
+/// Whether our shim is above the runtime.
+pub fn is_ours() -> bool {
+    runtime() == "shim"
 }
 
 /// Whether limits can be set, their controllers being in cgroup v2.
@@ -170,6 +183,39 @@ impl Shell {
             );
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+}
+
+/// What a process does that is a container's first and runs [`COUNT`].
+impl Shell {
+    fn count(&self, pid: &str) -> String {
+        self.run(&format!("cat /proc/{pid}/root/tmp/count")).out
+    }
+
+    /// It counts further.
+    pub fn goes_on(&self, pid: &str) {
+        let before = self.count(pid);
+        let line = format!(
+            "test \"$(cat /proc/{pid}/root/tmp/count)\" != \"{}\" && echo on",
+            before.trim()
+        );
+        self.until(&line, "on");
+    }
+
+    /// It doesn't, for a second in which it would.
+    #[track_caller]
+    pub fn stands_still(&self, pid: &str) {
+        let before = self.count(pid);
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(self.count(pid), before);
+    }
+
+    /// It is the runtime of this suite that knows a container, by its state directory.
+    #[track_caller]
+    pub fn is_known(&self, options: &str, id: &str) {
+        let runtime = if is_ours() { "rrunc".into() } else { runtime() };
+        self.run(&format!("{runtime} {options} state {id} | jq -r .status"))
+            .prints("running");
     }
 }
 
