@@ -2,7 +2,7 @@
 //! shim too, which `make engines` runs as the control.
 
 use super::{binary, listen, remove, start, status, stop_listening};
-use crate::shell::{Shell, alone, is_ours, needs, user};
+use crate::shell::{Shell, alone, is_ours, only_for, user};
 
 /// The events of this test's containers, as topics with exec ids, once there are as many.
 fn events(sh: &Shell, log: &str, count: usize) -> Vec<String> {
@@ -155,7 +155,7 @@ fn start_containerd(sh: &Shell) {
 #[test]
 fn containerd_is_killed() {
     alone(|sh| {
-        needs(is_ours(), "our shim: containerd's own loses what ends meanwhile");
+        only_for(is_ours(), "our shim: containerd's own loses what ends meanwhile");
         for i in 1..10 {
             let ends = format!("sh -c \"until [ -e /go ]; do sleep 0.1; done; exit {i}\"");
             sh.ok(&format!(
@@ -183,7 +183,7 @@ fn containerd_is_killed() {
 #[test]
 fn containerd_is_killed_in_mid_create() {
     alone(|sh| {
-        needs(
+        only_for(
             is_ours(),
             "our shim: containerd's own leaves cgroups of creates that were cut off",
         );
