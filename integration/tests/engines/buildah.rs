@@ -8,9 +8,10 @@ fn the_runtime_is_the_one_that_was_told() {
         sh.ok("mkdir /tmp/@; buildah from --name @ localhost/bb");
         sh.ok("buildah run -v /tmp/@:/x @ -- sh -c 'touch /x/up; until test -e /x/end; do sleep 0.1; done' >/tmp/@.log 2>&1 &");
         sh.until("cat /tmp/@.log; ls /tmp/@", "up");
-        sh.is_known("", &format!("$({} list -q)", runtime()));
+        let root = format!("--root /run/{}", runtime());
+        sh.is_known(&root, &format!("$({} {root} list -q)", runtime()));
         sh.ok("touch /tmp/@/end");
-        sh.until(&format!("{} list -q | wc -l", runtime()), "0");
+        sh.until(&format!("{} {root} list -q | wc -l", runtime()), "0");
         let path = sh.ok(&format!("command -v {}", runtime()));
         let build = |path: &str| {
             sh.run(&format!(

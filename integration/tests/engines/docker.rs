@@ -306,7 +306,8 @@ fn health() {
 #[test]
 fn a_port_is_published() {
     user(|sh| {
-        sh.ok("docker run -d --name @ bb sh -c 'while :; do echo hello | nc -l -p 80; done'");
+        sh.ok("docker run -d --name @ -p 18080:80 bb sh -c 'while :; do echo hello | nc -l -p 80; done'");
+        sh.until("busybox nc -w 1 127.0.0.1 18080", "hello");
         let ip = sh.ok("docker inspect -f '{{.NetworkSettings.IPAddress}}' @");
         sh.until(&format!("busybox nc -w 1 {ip} 80"), "hello");
         sh.ok("docker rm -f @");

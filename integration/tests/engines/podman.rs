@@ -19,7 +19,12 @@ fn needs_cgroup() {
 fn the_runtime_is_the_one_that_was_told() {
     user(|sh| {
         sh.ok("podman run -d --name @ bb sleep 1000");
-        sh.is_known("", &sh.ok("podman inspect -f '{{.Id}}' @"));
+        // By its own reckoning crun would look where root's session has its files.
+        let root = match is_rootless() {
+            true => String::new(),
+            false => format!("--root /run/{}", runtime()),
+        };
+        sh.is_known(&root, &sh.ok("podman inspect -f '{{.Id}}' @"));
         sh.run("podman inspect -f '{{.OCIRuntime}}' @").prints(&runtime());
         sh.ok("podman rm -f -t 0 @");
         // For one command, by name and by path.
