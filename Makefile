@@ -116,11 +116,7 @@ integration: bundle inside ## errors, crashes, leaks, hostile roots, and the sha
 .PHONY: engines
 engines: deb ## Podman, Docker and Swarm, containerd, CRI, Buildah on rrunc and our shim, and on runc or crun as the control; SUITE=forky
 	$(NEED) $(BUILD_NEEDS) mmdebstrap iproute2
-	@for run in "podman crun" "podman rrunc" "rootless crun" "rootless rrunc" "docker runc" "docker rrunc" \
-		"containerd runc" "containerd rrunc" "containerd shim" "docker shim" \
-		"cri runc" "cri rrunc" "cri shim" "buildah crun" "buildah rrunc"; do \
-		echo "--- $$run"; integration/engines/run $$run $(or $(SUITE),trixie) || failed=1; \
-	done; [ -z "$$failed" ]
+	@integration/engines/all $(or $(SUITE),trixie)
 
 .PHONY: test-vm
 test-vm: deb inside ## in a virtual machine with systemd and all controllers: the tests that need one; TESTS="selftest …"

@@ -106,7 +106,7 @@ impl FdSocket {
         let stream = eventually("a connection", || self.listener.accept().ok()).0;
         stream.set_nonblocking(false).expect("blocking");
         stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
+            .set_read_timeout(Some(Duration::from_secs(120)))
             .expect("a time limit");
         receive_fd(&stream)
     }

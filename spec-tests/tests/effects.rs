@@ -185,12 +185,9 @@ fn writing_is_slowed(lab: &Lab) {
         let uptimes: Vec<_> = out.lines().filter_map(uptime).collect();
         uptimes[1] - uptimes[0]
     };
-    // A megabyte, some of which may be written at once.
-    let (slow, fast) = (took(256 << 10), took(1 << 30));
-    assert!(
-        slow > 2.0 && slow > 2.0 * fast,
-        "{slow} s, and with a high limit {fast} s"
-    );
+    // A megabyte in eight seconds, but for what may be written at once; an emulated machine takes some for itself.
+    let (slow, fast) = (took(128 << 10), took(1 << 30));
+    assert!(slow - fast > 2.0, "{slow} s, and with a high limit {fast} s");
 }
 
 fn huge_pages_run_out(lab: &Lab) {

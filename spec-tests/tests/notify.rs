@@ -27,7 +27,7 @@ impl Manager {
 
     fn of(socket: UnixDatagram, name: String) -> Manager {
         socket
-            .set_read_timeout(Some(Duration::from_secs(10)))
+            .set_read_timeout(Some(Duration::from_secs(120)))
             .expect("a timeout");
         Manager { socket, name }
     }

@@ -237,6 +237,7 @@ pub fn parse(options: &[String]) -> MountOptions {
                 parsed.idmap = Some(reach);
                 parsed.idmap_maps = Some(maps.into());
             }
+            (None, None) if option.is_empty() => (), // says nothing
             (None, None) => {
                 if !parsed.data.is_empty() {
                     parsed.data.push(',');
@@ -411,7 +412,7 @@ mod tests {
     #[test]
     fn the_rest_is_the_file_systems() {
         check(
-            &["mode=755", "nosuid", "size=65536k"],
+            &["mode=755", "nosuid", "", "size=65536k"],
             MountOptions {
                 flags: MS_NOSUID,
                 data: "mode=755,size=65536k".into(),

@@ -1,6 +1,32 @@
 //! Buildah, which runs a build's steps by the runtime itself.
 
-use crate::shell::user;
+use crate::shell::{alone, runtime, user};
+
+#[test]
+fn the_runtime_is_the_one_that_was_told() {
+    alone(|sh| {
+        sh.ok("mkdir /tmp/@; buildah from --name @ localhost/bb");
+        sh.ok("buildah run -v /tmp/@:/x @ -- sh -c 'touch /x/up; until test -e /x/end; do sleep 0.1; done' >/tmp/@.log 2>&1 &");
+        sh.until("cat /tmp/@.log; ls /tmp/@", "up");
+        let root = format!("--root /run/{}", runtime());
+        sh.is_known(&root, &format!("$({} {root} list -q)", runtime()));
+        sh.ok("touch /tmp/@/end");
+        sh.until(&format!("{} {root} list -q | wc -l", runtime()), "0");
+        let path = sh.ok(&format!("command -v {}", runtime()));
+        let build = |path: &str| {
+            sh.run(&format!(
+                "printf 'FROM localhost/bb\\nRUN true\\n' | buildah build -q --runtime {path} -t @-image -"
+            ))
+        };
+        sh.run(&format!("buildah run --runtime {path} @ -- echo runs"))
+            .ends_with(0)
+            .prints("runs");
+        build(&path).ends_with(0);
+        assert_ne!(sh.run("buildah run --runtime /bin/false @ -- true").code, 0);
+        assert_ne!(build("/bin/false").code, 0);
+        sh.ok("buildah rm @; buildah rmi @-image; rm -r /tmp/@ /tmp/@.log");
+    });
+}
 
 #[test]
 fn run() {

@@ -3,7 +3,10 @@
 #[path = "containerd_shim.rs"]
 mod shim; // what is the shim's part
 
-use crate::shell::{Shell, has_controllers, has_systemd, needs, needs_controllers, user};
+use crate::podman::life::{COUNT_BY_NAME, beyond};
+use crate::shell::{
+    COUNT, Shell, alone, has_controllers, has_systemd, is_ours, needs, needs_controllers, runtime, user,
+};
 
 /// `ctr run` with these options, as the test's own task.
 fn run(sh: &Shell, options: &str, command: &str) -> crate::shell::Ran {
@@ -15,9 +18,8 @@ fn run(sh: &Shell, options: &str, command: &str) -> crate::shell::Ran {
 
 /// The runtime, and a cgroup for the task of this name: systemd's where that runs.
 fn binary(name: &str) -> String {
-    let runtime = std::env::var("ENGINE_RUNTIME").unwrap_or_default();
     // Of a shim that isn't containerd's own, ctr knows no options but a file of them.
-    let (runtime, systemd) = match runtime.as_str() {
+    let (runtime, systemd) = match runtime().as_str() {
         "shim" => (
             "--runtime io.containerd.rrunc.v2".to_string(),
             "--runtime-config-path /tmp/systemd-cgroup.toml",
@@ -32,22 +34,23 @@ fn binary(name: &str) -> String {
     format!("{runtime} {cgroup}")
 }
 
-/// What a task has counted, which is saved with it.
+/// A task goes on with its own count, which is saved with it.
 #[test]
 fn checkpoint_and_restore() {
     user(|sh| {
         crate::podman::life::needs_criu();
-        start(
-            sh,
-            "sh -c 'while :; do i=$((i+1)); echo $i >/count; sleep 0.1; done'",
-        );
+        start(sh, &format!("sh -c '{COUNT_BY_NAME} >/count; sleep 0.1; done'"));
         let count = "ctr tasks exec --exec-id $$ @ cat /count";
-        sh.until(&format!("[ \"$({count})\" -ge 3 ] && echo yes"), "yes");
+        sh.until(
+            &format!("{count} | awk '$2 > 2 {{ print \"counts\" }}'"),
+            "counts",
+        );
         sh.ok("ctr containers checkpoint --rw --task @ @-saved");
         assert!(sh.ok("ctr tasks ls").contains("RUNNING"), "it goes on");
+        let last = sh.ok(count);
         remove(sh);
         sh.ok("ctr containers restore --live @ @-saved >/tmp/@ 2>&1 </dev/null &");
-        sh.until(&format!("[ \"$({count})\" -ge 4 ] && echo yes"), "yes");
+        sh.until(&format!("{count} | {}", beyond(&last)), "beyond");
         remove(sh);
         sh.ok("ctr images rm @-saved; rm /tmp/@");
     });
@@ -55,6 +58,11 @@ fn checkpoint_and_restore() {
 
 fn start(sh: &Shell, command: &str) {
     run(sh, "--detach", command).ends_with(0);
+}
+
+/// The line that prints a task's status.
+fn status(ctr: &str, task: &str) -> String {
+    format!("{ctr} tasks ls | awk '$1 == \"{task}\" {{ print $3 }}'")
 }
 
 /// Writes what containerd tells to /tmp/@.events, beginning before this returns.
@@ -77,6 +85,16 @@ fn remove(sh: &Shell) {
         "0",
     );
     sh.ok("ctr containers rm @");
+}
+
+#[test]
+fn the_runtime_is_the_one_that_was_told() {
+    user(|sh| {
+        start(sh, "sleep 1000");
+        let shim = if is_ours() { "rrunc" } else { "runc" };
+        sh.is_known(&format!("--root /run/containerd/{shim}/default"), &sh.name);
+        remove(sh);
+    });
 }
 
 #[test]
@@ -106,7 +124,7 @@ fn exec_kill_and_remove() {
             .ends_with(0);
         assert!(ran.out.contains("/dev/pts/"), "{}", ran.out);
         sh.ok("ctr tasks kill -s TERM @; ctr tasks kill -s KILL @");
-        sh.until("ctr tasks ls | grep ^@", "STOPPED");
+        sh.until(&status("ctr", "@"), "STOPPED");
         sh.ok("ctr tasks rm @; ctr containers rm @");
     });
 }
@@ -114,11 +132,15 @@ fn exec_kill_and_remove() {
 #[test]
 fn pause_and_resume() {
     user(|sh| {
-        start(sh, "sleep 1000");
+        start(sh, COUNT);
+        let pid = sh.ok("ctr tasks ls | awk '$1 == \"@\" { print $2 }'");
+        sh.goes_on(&pid);
         sh.ok("ctr tasks pause @");
-        sh.until("ctr tasks ls | grep ^@", "PAUSED");
+        sh.stands_still(&pid);
+        sh.until(&status("ctr", "@"), "PAUSED");
         sh.ok("ctr tasks resume @");
-        sh.until("ctr tasks ls | grep ^@", "RUNNING");
+        sh.until(&status("ctr", "@"), "RUNNING");
+        sh.goes_on(&pid);
         sh.run("ctr tasks exec --exec-id e @ echo in").prints("in");
         remove(sh);
     });
@@ -178,18 +200,18 @@ fn an_oom_kill_is_told() {
         let limit = "--detach --memory-limit 33554432";
         let greedy = "until test -e /go; do sleep 0.1; done; (x=x; while :; do x=$x$x; done)";
         run(sh, limit, &format!("sh -c '{greedy}; sleep 1000'")).ends_with(0);
-        sh.until("grep '/tasks/start.*@' /tmp/@.events", "/tasks/start");
+        sh.until("grep '@' /tmp/@.events | grep -o /tasks/start", "/tasks/start");
         sh.run("grep -c '/tasks/oom.*@' /tmp/@.events").prints("0");
         sh.ok("ctr tasks exec --exec-id e @ touch /go");
-        sh.until("grep '/tasks/oom.*@' /tmp/@.events", "/tasks/oom");
+        sh.until("grep '@' /tmp/@.events | grep -o /tasks/oom", "/tasks/oom");
         remove(sh);
-        if shim::is_ours() {
+        if is_ours() {
             run(sh, limit, "sh -c 'x=x; while :; do x=$x$x; done'").ends_with(0);
             sh.until(
                 "grep -v '\"id\":\"e\"' /tmp/@.events | grep -oE '/tasks/(oom|exit).*@' | cut -d' ' -f1 | tail -n 4 | xargs",
                 "/tasks/oom /tasks/exit /tasks/oom /tasks/exit",
             );
-            sh.until("ctr tasks ls | grep ^@", "STOPPED");
+            sh.until(&status("ctr", "@"), "STOPPED");
             sh.run("ctr tasks rm @").complains(&["code 137"]);
             sh.ok("ctr containers rm @");
         }
@@ -211,15 +233,15 @@ fn a_terminal() {
 
 #[test]
 fn fifty_at_once() {
-    user(|sh| {
+    alone(|sh| {
         let line = format!(
             "ctr run --rm {} docker.io/library/bb:latest @-$i sh -c \"exit 9\"",
             binary("@-$i")
         );
-        sh.ok("rm -f /tmp/@");
         sh.ok(&format!(
-            "for i in $(seq 50); do ( {line}; echo $? >> /tmp/@ ) & [ $((i % 8)) != 0 ] || wait; done; wait"
+            "for i in $(seq 50); do ( {line}; echo $? >> /tmp/@ ) >/dev/null 2>&1 & done"
         ));
+        sh.until("cat /tmp/@ | wc -l", "50");
         sh.run("sort /tmp/@ | uniq -c | tr -s ' '").prints("50 9");
         sh.ok("rm /tmp/@");
     });
@@ -254,16 +276,16 @@ fn containers_outlive_containerd() {
         sh.ok("kill -9 $(cat /tmp/@/pid)");
         own_containerd(sh); // which takes what has ended in the meantime for a leak: so it ends now
         sh.ok("touch /tmp/@/state/io.containerd.runtime.v2.task/default/ends/rootfs/end");
-        sh.until(&format!("{ctr} tasks ls | grep ^ends"), "STOPPED");
+        sh.until(&status(&ctr, "ends"), "STOPPED");
         sh.run(&format!("{ctr} tasks rm ends")).complains(&["code 7"]);
-        sh.until(&format!("{ctr} tasks ls | grep ^lives"), "RUNNING");
+        sh.until(&status(&ctr, "lives"), "RUNNING");
         sh.run(&format!(
             "{ctr} tasks exec --exec-id e lives sh -c 'echo in; exit 4'"
         ))
         .ends_with(4)
         .prints("in");
         sh.ok(&format!("{ctr} tasks kill -s KILL lives"));
-        sh.until(&format!("{ctr} tasks ls | grep ^lives"), "STOPPED");
+        sh.until(&status(&ctr, "lives"), "STOPPED");
         sh.run(&format!("{ctr} tasks rm lives")).complains(&["code 137"]);
         sh.ok(&format!("{ctr} containers rm lives ends"));
         sh.ok("kill $(cat /tmp/@/pid)");

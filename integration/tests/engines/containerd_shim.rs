@@ -1,8 +1,8 @@
 //! What is a shim's part: output, exits, events, and that it outlives containerd. All of it holds for containerd's own
 //! shim too, which `make engines` runs as the control.
 
-use super::{binary, listen, remove, start, stop_listening};
-use crate::shell::{Shell, alone, needs, user};
+use super::{binary, listen, remove, start, status, stop_listening};
+use crate::shell::{Shell, alone, is_ours, only_for, user};
 
 /// The events of this test's containers, as topics with exec ids, once there are as many.
 fn events(sh: &Shell, log: &str, count: usize) -> Vec<String> {
@@ -12,10 +12,6 @@ fn events(sh: &Shell, log: &str, count: usize) -> Vec<String> {
         .lines()
         .map(|line| line.split_whitespace().next().unwrap_or_default().to_string())
         .collect()
-}
-
-pub fn is_ours() -> bool {
-    std::env::var("ENGINE_RUNTIME").is_ok_and(|runtime| runtime == "shim")
 }
 
 /// How often a test repeats what must always hold: a thousand times with LONG set.
@@ -134,7 +130,7 @@ fn a_pod_has_one_shim() {
         let shims = "ps -A -o args= | grep -c '[c]ontainerd-shim.* -id @'";
         sh.run(shims).prints("1");
         sh.ok("ctr tasks kill -s KILL @-0");
-        sh.until("ctr tasks ls | grep '^@-0 '", "STOPPED");
+        sh.until(&status("ctr", "@-0"), "STOPPED");
         sh.ok("ctr tasks rm @-0; ctr containers rm @-0");
         sh.run("ctr tasks exec --exec-id e @-2 echo in").prints("in");
         sh.ok("ctr tasks kill -s KILL @-1; ctr tasks kill -s KILL @-2");
@@ -159,7 +155,7 @@ fn start_containerd(sh: &Shell) {
 #[test]
 fn containerd_is_killed() {
     alone(|sh| {
-        needs(is_ours(), "our shim: containerd's own loses what ends meanwhile");
+        only_for(is_ours(), "our shim: containerd's own loses what ends meanwhile");
         for i in 1..10 {
             let ends = format!("sh -c \"until [ -e /go ]; do sleep 0.1; done; exit {i}\"");
             sh.ok(&format!(
@@ -175,7 +171,7 @@ fn containerd_is_killed() {
         sh.until("ps -A -o args= | grep -c '[u]ntil \\[ -e /go'; true", "0");
         start_containerd(sh);
         for i in 1..10 {
-            sh.until(&format!("ctr tasks ls | grep '^@-{i} '"), "STOPPED");
+            sh.until(&status("ctr", &format!("@-{i}")), "STOPPED");
             sh.run(&format!("ctr tasks rm @-{i}"))
                 .complains(&[&format!("exit with non-zero exit code {i}")]);
             sh.ok(&format!("ctr containers rm @-{i}"));
@@ -187,7 +183,7 @@ fn containerd_is_killed() {
 #[test]
 fn containerd_is_killed_in_mid_create() {
     alone(|sh| {
-        needs(
+        only_for(
             is_ours(),
             "our shim: containerd's own leaves cgroups of creates that were cut off",
         );

@@ -24,15 +24,10 @@ use integration::cri::messages::{
 };
 use integration::cri::{Cri, Refused};
 
-use crate::shell::{Shell, has_systemd};
+use crate::shell::{Shell, has_systemd, is_ours, runtime};
 
 fn cri() -> Cri {
     Cri::new("/run/containerd/containerd.sock")
-}
-
-/// Whether it is our shim that the pods have.
-fn is_ours() -> bool {
-    std::env::var("ENGINE_RUNTIME").is_ok_and(|runtime| runtime == "shim")
 }
 
 /// containerd's version, of which the first number says what it can do.
@@ -85,7 +80,7 @@ impl Cgroup {
     fn remove(&self, sh: &Shell) {
         if has_systemd() {
             sh.ok(&format!("systemctl stop {}", self.name));
-        } else if std::env::var("ENGINE_RUNTIME").is_ok_and(|runtime| runtime == "runc") {
+        } else if runtime() == "runc" {
             // Which may leave a container's, as the kubelet is prepared for.
             sh.ok(&format!(
                 "find /sys/fs/cgroup/{} -depth -type d -exec rmdir {{}} +",

@@ -6,7 +6,7 @@ use integration::cri::messages::{
 };
 
 use super::{Pod, containerd_major, cri, ended, is_ours, namespaces, ok, pid, until};
-use crate::shell::{Shell, needs, user};
+use crate::shell::{Shell, only_for, runtime, user};
 
 /// What a namespace is, as seen from the machine.
 fn namespace(pid: u32, kind: &str) -> String {
@@ -172,10 +172,38 @@ fn a_pod_with_a_user_namespace() {
     });
 }
 
+/// The drop-ins: containerd's names the runtime, Kubernetes' RuntimeClass the handler.
+#[test]
+fn the_drop_ins() {
+    user(|sh| {
+        only_for(runtime() != "runc", "rrunc, which they name");
+        let class = include_str!("../../engines/dropins/runtimeclass.yaml");
+        let handler = class.lines().find_map(|line| line.strip_prefix("handler: "));
+        let pod = Pod::run_by(sh, handler.expect("a handler"), |_, _| ());
+        let a = pod.start("a", "sleep 1000");
+        sh.run(&format!(
+            "rrunc --root /run/containerd/runc/k8s.io state {a} | jq -r .status"
+        ))
+        .prints("running");
+        pod.remove();
+    });
+}
+
+#[test]
+fn the_runtime_is_the_one_that_was_told() {
+    user(|sh| {
+        let pod = Pod::run(sh);
+        let a = pod.start("a", "sleep 1000");
+        let shim = if is_ours() { "rrunc" } else { "runc" };
+        sh.is_known(&format!("--root /run/containerd/{shim}/k8s.io"), &a);
+        pod.remove();
+    });
+}
+
 #[test]
 fn the_shim_by_its_path() {
     user(|sh| {
-        needs(is_ours(), "our shim, whose path the handler has");
+        only_for(is_ours(), "our shim, whose path the handler has");
         let pod = Pod::run_by(sh, "path", |_, _| ());
         assert_eq!(ended(&pod.start("a", "exit 7")).exit_code, 7);
         let line = format!("pgrep -f '[c]ontainerd-shim-rrunc-v2 .* -id {}' | wc -l", pod.id);
@@ -187,7 +215,7 @@ fn the_shim_by_its_path() {
 #[test]
 fn volumes_of_a_pod_with_a_user_namespace() {
     user(|sh| {
-        needs(
+        only_for(
             containerd_major() >= 2,
             "containerd 2, which maps the ids of volumes",
         );
@@ -218,7 +246,7 @@ fn volumes_of_a_pod_with_a_user_namespace() {
 #[test]
 fn the_handlers_features() {
     user(|_| {
-        needs(
+        only_for(
             containerd_major() >= 2,
             "containerd 2, which asks the runtime for features",
         );

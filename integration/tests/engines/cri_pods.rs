@@ -140,7 +140,7 @@ fn a_stop_with_a_grace_period() {
         }
         stop(&obeys, 300);
         assert_eq!(status(&obeys).exit_code, 5);
-        stop(&refuses, 1);
+        stop(&refuses, 10); // in which it says so
         assert_eq!(status(&refuses).exit_code, 137);
         let last = |name| pod.log(name).pop().map(|line| line.text);
         assert_eq!(last("obeys").as_deref(), Some("bye"));

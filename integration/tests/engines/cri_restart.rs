@@ -5,12 +5,14 @@ use integration::cri::messages::{
 };
 
 use super::{Pod, cri, ended, exec, is_ours, ok, pid, status, until};
-use crate::shell::{Shell, alone, has_systemd, needs};
+use crate::shell::{Shell, alone, has_systemd, only_for};
 
 fn kill_containerd(sh: &Shell) {
-    sh.ok("kill -s KILL $(pgrep -x containerd); while pgrep -x containerd; do sleep 0.05; done");
+    sh.ok("kill -s KILL $(pgrep -x containerd)");
     if has_systemd() {
         sh.ok("systemctl stop containerd"); // which would start it anew
+    } else {
+        sh.until("pgrep -x containerd || echo gone", "gone");
     }
 }
 
@@ -57,7 +59,7 @@ fn a_pod_outlives_containerd() {
 #[test]
 fn containers_end_while_containerd_is_away() {
     alone(|sh| {
-        needs(is_ours(), "our shim: containerd's own loses what ends meanwhile");
+        only_for(is_ours(), "our shim: containerd's own loses what ends meanwhile");
         let pod = Pod::run(sh);
         let ends: Vec<_> = (1..6).map(|i| pod.start(&format!("c{i}"), &wait(i))).collect();
         let stays = pod.start("stays", "sleep 1000");

@@ -1,11 +1,32 @@
 //! Docker, which calls the runtime through containerd's shim.
 
 #[path = "docker_limits.rs"]
-mod limits;
+mod limits; // and what a container uses
 #[path = "docker_many.rs"]
-mod many; // Compose and Swarm // and what a container uses
+mod many; // Compose and Swarm
 
-use crate::shell::user;
+use crate::shell::{COUNT, is_ours, runtime, user};
+
+#[test]
+fn the_runtime_is_the_one_that_was_told() {
+    user(|sh| {
+        // What Docker calls it, and where it has its state: so Docker calls that place for all of them.
+        let (name, root) = match is_ours() {
+            true => ("shim-rrunc".into(), "/run/containerd/rrunc/moby"),
+            false => (runtime(), "/run/docker/runtime-runc/moby"),
+        };
+        for option in [String::new(), format!("--runtime {name}")] {
+            sh.ok(&format!("docker run -d --name @ {option} bb sleep 1000"));
+            sh.is_known(&format!("--root {root}"), &sh.ok("docker inspect -f '{{.Id}}' @"));
+            sh.run("docker inspect -f '{{.HostConfig.Runtime}}' @")
+                .prints(&name);
+            sh.ok("docker rm -f @");
+        }
+        sh.run("docker run --rm --runtime no-such bb true")
+            .ends_with(125)
+            .complains(&["unknown or invalid runtime name: no-such"]);
+    });
+}
 
 #[test]
 fn the_status_is_the_programs() {
@@ -207,10 +228,14 @@ fn stop_kill_and_restart() {
 #[test]
 fn pause_and_unpause() {
     user(|sh| {
-        sh.ok("docker run -d --name @ bb sleep 1000");
+        sh.ok(&format!("docker run -d --name @ bb {COUNT}"));
+        let pid = sh.ok("docker inspect -f '{{.State.Pid}}' @");
+        sh.goes_on(&pid);
         sh.ok("docker pause @");
+        sh.stands_still(&pid);
         sh.run("docker inspect -f '{{.State.Status}}' @").prints("paused");
         sh.ok("docker unpause @");
+        sh.goes_on(&pid);
         sh.ok("docker exec @ true");
         sh.ok("docker rm -f @");
     });
@@ -281,7 +306,8 @@ fn health() {
 #[test]
 fn a_port_is_published() {
     user(|sh| {
-        sh.ok("docker run -d --name @ bb sh -c 'while :; do echo hello | nc -l -p 80; done'");
+        sh.ok("docker run -d --name @ -p 18080:80 bb sh -c 'while :; do echo hello | nc -l -p 80; done'");
+        sh.until("busybox nc -w 1 127.0.0.1 18080", "hello");
         let ip = sh.ok("docker inspect -f '{{.NetworkSettings.IPAddress}}' @");
         sh.until(&format!("busybox nc -w 1 {ip} 80"), "hello");
         sh.ok("docker rm -f @");

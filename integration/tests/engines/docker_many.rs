@@ -11,7 +11,7 @@ fn compose() {
         needs(found.is_ok(), "docker-compose");
         let file = "services:\n  web:\n    image: bb\n    command: [sh, -c, 'while :; do echo hello | nc -l -p 80; done']\n\
             \x20   init: true\n    healthcheck: {test: [CMD, test, -e, /bin/sh], interval: 1s}\n\
-            \x20 client:\n    image: bb\n    command: [sh, -c, 'nc -w 5 web 80 >/data/got; echo $$WHO >>/data/got; sleep 1000']\n\
+            \x20 client:\n    image: bb\n    command: [sh, -c, 'until nc -w 5 web 80 | grep hello >/data/got; do sleep 0.1; done; echo $$WHO >>/data/got; sleep 1000']\n\
             \x20   environment: {WHO: me}\n    volumes: ['data:/data']\n    init: true\n    depends_on: {web: {condition: service_healthy}}\n\
             volumes: {data: {}}\n";
         sh.ok(&format!(
@@ -50,15 +50,14 @@ fn swarm() {
         sh.ok("docker service create -d --name @ --replicas 5 --restart-delay 100ms --stop-grace-period 1s bb sh -c 'echo v1; sleep 100000'");
         running(sh, 5);
         sh.ok("docker service scale -d @=3");
-        running(sh, 3);
+        sh.until("docker ps -q --filter name=@ | wc -l", "3"); // the others have had their time to end
         // One that is killed is replaced.
         let first = sh.ok("docker ps -q --filter name=@ | head -n 1");
         sh.ok(&format!("docker kill {first}"));
         sh.until(
-            &format!("docker ps -q --filter name=@ | grep -c {first}; true"),
-            "0",
+            &format!("docker ps -q --filter name=@ | grep -vc {first}; true"),
+            "3",
         );
-        running(sh, 3);
         sh.ok("docker service update -d --update-delay 0s --args 'sh -c \"echo v2; sleep 100000\"' @");
         sh.until(
             "docker service inspect -f '{{.UpdateStatus.State}}' @",

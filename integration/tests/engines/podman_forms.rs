@@ -1,7 +1,7 @@
 //! The options of `podman run`, and what a program sees of them.
 
 use super::needs_cgroup;
-use crate::shell::{is_rootless, needs, user};
+use crate::shell::{is_rootless, only_for, user};
 
 /// `podman run --rm OPTIONS bb sh -c COMMAND` prints this.
 macro_rules! forms {
@@ -133,7 +133,7 @@ fn seccomp_by_file() {
 #[test]
 fn device_rules() {
     user(|sh| {
-        needs(!is_rootless(), "root, who alone may make device nodes");
+        only_for(!is_rootless(), "root, who alone may make device nodes");
         let read = "mknod /f c 1 5; head -c 1 /f | wc -c"; // zero, which everybody has
         sh.run(&format!("podman run --rm --cap-add mknod bb sh -c '{read}'"))
             .prints("1");

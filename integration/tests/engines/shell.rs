@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// Longer takes only what hangs.
 const LIMIT: &str = "120";
 
+/// A program that counts for as long as it may, for [`Shell::goes_on`].
+pub const COUNT: &str = "sh -c 'while :; do echo $((i+=1)) >/tmp/count; sleep 0.05; done'";
+
 /// A test's command lines so far.
 pub struct Shell {
     transcript: RefCell<String>,
@@ -56,27 +59,46 @@ fn run<F: FnOnce(&Shell)>(test: F) {
     );
     let shell = Shell::named(&name);
     let result = catch_unwind(AssertUnwindSafe(|| test(&shell)));
-    if let Some(Lacks(what)) = result.as_ref().err().and_then(|payload| payload.downcast_ref()) {
-        record(path, "skipped");
+    if let Some(Skipped(why)) = result.as_ref().err().and_then(|payload| payload.downcast_ref()) {
         // Past the capture of what tests print, so that it is seen.
-        let _ = writeln!(std::io::stderr(), "skipped {path}: this machine lacks {what}");
+        let _ = writeln!(std::io::stderr(), "skipped {path}: {why}");
         return;
     }
-    record(path, if result.is_ok() { "passed" } else { "failed" });
     if let Err(payload) = result {
         println!("{}", shell.transcript.borrow());
         resume_unwind(payload);
     }
 }
 
-/// The payload of a test that ended early.
-struct Lacks(&'static str);
+/// The payload of a test that ended early, with why.
+struct Skipped(String);
 
-/// Skips the test if the machine can't do what it needs.
-pub fn needs(can: bool, what: &'static str) {
+/// Skips the test if the machine can't do what it needs; but it fails where the machine is said to be WHOLE.
+pub fn needs(can: bool, what: &str) {
     if !can {
-        resume_unwind(Box::new(Lacks(what)));
+        assert!(
+            std::env::var("WHOLE").as_deref() != Ok("1"),
+            "this machine lacks {what}"
+        );
+        resume_unwind(Box::new(Skipped(format!("this machine lacks {what}"))));
     }
+}
+
+/// Skips the test if it isn't about who runs it, or on what.
+pub fn only_for(is: bool, what: &str) {
+    if !is {
+        resume_unwind(Box::new(Skipped(format!("it is for {what}"))));
+    }
+}
+
+/// The runtime that the engine was told to use; `shim` is rrunc below our shim.
+pub fn runtime() -> String {
+    std::env::var("ENGINE_RUNTIME").unwrap_or_default()
+}
+
+/// Whether our shim is above the runtime.
+pub fn is_ours() -> bool {
+    runtime() == "shim"
 }
 
 /// Whether limits can be set, their controllers being in cgroup v2.
@@ -99,17 +121,6 @@ pub fn has_systemd() -> bool {
 /// Whether an ordinary user runs the tests.
 pub fn is_rootless() -> bool {
     !nix::unistd::geteuid().is_root()
-}
-
-/// As `spec-tests` do, for the table.
-fn record(name: &str, outcome: &str) {
-    let Some(file) = std::env::var_os("RESULTS") else {
-        return;
-    };
-    let line = format!("{name} engines {outcome}\n");
-    let file = std::fs::OpenOptions::new().append(true).create(true).open(file);
-    file.and_then(|mut file| file.write_all(line.as_bytes()))
-        .expect("RESULTS names a file that can be written");
 }
 
 impl Shell {
@@ -155,12 +166,12 @@ impl Shell {
         ran.out.trim_end().to_string()
     }
 
-    /// Runs a line until it prints what is expected.
+    /// Runs a line until what it prints has what is expected as whole lines: `healthy` isn't found in `unhealthy`.
     pub fn until(&self, line: &str, expected: &str) {
         let end = Instant::now() + Duration::from_secs(300);
         loop {
             let ran = self.run(line);
-            if ran.out.contains(expected) {
+            if format!("\n{}\n", ran.out).contains(&format!("\n{expected}\n")) {
                 return;
             }
             assert!(
@@ -170,6 +181,39 @@ impl Shell {
             );
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+}
+
+/// What a process does that is a container's first and runs [`COUNT`].
+impl Shell {
+    fn count(&self, pid: &str) -> String {
+        self.run(&format!("cat /proc/{pid}/root/tmp/count")).out
+    }
+
+    /// It counts further.
+    pub fn goes_on(&self, pid: &str) {
+        let before = self.count(pid);
+        let line = format!(
+            "test \"$(cat /proc/{pid}/root/tmp/count)\" != \"{}\" && echo on",
+            before.trim()
+        );
+        self.until(&line, "on");
+    }
+
+    /// It doesn't, for a second in which it would.
+    #[track_caller]
+    pub fn stands_still(&self, pid: &str) {
+        let before = self.count(pid);
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(self.count(pid), before);
+    }
+
+    /// It is the runtime of this suite that knows a container, by its state directory.
+    #[track_caller]
+    pub fn is_known(&self, options: &str, id: &str) {
+        let runtime = if is_ours() { "rrunc".into() } else { runtime() };
+        self.run(&format!("{runtime} {options} state {id} | jq -r .status"))
+            .prints("running");
     }
 }
 
