@@ -24,7 +24,7 @@ pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
 pub const SYSTEMD_SUBGROUP: &str = "run.oci.systemd.subgroup";
 
 /// All that we act upon or refuse, for `features`. One that ends in a dot stands for all that begin so.
-pub const POTENTIALLY_UNSAFE: [&str; 14] = [
+pub const POTENTIALLY_UNSAFE: [&str; 15] = [
     CRIU_CONFIG,
     super::landlock::KEY,
     SYSTEMD_PROPERTY,

@@ -114,7 +114,7 @@ pub fn without_a_file(rules: &mut Rules) {
     for (field, asked) in fields {
         if asked {
             rules.warn(
-                &format!("linux.resources.{field}"),
+                format!("linux.resources.{field}"),
                 "cgroup v2 has nothing for it, it is left out",
             );
         }
