@@ -114,6 +114,48 @@ fn limits_are_options_too() {
 }
 
 #[test]
+fn shares_end_idleness() {
+    obeys(SECTION, |lab| {
+        needs(machine::controller("cpu"), "the cpu controller");
+        let b = lab.bundle().set("/linux/resources/cpu/idle", 1);
+        let c = b.phrases(["sleep"]).start();
+        assert_eq!(value(&c, "cpu.idle"), "1");
+        update(&c, &["--cpu-share", "1024"]).ok();
+        assert_eq!(value(&c, "cpu.idle"), "0");
+        assert!(["100", "39"].contains(&value(&c, "cpu.weight").as_str()));
+    });
+}
+
+#[test]
+fn without_a_limit_on_memory_there_is_none_on_swap() {
+    obeys("config-linux.md#memory", |lab| {
+        needs(machine::controller("memory"), "the memory controller");
+        let c = lab.bundle().phrases(["sleep"]).start();
+        update(&c, &["--memory", "64m", "--memory-swap", "96m"]).ok();
+        update(&c, &["--memory", "-1"]).ok();
+        assert_eq!(value(&c, "memory.max"), "max");
+        assert_eq!(value(&c, "memory.swap.max"), "max");
+    });
+}
+
+#[test]
+fn an_update_that_fails_leaves_the_limits() {
+    obeys(SECTION, |lab| {
+        for controller in ["memory", "cpuset"] {
+            needs(
+                machine::controller(controller),
+                &format!("the {controller} controller"),
+            );
+        }
+        let c = lab.bundle().phrases(["sleep"]).start();
+        update(&c, &["--memory", "64m", "--cpuset-cpus", "4095"]).fails();
+        assert_eq!(value(&c, "memory.max"), "max");
+        update(&c, &["--pids-limit", "20"]).ok();
+        assert_eq!(value(&c, "memory.max"), "max");
+    });
+}
+
+#[test]
 fn a_limit_that_is_reached_is_refused_if_asked() {
     obeys("config-linux.md#memory", |lab| {
         needs(machine::controller("memory"), "the memory controller");

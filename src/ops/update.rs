@@ -84,7 +84,9 @@ fn follow(merged: &mut Value, given: &Value) {
     match (shares, number(given, "/cpu/idle")) {
         // Else it would stay idle, which is the least share of all.
         (true, None) if number(merged, "/cpu/idle") == Some(1) => merged["cpu"]["idle"] = 0.into(),
-        (true, Some(1)) => log::warning("cpu.shares: an idle container has the least share: ignored"),
+        (true, Some(1)) => {
+            log::warning("cpu.shares: unable to apply both shares and cpu.idle, ignoring the shares")
+        }
         _ => {}
     }
     // No limit on memory is none on swap, as in config.json.

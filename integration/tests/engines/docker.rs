@@ -135,7 +135,11 @@ fn options() {
                 "test $NS = $(readlink /proc/self/ns/pid) && echo same",
                 "same",
             ),
-            ("--ipc host", "stat -f -c %T /dev/shm", "tmpfs"),
+            (
+                "--ipc host --env NS=$(readlink /proc/self/ns/ipc)",
+                "test $NS = $(readlink /proc/self/ns/ipc) && echo same",
+                "same",
+            ),
             ("--uts host", "hostname", "world"),
             ("--cgroupns private", "tail -n 1 /proc/self/cgroup", "0::/"),
             (

@@ -31,7 +31,6 @@ forms! {
     tmpfs: "--tmpfs /x:size=64k,mode=700,noexec" "stat -f -c %T /x; stat -c %a /x; df -k /x | tail -n 1 | tr -s \" \" | cut -d\" \" -f2"
         => "tmpfs\n700\n64";
     volume_read_only: "-v /etc:/x:ro" "touch /x/file 2>/dev/null || echo refused" => "refused";
-    volume_named: "-v forms-named:/x" "echo here > /x/file; cat /x/file" => "here";
     mount_bind: "--mount type=bind,src=/etc/hostname,dst=/x,ro" "test -f /x && grep -c \" /x \" /proc/mounts" => "1";
     mount_tmpfs: "--mount type=tmpfs,dst=/x" "grep -c \"tmpfs /x \" /proc/mounts" => "1";
     read_only_root: "--read-only" "touch /file 2>/dev/null || echo refused; touch /tmp/file && echo taken" => "refused\ntaken";
@@ -45,8 +44,8 @@ forms! {
     userns_map: "--uidmap 0:5000:100 --gidmap 0:5000:100" "tr -s \" \" </proc/self/uid_map" => "0 5000 100";
     pid_host: "--pid host --env NS=$(readlink /proc/self/ns/pid)" "test $NS = $(readlink /proc/self/ns/pid) && echo same" => "same";
     pid_private: "" "echo $$" => "1";
-    ipc_private: "--ipc private" "test -d /dev/shm && echo there" => "there";
-    ipc_host: "--ipc host" "stat -f -c %T /dev/shm" => "tmpfs";
+    ipc_private: "--ipc private --env NS=$(readlink /proc/self/ns/ipc)" "test $NS != $(readlink /proc/self/ns/ipc) && echo own" => "own";
+    ipc_host: "--ipc host --env NS=$(readlink /proc/self/ns/ipc)" "test $NS = $(readlink /proc/self/ns/ipc) && echo same" => "same";
     network_none: "--network none" "ls /sys/class/net" => "lo";
     network_bridge: "--network bridge" "ls /sys/class/net | tr \"\\n\" \" \"" => "eth0 lo";
     network_host: "--network host --env NET=$(readlink /proc/self/ns/net)"
@@ -73,12 +72,8 @@ forms! {
     proc_options: "--security-opt proc-opts=hidepid=2" "grep \" /proc proc \" /proc/mounts | grep -c hidepid" => "1";
     label_disabled: "--security-opt label=disable --security-opt apparmor=unconfined" "echo runs" => "runs";
     device_by_default_everything: "--device /dev/fuse" "test -r /dev/fuse && test -w /dev/fuse && stat -c %t:%T /dev/fuse" => "a:e5";
-    volume_options: "-v forms-options:/x:nosuid,nodev,noexec" "grep -oE \"nosuid,nodev,noexec\" /proc/mounts | sort -u; touch /x/file && echo taken"
-        => "nosuid,nodev,noexec\ntaken";
-    volume_owned: "--user 1000:2000 -v forms-owned:/x:U" "touch /x/file; stat -c %u:%g /x /x/file" => "1000:2000\n1000:2000";
     volume_anonymous: "-v /x" "touch /x/file && grep -c \" /x \" /proc/mounts" => "1";
     volumes_of_a_device_file: "-v /dev/null:/x" "echo text > /x; cat /x; stat -c %F /x" => "character special file";
-    mount_volume: "--mount type=volume,src=forms-mounted,dst=/x,ro" "touch /x/file 2>/dev/null || echo refused" => "refused";
     mount_image: "--mount type=image,src=localhost/bb,dst=/x" "test -x /x/bin/busybox && echo there" => "there";
     tmpfs_mode_by_default: "--tmpfs /x" "stat -c %a /x; grep \" /x tmpfs \" /proc/mounts | grep -oE \"nosuid|nodev|noexec\"" => "1777\nnosuid\nnodev";
     read_only_with_a_volume: "--read-only -v /x" "touch /x/file && touch /run/file && touch /dev/shm/file && echo taken" => "taken";
@@ -89,7 +84,7 @@ forms! {
     user_by_names: "--user user:extra" "id -u; id -g" => "1000\n2000";
     user_of_the_passwd: "--user 4321 --workdir /tmp" "id -u; id -g; grep -c :4321: /etc/passwd" => "4321\n0\n1";
     userns_host: "--userns host --env NS=$(podman unshare readlink /proc/self/ns/user 2>/dev/null || readlink /proc/self/ns/user)"
-        "id -u; grep -c . /proc/self/uid_map | grep -q [12] && echo mapped" => "0\nmapped";
+        "id -u; test $NS = $(readlink /proc/self/ns/user) && echo same" => "0\nsame";
     pid_limit_of_a_private_one: "--pid private" "ls /proc | grep -xE \"[0-9]+\" | head -n 1" => "1";
     ipc_none: "--ipc none" "grep -c \" /dev/shm \" /proc/mounts; true" => "0";
     ipc_shareable: "--ipc shareable" "touch /dev/shm/file && echo taken" => "taken";
@@ -97,7 +92,8 @@ forms! {
     uts_private: "--uts private --hostname mine" "hostname" => "mine";
     network_none_has_no_neighbours: "--network none" "ip -o addr show lo | grep -c 127.0.0.1" => "1";
     no_hosts: "--no-hosts" "test -e /etc/hosts || echo none" => "none";
-    cgroups_disabled: "--cgroups disabled" "tail -n 1 /proc/self/cgroup | grep -c libpod; true" => "0";
+    cgroups_disabled: "--cgroups disabled --cgroupns host --env CGROUP=$(tail -n 1 /proc/self/cgroup)"
+        "test $CGROUP = $(tail -n 1 /proc/self/cgroup) && echo same" => "same";
     env_host_and_file: "--env-file /dev/null --unsetenv PATH --env PATH=/bin:/x" "echo $PATH" => "/bin:/x";
     passwd_entry: "--user 4322 --passwd-entry guest:x:4322:0::/tmp:/bin/sh" "id -un; cd; pwd" => "guest\n/tmp";
     annotation: "--annotation some.where/key=value" "echo runs" => "runs";
@@ -105,6 +101,36 @@ forms! {
     stop_signal: "--stop-signal USR1 --stop-timeout 3" "echo runs" => "runs";
     groups_of_the_caller: "--group-add keep-groups" "echo runs" => "runs";
     personality: "--personality LINUX32" "uname -m" => "i686";
+}
+
+/// They stay until they are removed.
+#[test]
+fn named_volumes() {
+    user(|sh| {
+        for (options, command, expected) in [
+            ("-v @:/x", "echo here > /x/file; cat /x/file", "here"),
+            (
+                "-v @:/x:nosuid,nodev,noexec",
+                "grep -oE \"nosuid,nodev,noexec\" /proc/mounts | sort -u; touch /x/file && echo taken",
+                "nosuid,nodev,noexec\ntaken",
+            ),
+            (
+                "--user 1000:2000 -v @:/x:U",
+                "touch /x/file; stat -c %u:%g /x /x/file",
+                "1000:2000\n1000:2000",
+            ),
+            (
+                "--mount type=volume,src=@,dst=/x,ro",
+                "touch /x/file 2>/dev/null || echo refused",
+                "refused",
+            ),
+        ] {
+            sh.run(&format!("podman run --rm {options} bb sh -c '{command}'"))
+                .ends_with(0)
+                .prints(expected);
+            sh.ok("podman volume rm @");
+        }
+    });
 }
 
 #[test]
