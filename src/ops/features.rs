@@ -114,7 +114,7 @@ mod tests {
             ("/hooks/0", json!("prestart")),
             ("/linux/cgroup/v2", json!(true)),
             ("/linux/capabilities/21", json!("CAP_SYS_ADMIN")),
-            ("/potentiallyUnsafeConfigAnnotations/3", json!("run.oci.handler")),
+            ("/potentiallyUnsafeConfigAnnotations/4", json!("run.oci.handler")),
         ] {
             assert_eq!(again.pointer(path), Some(&value), "{path}");
         }
