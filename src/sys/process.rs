@@ -12,7 +12,15 @@ use super::{Call, Errno, Fail, Pid, gate, gate_fd};
 pub fn pidfd_open(pid: Pid) -> Result<OwnedFd, Fail> {
     // SAFETY: takes two numbers, touches no memory.
     let ret = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.0, 0) };
-    gate_fd(Call::PidfdOpen, ret)
+    gate_fd(Call::PidfdOpen, ret).map_err(|fail| match fail.errno {
+        // What older kernels (6.12 still) say of a process that was waited for while others are still in its session or
+        // group: its number is kept, but no process has it.
+        Errno::EINVAL if pid.0 > 0 => Fail {
+            errno: Errno::ESRCH,
+            ..fail
+        },
+        _ => fail,
+    })
 }
 
 /// pidfd_send_signal(2), Linux 5.1. ESRCH: the process has ended and was waited for.

@@ -139,16 +139,9 @@ fn limits_are_kept() {
         needs_controllers();
         sh.run("podman run --rm --memory 32m bb sh -c 'x=x; while :; do x=$x$x; done'")
             .ends_with(137);
-        // Where the first process goes on until conmon has seen it: with it systemd takes the cgroup away.
-        sh.ok("podman run -d --name @ --memory 32m --memory-swap 32m bb sh -c '(x=x; while :; do x=$x$x; done); until test -e /end; do sleep 0.1; done; exit 5'");
-        let id = sh.ok("podman inspect -f '{{.Id}}' @");
-        sh.until(
-            &format!(
-                "find /run /var/lib/containers $HOME -path '*{id}*' -name oom -printf 'seen\\n' 2>/dev/null"
-            ),
-            "seen",
-        );
-        sh.ok("podman exec @ touch /end");
+        // conmon gives up watching when a limit is reached without an end (2.1, with runc as well), and looks once
+        // more when the first process has ended: where another one keeps the cgroup, which systemd would remove.
+        sh.ok("podman run -d --name @ --pid host --memory 32m --memory-swap 32m bb sh -c '(x=x; while :; do x=$x$x; done); sleep 1000 >/dev/null 2>&1 & exit 5'");
         sh.run("podman wait @").prints("5");
         sh.run("podman inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' @")
             .prints("true 5");
