@@ -144,11 +144,35 @@ fn limits_are_systemds_too() {
 fn a_limit_that_systemd_knows_nothing_of_is_set() {
     obeys("systemd", |lab| {
         needs(machine::controller("hugetlb"), "the hugetlb controller");
-        let list = json!([{ "pageSize": "2MB", "limit": 4_194_304 }]);
-        let b = sleeper(lab).set("/linux/resources/hugepageLimits", list);
+        let limit = |bytes: u64| json!([{ "pageSize": "2MB", "limit": bytes }]);
+        let b = sleeper(lab).set("/linux/resources/hugepageLimits", limit(4 << 20));
         let s = Scoped::create(lab, b, "system.slice");
         assert_eq!(s.file("hugetlb.2MB.max"), "4194304");
+        update(lab, &s, &json!({ "hugepageLimits": limit(2 << 20) }));
+        assert_eq!(s.file("hugetlb.2MB.max"), "2097152");
     });
+}
+
+/// In a slice of its own, to which nothing has passed that controller on.
+#[test]
+fn an_update_limits_what_no_limit_was_for() {
+    obeys("systemd", |lab| {
+        needs(machine::controller("hugetlb"), "the hugetlb controller");
+        let slice = format!("{}.slice", lab.tag().replace('-', "_"));
+        let s = Scoped::create(lab, sleeper(lab), &slice);
+        let limit = json!([{ "pageSize": "2MB", "limit": 2 << 20 }]);
+        update(lab, &s, &json!({ "hugepageLimits": limit }));
+        assert_eq!(s.file("hugetlb.2MB.max"), "2097152");
+        s.container.delete(&["--force"]).ok();
+        systemctl(&["stop", &slice]);
+    });
+}
+
+fn update(lab: &Lab, s: &Scoped<'_>, resources: &Value) {
+    let file = lab.dir().join("resources.json");
+    fs::write(&file, resources.to_string()).unwrap();
+    let file = file.to_str().unwrap();
+    lab.run(["update", "--resources", file, &s.container.id]).ok();
 }
 
 #[test]

@@ -226,7 +226,9 @@ impl Cgroup {
         }
         let mut missing = Vec::new();
         for write in &writes {
-            let Err(fail) = self.write(write) else { continue };
+            let Err(fail) = self.write_or_pass_on(write) else {
+                continue;
+            };
             match (fail.call, fail.errno) {
                 (Call::Open, Errno::ENOENT | Errno::EACCES | Errno::EROFS) if write.asks_nothing => {}
                 (Call::Open, Errno::ENOENT) => {
@@ -238,6 +240,20 @@ impl Cgroup {
             }
         }
         all_can_be_set(missing)
+    }
+
+    /// A scope has the controllers that systemd was asked for: others are passed on for the first limit of theirs.
+    fn write_or_pass_on(&self, write: &Write) -> Result<(), Fail> {
+        match self.write(write) {
+            Err(Fail {
+                call: Call::Open,
+                errno: Errno::ENOENT,
+            }) if self.unit.is_some() && !write.asks_nothing => {
+                self.made.hierarchy.pass_controllers_on(&self.place, self.fd());
+                self.write(write)
+            }
+            done => done,
+        }
     }
 
     fn write(&self, write: &Write) -> Result<(), Fail> {
