@@ -15,6 +15,8 @@ mod faults; // what is wrong is named, and harms nobody else
 mod life; // calls in every state
 #[path = "it/limits.rs"]
 mod limits; // no fds are left, or no time
+#[path = "it/place.rs"]
+mod place; // what the shim is to the machine: its cgroup, who may call it, and its end
 #[path = "it/restart.rs"]
 mod restart; // what a containerd that comes back finds
 #[path = "it/roots.rs"]

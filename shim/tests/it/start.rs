@@ -71,11 +71,8 @@ fn containerd_1_7_and_2_0_to_2_2() {
     }
 }
 
-#[test]
-fn containerd_2_3() {
-    let world = World::new("bootstrap");
-    world.bundle("i", "");
-    let dir = format!("/tmp/rrunc-shim-{}", std::process::id()); // at most 42 bytes
+/// As containerd 2.3 does it, which says where sockets are to be (at most 42 bytes): the address, and what is printed.
+pub fn start_in(world: &World, dir: &str) -> (String, Vec<u8>) {
     let stdin = [
         field(1, b"i"),
         field(2, b"namespace"),
@@ -87,11 +84,20 @@ fn containerd_2_3() {
     let output = world.run("i", &["start"], &stdin);
     assert_eq!(output.stderr, b"");
     let address = fs::read_to_string(world.dir.join("i/address")).unwrap();
+    world.started(Path::new(address.strip_prefix("unix://").unwrap()));
+    (address, output.stdout)
+}
+
+#[test]
+fn containerd_2_3() {
+    let world = World::new("bootstrap");
+    world.bundle("i", "");
+    let dir = format!("/tmp/rrunc-shim-{}", std::process::id());
+    let (address, printed) = start_in(&world, &dir);
     let path = address.strip_prefix("unix://").unwrap();
-    world.started(Path::new(path));
     assert!(path.starts_with(&dir), "{path}");
     let expected = [vec![8, 2], field(2, address.as_bytes()), field(3, b"ttrpc")].concat();
-    assert_eq!(output.stdout, expected);
+    assert_eq!(printed, expected);
     serves(path);
     drop(world);
     fs::remove_dir(dir).unwrap();

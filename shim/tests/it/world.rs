@@ -49,11 +49,16 @@ impl World {
     }
 
     pub fn options(&self) -> Any {
-        let options = RuncOptions {
+        self.options_and(|_| {})
+    }
+
+    pub fn options_and(&self, with: impl FnOnce(&mut RuncOptions)) -> Any {
+        let mut options = RuncOptions {
             binary_name: concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/runtime.sh").into(),
             root: self.dir.join("root").display().to_string(),
             ..RuncOptions::default()
         };
+        with(&mut options);
         Any::new("containerd.runc.v1.Options", &options)
     }
 
@@ -80,7 +85,11 @@ impl World {
 
     /// `start`, as containerd 1.7 does it: what it prints is where the shim listens.
     pub fn start(&self, id: &str) -> PathBuf {
-        let output = self.run(id, &["start"], &self.options().encode_to_vec());
+        self.start_with(id, &self.options())
+    }
+
+    pub fn start_with(&self, id: &str, options: &Any) -> PathBuf {
+        let output = self.run(id, &["start"], &options.encode_to_vec());
         let printed = String::from_utf8(output.stdout).unwrap();
         assert!(
             output.status.success(),
