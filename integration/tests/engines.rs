@@ -9,6 +9,8 @@ mod containerd; // containerd, by ctr
 mod cri; // Kubernetes' pods, by containerd's CRI plugin
 #[path = "engines/docker.rs"]
 mod docker; // Docker, and Swarm on it
+#[path = "engines/package.rs"]
+mod package; // what `make deb` makes
 #[path = "engines/podman.rs"]
 mod podman; // Podman, as root and as an ordinary user
 #[path = "engines/rootless.rs"]
