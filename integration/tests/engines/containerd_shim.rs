@@ -4,10 +4,11 @@
 use super::{binary, listen, remove, start, status, stop_listening};
 use crate::shell::{Shell, alone, is_ours, only_for, user};
 
-/// The events of this test's containers, as topics with exec ids, once there are as many.
-fn events(sh: &Shell, log: &str, count: usize) -> Vec<String> {
-    sh.until(&format!("grep -c '/tasks/.*@' {log}; true"), &count.to_string());
-    let lines = sh.ok(&format!("grep -o '/tasks/.*@.*' {log}"));
+/// The events of this test's containers that match `topics`, once there are as many.
+fn events(sh: &Shell, topics: &str, count: usize) -> Vec<String> {
+    let grep = format!("grep -oE '/tasks/({topics}) .*@.*' /tmp/@.events");
+    sh.until(&format!("{grep} | wc -l"), &count.to_string());
+    let lines = sh.ok(&grep);
     lines
         .lines()
         .map(|line| line.split_whitespace().next().unwrap_or_default().to_string())
@@ -82,12 +83,15 @@ fn exits_at_once() {
             );
             sh.run(&line).ends_with(i as i32 % 100);
         }
-        let seen = events(sh, "/tmp/@.events", 4 * rounds);
-        for life in seen.chunks(4) {
-            assert_eq!(
-                life,
-                ["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"]
-            );
+        // containerd's own shim (2.1) may end before it has told of the deletion.
+        let order = match is_ours() {
+            true => &["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"][..],
+            false => &["/tasks/create", "/tasks/start", "/tasks/exit"],
+        };
+        let topics: Vec<&str> = order.iter().map(|topic| &topic["/tasks/".len()..]).collect();
+        let seen = events(sh, &topics.join("|"), order.len() * rounds);
+        for life in seen.chunks(order.len()) {
+            assert_eq!(life, order);
         }
         stop_listening(sh);
     });
@@ -106,7 +110,7 @@ fn execs_that_exit_at_once() {
             ))
             .ends_with(i as i32 % 100);
         }
-        let seen = events(sh, "/tmp/@.events", 3 * rounds);
+        let seen = events(sh, ".*", 3 * rounds);
         for life in seen.chunks(3) {
             assert_eq!(life, ["/tasks/exec-added", "/tasks/exec-started", "/tasks/exit"]);
         }
