@@ -160,7 +160,7 @@ fn start_containerd(sh: &Shell) {
 fn containerd_is_killed() {
     alone(|sh| {
         only_for(is_ours(), "our shim: containerd's own loses what ends meanwhile");
-        for i in 1..10 {
+        for i in 1..=50 {
             let ends = format!("sh -c \"until [ -e /go ]; do sleep 0.1; done; exit {i}\"");
             sh.ok(&format!(
                 "ctr run --detach {} docker.io/library/bb:latest @-{i} {ends}",
@@ -174,7 +174,7 @@ fn containerd_is_killed() {
         }
         sh.until("ps -A -o args= | grep -c '[u]ntil \\[ -e /go'; true", "0");
         start_containerd(sh);
-        for i in 1..10 {
+        for i in 1..=50 {
             sh.until(&status("ctr", &format!("@-{i}")), "STOPPED");
             sh.run(&format!("ctr tasks rm @-{i}"))
                 .complains(&[&format!("exit with non-zero exit code {i}")]);
