@@ -19,7 +19,7 @@ pub use host::Host;
 use spec_tests::Lab;
 
 /// Runs a test of what `why` (a CVE, a promise) is about, and panics if it fails or leaves anything behind.
-pub fn unharmed(why: &str, test: impl FnOnce(&Lab)) {
+pub fn unharmed(why: &str, test: impl Fn(&Lab) + Sync) {
     spec_tests::default_runtime(&rrunc());
     spec_tests::obeys(why, |lab| {
         let before = Census::take(lab.tag(), lab.cgroups(), &lab.root());

@@ -95,8 +95,9 @@ impl Lab {
         if !machine::is_root() {
             skip!("only root can run these tests");
         }
+        // Of one width, since what is a lab's is found by the tag: none may begin another.
         let tag = format!(
-            "spec-{}-{}",
+            "spec-{}-{:04}",
             std::process::id(),
             LABS.fetch_add(1, Ordering::Relaxed)
         );
