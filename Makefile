@@ -51,8 +51,9 @@ SUITES ?= lint unit spec-runc spec-crun spec spec-debug validation integration e
 .PHONY: test
 test: ## all tests, each suite even if one before it failed
 	@failed=; for suite in $(SUITES); do \
-		echo "=== $$suite"; \
+		echo "=== $$suite"; begun=$$(date +%s); \
 		$(MAKE) --no-print-directory $$suite || { echo "!!! $$suite failed"; failed="$$failed $$suite"; }; \
+		echo "$$suite took $$(($$(date +%s) - begun)) s"; \
 	done; [ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
 
 # Older clippies mind what newer ones have given up: they may warn, not fail.
@@ -84,7 +85,8 @@ inside: # the static helper that spec-tests run in containers, and the root file
 	@$(STATIC) cargo build $(LOCKED) --quiet --release --target $(TARGET) --package spec-tests --bin inside
 	@spec-tests/debian-root >/dev/null
 
-SPEC = cargo test $(LOCKED) --package spec-tests --tests
+# More at a time than there are CPUs: what a control fails to do, its tests wait for.
+SPEC = RUST_TEST_THREADS=8 cargo test $(LOCKED) --package spec-tests --tests
 
 .PHONY: spec
 spec: build inside ## does rrunc obey the specification?
