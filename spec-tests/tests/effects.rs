@@ -95,7 +95,7 @@ fn too_much_memory_ends_it(lab: &Lab) {
     let greedy = |limit| {
         shell(
             lab,
-            "x=x; while [ ${#x} -lt 99999999 ]; do x=$x$x; done",
+            "x=x; while [ ${#x} -lt 20000000 ]; do x=$x$x; done",
             "memory",
             limit,
         )

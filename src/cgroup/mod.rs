@@ -242,7 +242,8 @@ impl Cgroup {
         all_can_be_set(missing)
     }
 
-    /// A scope has the controllers that systemd was asked for: others are passed on for the first limit of theirs.
+    /// A scope has the controllers that systemd was asked for: others (hugetlb, rdma, misc) are passed on for the first
+    /// limit of theirs.
     fn write_or_pass_on(&self, write: &Write) -> Result<(), Fail> {
         match self.write(write) {
             Err(Fail {

@@ -2,7 +2,7 @@
 //! Who makes, changes and removes it is all the difference.
 
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 
 use oci_spec::runtime::{LinuxResources, Spec};
@@ -62,9 +62,6 @@ pub fn create(oci: &Spec, id: &str) -> Result<Cgroup> {
     };
     let path = hierarchy.path.join(&place);
     let dir = files::open_directory(hierarchy.fd(), &place).doing(|| format!("open {}", path.display()))?;
-    if needs_more(resources, dir.as_fd())? {
-        hierarchy.pass_controllers_on(&place, dir.as_fd());
-    }
     undo.0 = None;
     Ok(Cgroup {
         place,
@@ -123,20 +120,6 @@ pub fn plan(oci: &Spec, id: &str) -> Result<Planned> {
         unit: asked.unit.name,
         properties,
     })
-}
-
-/// Whether a limit's controller isn't there. Delegate=yes brings those that systemd knows; it leaves the others
-/// (hugetlb, rdma, misc) to whoever wants them.
-fn needs_more(resources: Option<&LinuxResources>, dir: BorrowedFd) -> Result<bool> {
-    let writes = resources.map_or(Ok(vec![]), resources::writes)?;
-    let has = files::value(dir, "cgroup.controllers").unwrap_or_default();
-    let is_there = |file: &str| {
-        let controller = file.split('.').next().unwrap_or_default();
-        controller == "cgroup" || has.split_whitespace().any(|name| name == controller)
-    };
-    Ok(writes
-        .iter()
-        .any(|write| !write.asks_nothing && !is_there(&write.file)))
 }
 
 /// Stops the scope unless this is emptied.
