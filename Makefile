@@ -50,7 +50,8 @@ SUITES ?= lint unit spec-runc spec-crun spec spec-debug validation integration e
 
 .PHONY: test
 test: ## all tests, each suite even if one before it failed
-	@failed=; for suite in $(SUITES); do \
+	@mkdir -p build; $(if $(filter validation engines test-vm,$(SUITES)),nice $(MAKE) -s caches >build/caches.log 2>&1 &) \
+	failed=; for suite in $(SUITES); do \
 		echo "=== $$suite"; begun=$$(date +%s); \
 		$(MAKE) --no-print-directory $$suite || { echo "!!! $$suite failed"; failed="$$failed $$suite"; }; \
 		echo "$$suite took $$(($$(date +%s) - begun)) s"; \
@@ -58,6 +59,13 @@ test: ## all tests, each suite even if one before it failed
 
 # Older clippies mind what newer ones have given up: they may warn, not fail.
 DENY = $$(printf '%s\n' 1.90 $$(rustc -V | cut -d' ' -f2) | sort -VC && echo -D warnings)
+
+# While the first suites compile and wait; a later one waits for what it needs of this, and makes it if this failed.
+.PHONY: caches
+caches: # what tests fetch, build and boot once
+	spec-tests/validation/build
+	spec-tests/validation/controls
+	integration/vm/build
 
 .PHONY: lint
 lint: ## rustfmt and clippy, and cargo-deny where it is installed
