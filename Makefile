@@ -55,7 +55,7 @@ test: ## all tests, each suite even if one before it failed
 		echo "=== $$suite"; begun=$$(date +%s); \
 		$(MAKE) --no-print-directory $$suite || { echo "!!! $$suite failed"; failed="$$failed $$suite"; }; \
 		echo "$$suite took $$(($$(date +%s) - begun)) s"; \
-	done; [ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
+	done; wait; [ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
 
 # Older clippies mind what newer ones have given up: they may warn, not fail.
 DENY = $$(printf '%s\n' 1.90 $$(rustc -V | cut -d' ' -f2) | sort -VC && echo -D warnings)

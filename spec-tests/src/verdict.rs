@@ -21,7 +21,10 @@ pub fn obeys<F: Fn(&Lab) + Sync>(section: &str, test: F) {
     let name = name_of::<F>();
     let reason = Expected::read().reason(name);
     let (mut result, mut transcript) = attempt(name, &test);
-    if reason.is_none() && !rrunc_is_judged() && result.as_ref().is_err_and(|payload| !payload.is::<Skip>()) {
+    if reason.is_none()
+        && runtime().name != "rrunc"
+        && result.as_ref().is_err_and(|payload| !payload.is::<Skip>())
+    {
         // A control is there to show that a test can be passed, which once does; what it loses now and then, under
         // load, is its own affair. rrunc has no second try.
         let why = result.err().and_then(text).unwrap_or_default();
@@ -75,10 +78,6 @@ fn attempt(name: &str, test: &(impl Fn(&Lab) + Sync)) -> (Outcome, String) {
             .join()
             .unwrap_or_else(|payload| (Err(payload), String::new()))
     })
-}
-
-fn rrunc_is_judged() -> bool {
-    runtime().name == "rrunc"
 }
 
 /// What a panic said.
