@@ -131,10 +131,7 @@ pub fn pair() -> Result<(ParentEnd, ChildEnd), Fail> {
 
 impl<Out: Record, In: Record> End<Out, In> {
     pub fn new(socket: OwnedFd) -> End<Out, In> {
-        End {
-            socket,
-            types: std::marker::PhantomData,
-        }
+        End { socket, types: std::marker::PhantomData }
     }
 
     pub fn send(&self, record: Out) -> Result<(), Fail> {
@@ -151,10 +148,7 @@ impl<Out: Record, In: Record> End<Out, In> {
         let mut bytes = [0; 9];
         let (n, fd) = match net::receive(self.socket.as_fd(), &mut bytes) {
             // A peer that died with our record unread.
-            Err(Fail {
-                errno: Errno::ECONNRESET,
-                ..
-            }) => return Ok(None),
+            Err(Fail { errno: Errno::ECONNRESET, .. }) => return Ok(None),
             other => other?,
         };
         match (n, In::decode(bytes)) {
@@ -178,10 +172,7 @@ mod tests {
     #[test]
     fn records_cross_the_wire() {
         let (parent, child) = pair().expect("socketpair");
-        let report = Report {
-            step: 300,
-            fail: Fail::new(Call::MoveMount, Errno::ENOENT),
-        };
+        let report = Report { step: 300, fail: Fail::new(Call::MoveMount, Errno::ENOENT) };
         for record in [
             ToParent::NeedIdMaps,
             ToParent::NeedNetDevices,
@@ -204,9 +195,6 @@ mod tests {
     fn a_foreign_record_is_refused() {
         let (parent, child) = pair().expect("socketpair");
         net::send(child.as_fd(), b"hello", None).expect("send");
-        assert_eq!(
-            parent.receive().map(|_| ()),
-            Err(Fail::new(Call::Recvmsg, Errno::EPROTO))
-        );
+        assert_eq!(parent.receive().map(|_| ()), Err(Fail::new(Call::Recvmsg, Errno::EPROTO)));
     }
 }

@@ -13,23 +13,13 @@ use crate::sys::{net, unix};
 pub fn connect(option: &str, path: &Path) -> Result<OwnedFd> {
     let doing = || format!("{option} {path:?}");
     if !std::fs::metadata(path).doing(doing)?.file_type().is_socket() {
-        return Err(Error::new(
-            Kind::Usage,
-            format!("{option} {path:?} is not a socket"),
-        ));
+        return Err(Error::new(Kind::Usage, format!("{option} {path:?} is not a socket")));
     }
     let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) else {
-        return Err(Error::new(
-            Kind::Usage,
-            format!("{option} {path:?} is not the path of a socket"),
-        ));
+        return Err(Error::new(Kind::Usage, format!("{option} {path:?} is not the path of a socket")));
     };
     // By its directory: the path may be longer than a socket's address can be.
-    let dir = if dir.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        dir
-    };
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     let dir = File::open(dir).doing(doing)?;
     unix::connect(unix::Kind::Stream, dir.as_fd(), name).doing(doing)
 }

@@ -81,18 +81,12 @@ impl Error {
 
     /// A call on the host that failed; `doing` is what it was for, with the path or value.
     pub fn kernel(doing: impl Into<String>, fail: Fail) -> Error {
-        Error {
-            fail: Some(fail),
-            ..Error::new(Kind::Kernel, doing)
-        }
+        Error { fail: Some(fail), ..Error::new(Kind::Kernel, doing) }
     }
 
     /// Faults in the file called `file`, all of them.
     pub fn invalid(file: impl Into<String>, faults: Vec<Fault>) -> Error {
-        Error {
-            faults,
-            ..Error::new(Kind::InvalidSpec, file)
-        }
+        Error { faults, ..Error::new(Kind::InvalidSpec, file) }
     }
 
     pub fn with_faults(mut self, faults: Vec<Fault>) -> Error {
@@ -218,10 +212,7 @@ mod tests {
 
     #[test]
     fn what_comes_next_is_told_last() {
-        let fault = |path: &str| Fault {
-            path: path.into(),
-            text: "is missing".into(),
-        };
+        let fault = |path: &str| Fault { path: path.into(), text: "is missing".into() };
         let error = Error::kernel("open /x", Fail::new(Call::Open, Errno::ENOENT)).hint("make it");
         assert_eq!(
             error.besides(vec![fault("a"), fault("b")]).to_string(),
@@ -231,20 +222,11 @@ mod tests {
 
     #[test]
     fn all_faults_in_one_line() {
-        let fault = |path: &str, text: &str| Fault {
-            path: path.into(),
-            text: text.into(),
-        };
+        let fault = |path: &str, text: &str| Fault { path: path.into(), text: text.into() };
         let error = Error::invalid(
             "config.json",
-            vec![
-                fault("process.cwd", "\"x\" is not absolute"),
-                fault("root", "is missing"),
-            ],
+            vec![fault("process.cwd", "\"x\" is not absolute"), fault("root", "is missing")],
         );
-        assert_eq!(
-            error.to_string(),
-            "config.json: process.cwd: \"x\" is not absolute; root: is missing"
-        );
+        assert_eq!(error.to_string(), "config.json: process.cwd: \"x\" is not absolute; root: is missing");
     }
 }

@@ -83,9 +83,8 @@ fn step(
     notify: Option<&Notify>,
 ) -> Result<(bool, bool, bool)> {
     let nothing = || Watch::new(None, false, false);
-    let [keys, master, room] = relay
-        .as_ref()
-        .map_or_else(|| [nothing(), nothing(), nothing()], Relay::watches);
+    let [keys, master, room] =
+        relay.as_ref().map_or_else(|| [nothing(), nothing(), nothing()], Relay::watches);
     let mut watches = [
         Watch::input(Some(signals.as_fd())),
         Watch::input(init),
@@ -107,9 +106,7 @@ fn pass_on(signal: Signal, init: Init<'_>, relay: Option<&Relay<'_>>) -> Result<
         libc::SIGWINCH => relay.into_iter().for_each(Relay::resize),
         libc::SIGCHLD | libc::SIGURG | libc::SIGPIPE => {}
         _ => match process::pidfd_send_signal(init.pidfd, signal) {
-            Err(Fail {
-                errno: Errno::ESRCH, ..
-            }) => {} // it has ended: the next thing we hear of
+            Err(Fail { errno: Errno::ESRCH, .. }) => {} // it has ended: the next thing we hear of
             sent => sent.doing(|| format!("pass on {signal} to {}", init.pid))?,
         },
     }
@@ -117,10 +114,7 @@ fn pass_on(signal: Signal, init: Init<'_>, relay: Option<&Relay<'_>>) -> Result<
 }
 
 fn means_us(signal: Signal) -> bool {
-    matches!(
-        signal.0,
-        libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT
-    )
+    matches!(signal.0, libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT)
 }
 
 /// How the init ended, if it has; other children are forgotten. ECHILD: somebody else has waited for it.
@@ -135,9 +129,7 @@ fn reap_children(init: Init<'_>, reap: Reap) -> std::result::Result<Option<Exit>
             Ok(Some((pid, ended))) if pid == init.pid => exit = Some(ended),
             Ok(Some(_)) => {}
             Ok(None) => return Ok(exit),
-            Err(Fail {
-                errno: Errno::ECHILD, ..
-            }) if exit.is_some() => return Ok(exit),
+            Err(Fail { errno: Errno::ECHILD, .. }) if exit.is_some() => return Ok(exit),
             Err(fail) => return Err(fail),
         }
     }

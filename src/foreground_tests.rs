@@ -61,13 +61,7 @@ fn typed(keys: &[u8], script: &str) -> (i32, Vec<u8>) {
             all
         });
         let writer = scope.spawn(move || begin.recv().is_err() || keyboard.write_all(keys).is_ok());
-        let status = run_on(
-            script,
-            Stdio {
-                stdin: screen.as_fd(),
-                stdout: screen.as_fd(),
-            },
-        );
+        let status = run_on(script, Stdio { stdin: screen.as_fd(), stdout: screen.as_fd() });
         assert_eq!(stty(&screen), before, "the terminal is as it was");
         drop(screen);
         let shown = reader.join().unwrap();
@@ -78,11 +72,7 @@ fn typed(keys: &[u8], script: &str) -> (i32, Vec<u8>) {
 
 /// What `stty` tells of a terminal.
 fn stty(tty: &OwnedFd) -> String {
-    let output = Command::new("stty")
-        .arg("-a")
-        .stdin(tty.try_clone().unwrap())
-        .output()
-        .unwrap();
+    let output = Command::new("stty").arg("-a").stdin(tty.try_clone().unwrap()).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -102,14 +92,7 @@ fn signals_go_on() {
     assert_eq!(run("exec sleep 1000", None, send(libc::SIGUSR1)), 138); // HUP may come to us ignored
     // Not these: the program would not end by itself.
     for signal in [libc::SIGURG, libc::SIGWINCH, libc::SIGPIPE, libc::SIGCHLD] {
-        assert_eq!(
-            run(
-                "trap 'exit 9' URG WINCH PIPE; sleep 0.2; exit 4",
-                None,
-                send(signal)
-            ),
-            4
-        );
+        assert_eq!(run("trap 'exit 9' URG WINCH PIPE; sleep 0.2; exit 4", None, send(signal)), 4);
     }
 }
 
@@ -118,10 +101,7 @@ fn keys_and_output() {
     let (status, shown) = typed(b"hello\r", "echo ready; read line; echo \"got $line\"; exit 5");
     let text = String::from_utf8_lossy(&shown);
     assert_eq!(status, 5, "{text}");
-    assert!(
-        text.contains("ready\r\n") && text.contains("got hello\r\n"),
-        "{text:?}"
-    );
+    assert!(text.contains("ready\r\n") && text.contains("got hello\r\n"), "{text:?}");
 }
 
 #[test]
@@ -139,11 +119,7 @@ fn a_large_paste_while_much_is_shown() {
     let (status, shown) = typed(&keys, script);
     assert_eq!(status, 0);
     let zeros = shown.iter().filter(|&&byte| byte == 0).count();
-    let text: String = shown
-        .iter()
-        .filter(|byte| byte.is_ascii_digit())
-        .map(|&byte| byte as char)
-        .collect();
+    let text: String = shown.iter().filter(|byte| byte.is_ascii_digit()).map(|&byte| byte as char).collect();
     assert_eq!(zeros, 500_000);
     assert!(text.contains("300000"), "{text}");
 }
@@ -154,10 +130,7 @@ fn size_of_the_window() {
     tty::set_window_size(screen.as_fd(), 33, 77).unwrap();
     let (master, slave) = pty();
     let peer = slave.try_clone().unwrap();
-    let stdio = Stdio {
-        stdin: screen.as_fd(),
-        stdout: screen.as_fd(),
-    };
+    let stdio = Stdio { stdin: screen.as_fd(), stdout: screen.as_fd() };
     let resized = || {
         tty::set_window_size(screen.as_fd(), 44, 88).unwrap();
         nix::sys::signal::raise(nix::sys::signal::Signal::SIGWINCH).unwrap();
@@ -176,35 +149,22 @@ fn pipe() -> (File, OwnedFd) {
 fn pipes_get_plain_newlines_and_may_close() {
     let null = File::open("/dev/null").unwrap();
     let (mut out, pipe) = pipe();
-    let stdio = Stdio {
-        stdin: null.as_fd(),
-        stdout: pipe.as_fd(),
-    };
+    let stdio = Stdio { stdin: null.as_fd(), stdout: pipe.as_fd() };
     assert_eq!(run_on("echo a; echo b", stdio), 0);
     let mut shown = [0; 16];
     assert_eq!(out.read(&mut shown).unwrap(), 4);
     assert_eq!(&shown[..4], b"a\nb\n");
     let flags = nix::fcntl::fcntl(&pipe, nix::fcntl::FcntlArg::F_GETFL).unwrap();
-    assert_eq!(
-        flags & libc::O_NONBLOCK,
-        0,
-        "what we share with others stays as it was"
-    );
+    assert_eq!(flags & libc::O_NONBLOCK, 0, "what we share with others stays as it was");
     drop(out);
-    assert_eq!(
-        run_on("head -c 300000 /dev/zero; exit 3", stdio),
-        3,
-        "nobody reads"
-    );
+    assert_eq!(run_on("head -c 300000 /dev/zero; exit 3", stdio), 3, "nobody reads");
 }
 
 fn cpu_time() -> Duration {
     use nix::sys::resource::{UsageWho, getrusage};
     let used = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
     let both = [used.user_time(), used.system_time()];
-    both.iter()
-        .map(|time| Duration::from_micros((time.tv_sec() * 1_000_000 + time.tv_usec()) as u64))
-        .sum()
+    both.iter().map(|time| Duration::from_micros((time.tv_sec() * 1_000_000 + time.tv_usec()) as u64)).sum()
 }
 
 #[test]
@@ -213,16 +173,9 @@ fn idle_without_working() {
     let (out, pipe) = pipe();
     // Standard input at its end, and a container that has closed its terminal for a while.
     let script = "exec </dev/null >/dev/null 2>/dev/null; sleep 0.7; exit 2";
-    let stdio = Stdio {
-        stdin: null.as_fd(),
-        stdout: pipe.as_fd(),
-    };
+    let stdio = Stdio { stdin: null.as_fd(), stdout: pipe.as_fd() };
     let before = cpu_time();
     assert_eq!(run_on(script, stdio), 2);
-    assert!(
-        cpu_time() - before < Duration::from_millis(200),
-        "{:?}",
-        cpu_time() - before
-    );
+    assert!(cpu_time() - before < Duration::from_millis(200), "{:?}", cpu_time() - before);
     drop(out);
 }

@@ -36,18 +36,8 @@ pub struct Place<'a> {
 
 impl<'a> Place<'a> {
     pub fn of(record: &'a Record) -> Place<'a> {
-        let file = |key| {
-            record
-                .annotations
-                .get(key)
-                .filter(|path| !path.is_empty())
-                .map(Path::new)
-        };
-        Place {
-            bundle: Path::new(&record.bundle),
-            stdout: file(HOOKS_STDOUT),
-            stderr: file(HOOKS_STDERR),
-        }
+        let file = |key| record.annotations.get(key).filter(|path| !path.is_empty()).map(Path::new);
+        Place { bundle: Path::new(&record.bundle), stdout: file(HOOKS_STDOUT), stderr: file(HOOKS_STDERR) }
     }
 }
 
@@ -62,9 +52,7 @@ pub fn run(point: &str, hooks: &[Hook], state: &str, place: &Place) -> Result<()
 /// poststop.
 pub fn run_all(point: &str, hooks: &[Hook], state: &str, place: &Place) -> Vec<Error> {
     let hooks = hooks.iter().enumerate();
-    hooks
-        .filter_map(|(index, hook)| run_one(point, index, hook, state, place).err())
-        .collect()
+    hooks.filter_map(|(index, hook)| run_one(point, index, hook, state, place).err()).collect()
 }
 
 fn run_one(point: &str, index: usize, hook: &Hook, state: &str, place: &Place) -> Result<()> {
@@ -77,9 +65,7 @@ fn run_one(point: &str, index: usize, hook: &Hook, state: &str, place: &Place) -
     signals::default_sigchld().doing(|| "keep the status of hooks".into())?; // our caller may ignore it
     let stdin = fs::memfd(c"hook state").doing(|| "make a file for the state".into())?;
     let mut stdin = File::from(stdin);
-    stdin
-        .write_all(state.as_bytes())
-        .doing(|| "write the state for a hook".into())?;
+    stdin.write_all(state.as_bytes()).doing(|| "write the state for a hook".into())?;
     fs::rewind(stdin.as_fd()).doing(|| "rewind the state for a hook".into())?;
 
     let mut command = command(hook, place.bundle);
@@ -91,14 +77,8 @@ fn run_one(point: &str, index: usize, hook: &Hook, state: &str, place: &Place) -
         let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
         failed(format!("start {}", hook.path().display())).with_fail(Fail::new(Call::Exec, errno))
     })?;
-    let timeout = hook
-        .timeout()
-        .and_then(|seconds| u64::try_from(seconds).ok())
-        .map(Duration::from_secs);
-    let mut output = Output {
-        stdout: Tail::default(),
-        stderr: Tail::default(),
-    };
+    let timeout = hook.timeout().and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+    let mut output = Output { stdout: Tail::default(), stderr: Tail::default() };
     let ended = converse(&mut child, &mut output, timeout);
     if !matches!(ended, Ok(true)) {
         let group = Pid(-(child.id() as i32)); // it leads one of its own, see command()
@@ -108,9 +88,7 @@ fn run_one(point: &str, index: usize, hook: &Hook, state: &str, place: &Place) -
     match ended? {
         false => {
             let seconds = timeout.unwrap_or_default().as_secs_f64();
-            Err(failed(format!(
-                "timed out: it ran past specified timeout of {seconds:.1}s, {output}"
-            )))
+            Err(failed(format!("timed out: it ran past specified timeout of {seconds:.1}s, {output}")))
         }
         true if status.success() => Ok(()),
         true => Err(failed(format!("{}, {output}", describe(status)))),
@@ -123,8 +101,7 @@ fn output_to(file: Option<&Path>, annotation: &str) -> Result<Stdio> {
         return Ok(Stdio::piped());
     };
     let file = File::options().append(true).create(true).mode(0o600).open(path);
-    file.map(Stdio::from)
-        .doing(|| format!("annotations[{annotation}]: open {}", path.display()))
+    file.map(Stdio::from).doing(|| format!("annotations[{annotation}]: open {}", path.display()))
 }
 
 fn command(hook: &Hook, bundle: &Path) -> Command {
@@ -199,12 +176,7 @@ struct Output {
 
 impl std::fmt::Display for Output {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "stdout: {}, stderr: {}",
-            self.stdout.text(),
-            self.stderr.text()
-        )
+        write!(f, "stdout: {}, stderr: {}", self.stdout.text(), self.stderr.text())
     }
 }
 
@@ -233,11 +205,7 @@ impl Tail {
     fn text(&self) -> String {
         let text = String::from_utf8_lossy(&self.0);
         let escape = |c: char| {
-            if c.is_control() {
-                c.escape_default().to_string()
-            } else {
-                c.to_string()
-            }
+            if c.is_control() { c.escape_default().to_string() } else { c.to_string() }
         };
         text.trim().chars().map(escape).collect()
     }
@@ -256,11 +224,7 @@ mod tests {
     }
 
     fn place(bundle: &str) -> Place<'_> {
-        Place {
-            bundle: Path::new(bundle),
-            stdout: None,
-            stderr: None,
-        }
+        Place { bundle: Path::new(bundle), stdout: None, stderr: None }
     }
 
     fn run_in_tmp(hooks: &[Hook], state: &str) -> Result<()> {
@@ -270,13 +234,7 @@ mod tests {
     /// What one hook prints, taken from its failure.
     fn printed(script: &str, state: &str) -> String {
         let text = fails(&[shell(&format!("{script}; exit 1"))], state);
-        text.split("stdout: ")
-            .nth(1)
-            .unwrap()
-            .split(", stderr: ")
-            .next()
-            .unwrap()
-            .to_owned()
+        text.split("stdout: ").nth(1).unwrap().split(", stderr: ").next().unwrap().to_owned()
     }
 
     fn fails(hooks: &[Hook], state: &str) -> String {
@@ -297,23 +255,14 @@ mod tests {
             );
         };
         check("exit 3", "exit status 3, stdout: , stderr: ");
-        check(
-            "echo out; echo err >&2; exit 1",
-            "exit status 1, stdout: out, stderr: err",
-        );
-        check(
-            "printf 'a\\nb\\033[1m'; kill -9 $$",
-            "signal: SIGKILL, stdout: a\\nb\\u{1b}[1m, stderr: ",
-        );
+        check("echo out; echo err >&2; exit 1", "exit status 1, stdout: out, stderr: err");
+        check("printf 'a\\nb\\033[1m'; kill -9 $$", "signal: SIGKILL, stdout: a\\nb\\u{1b}[1m, stderr: ");
     }
 
     #[test]
     fn not_there() {
         let text = fails(&[hook(serde_json::json!({"path": "/nowhere/hook"}))], "{}");
-        assert!(
-            text.ends_with("start /nowhere/hook: execve: no such file or directory"),
-            "{text}"
-        );
+        assert!(text.ends_with("start /nowhere/hook: execve: no such file or directory"), "{text}");
     }
 
     #[test]
@@ -347,11 +296,7 @@ mod tests {
         run_in_tmp(&[shell("exit 0")], &state).unwrap();
         assert_eq!(printed("wc -c", &state), state.len().to_string());
         let text = printed("cat; echo END", &state);
-        assert!(
-            text.ends_with("xxx\\nEND") || text.ends_with("xxxEND"),
-            "{}",
-            &text[text.len() - 20..]
-        );
+        assert!(text.ends_with("xxx\\nEND") || text.ends_with("xxxEND"), "{}", &text[text.len() - 20..]);
         assert!(text.len() <= KEPT + 8);
     }
 
@@ -359,22 +304,15 @@ mod tests {
     fn timeout_ends_the_whole_group() {
         let file = std::env::temp_dir().join(format!("rrunc-state-hook-{}", std::process::id()));
         let script = format!("sleep 1000 & echo $! > {}; echo waiting; wait", file.display());
-        let flood = hook(
-            serde_json::json!({"path": "/bin/sh", "args": ["sh", "-c", "yes"], "timeout": 1,
-            "env": ["PATH=/usr/bin:/bin"]}),
-        );
+        let flood = hook(serde_json::json!({"path": "/bin/sh", "args": ["sh", "-c", "yes"], "timeout": 1,
+            "env": ["PATH=/usr/bin:/bin"]}));
         assert!(fails(&[flood], "{}").contains("timed out"));
-        let slow = hook(
-            serde_json::json!({"path": "/bin/sh", "args": ["sh", "-c", script], "timeout": 1,
-            "env": ["PATH=/usr/bin:/bin"]}),
-        );
+        let slow = hook(serde_json::json!({"path": "/bin/sh", "args": ["sh", "-c", script], "timeout": 1,
+            "env": ["PATH=/usr/bin:/bin"]}));
         let begun = Instant::now();
         let text = fails(&[slow], "{}");
         assert!(begun.elapsed() < Duration::from_secs(20));
-        assert!(
-            text.contains("timed out: it ran past specified timeout of 1.0s, stdout: waiting"),
-            "{text}"
-        );
+        assert!(text.contains("timed out: it ran past specified timeout of 1.0s, stdout: waiting"), "{text}");
         let sleeper = std::fs::read_to_string(&file).unwrap();
         std::fs::remove_file(&file).unwrap();
         let sleeper = Pid(sleeper.trim().parse().unwrap());
@@ -393,17 +331,10 @@ mod tests {
 
     #[test]
     fn poststop_goes_on() {
-        let errors = run_all(
-            "poststop",
-            &[shell("exit 1"), shell("exit 0"), shell("exit 2")],
-            "{}",
-            &place("/"),
-        );
+        let errors =
+            run_all("poststop", &[shell("exit 1"), shell("exit 0"), shell("exit 2")], "{}", &place("/"));
         let text: Vec<_> = errors.iter().map(|error| error.to_string()).collect();
         assert_eq!(text.len(), 2);
-        assert!(
-            text[1].contains("hooks.poststop[2]") && text[1].contains("exit status 2"),
-            "{text:?}"
-        );
+        assert!(text[1].contains("hooks.poststop[2]") && text[1].contains("exit status 2"), "{text:?}");
     }
 }

@@ -20,18 +20,13 @@ pub fn facts(oci: &runtime::Spec, bundle: &Path) -> Result<Facts> {
     let apparmor = labelled(process.map(|p| p.apparmor_profile()));
     let selinux = labelled(process.map(|p| p.selinux_label()))
         || labelled(oci.linux().as_ref().map(|linux| linux.mount_label()));
-    let permitted = ids::capget()
-        .doing(|| "read our own capabilities".into())?
-        .permitted;
+    let permitted = ids::capget().doing(|| "read our own capabilities".into())?.permitted;
     let nested = ids::in_user_namespace();
     Ok(Facts {
         rights: match (permitted & CAP_SYS_ADMIN != 0, nested) {
             (true, false) => Rights::Host,
             (true, true) => Rights::Namespace,
-            (false, _) => Rights::User {
-                uid: ids::euid(),
-                gid: ids::egid(),
-            },
+            (false, _) => Rights::User { uid: ids::euid(), gid: ids::egid() },
         },
         no_setgroups: nested && std::fs::read("/proc/self/setgroups").is_ok_and(|text| text == b"deny\n"),
         permitted,
@@ -81,11 +76,7 @@ pub fn namespace_files(kind: LinuxNamespaceType) -> (&'static str, &'static str)
 /// How many fds from 3 on the caller passes for socket activation (sd_listen_fds(3)). Where LISTEN_PID names
 /// another process, they were meant for that, and only the variables came down to us.
 pub fn listen_fds() -> u32 {
-    let number = |name| {
-        std::env::var(name)
-            .ok()
-            .and_then(|value| value.parse::<u32>().ok())
-    };
+    let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u32>().ok());
     match number("LISTEN_PID") {
         Some(pid) if pid != std::process::id() => 0,
         _ => number("LISTEN_FDS").unwrap_or(0),

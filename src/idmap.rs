@@ -60,16 +60,10 @@ pub fn mapped(plan: &Plan) -> impl Iterator<Item = (&Bind, Idmap)> {
 
 /// Maps the mount behind `tree`, which nobody sees yet, by the maps of `user`.
 pub fn map(tree: BorrowedFd, bind: &Bind, idmap: Idmap, user: BorrowedFd) -> Result<()> {
-    let attr = MountAttr {
-        set: MOUNT_ATTR_IDMAP,
-        userns_fd: user.as_raw_fd() as u64,
-        ..MountAttr::default()
-    };
+    let attr =
+        MountAttr { set: MOUNT_ATTR_IDMAP, userns_fd: user.as_raw_fd() as u64, ..MountAttr::default() };
     mount::set_attr(tree, &attr, idmap.recursive).map_err(|fail| {
-        let error = Error::kernel(
-            format!("{}: id-map the mount of {}", bind.field, bind.source),
-            fail,
-        );
+        let error = Error::kernel(format!("{}: id-map the mount of {}", bind.field, bind.source), fail);
         match fail.errno {
             Errno::EINVAL => error.hint("a file system there can't be id-mapped"),
             Errno::EPERM => error.hint("it is id-mapped already, or its file system isn't ours to map"),

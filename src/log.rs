@@ -30,11 +30,7 @@ struct Log {
 /// Takes messages from now on: brings them to where `--log` says (see [`Target::open`]), or shows them on stderr.
 pub fn open(target: Option<&Path>, format: Format, level: Level) -> Result<()> {
     let target = target.map(Target::open).transpose()?;
-    LOG.get_or_init(|| Log {
-        target,
-        format,
-        level,
-    });
+    LOG.get_or_init(|| Log { target, format, level });
     Ok(())
 }
 
@@ -112,15 +108,8 @@ impl Record {
     }
 
     fn text(&self) -> String {
-        let mut line = format!(
-            "time=\"{}\" level={} msg=\"{}\"",
-            self.time,
-            self.level,
-            quoted(&self.msg)
-        );
-        let kind = self
-            .kind
-            .map(|kind| serde_json::to_string(&kind).unwrap_or_default().replace('"', ""));
+        let mut line = format!("time=\"{}\" level={} msg=\"{}\"", self.time, self.level, quoted(&self.msg));
+        let kind = self.kind.map(|kind| serde_json::to_string(&kind).unwrap_or_default().replace('"', ""));
         let step = self.step.map(|step| step.to_string());
         let extras = [
             ("kind", kind.as_deref()),
@@ -202,9 +191,7 @@ impl FromStr for Format {
     type Err = &'static str;
     fn from_str(text: &str) -> std::result::Result<Format, Self::Err> {
         let all = [Format::Text, Format::Json];
-        all.into_iter()
-            .find(|format| format.name() == text)
-            .ok_or("text or json")
+        all.into_iter().find(|format| format.name() == text).ok_or("text or json")
     }
 }
 
@@ -212,9 +199,7 @@ impl FromStr for Level {
     type Err = &'static str;
     fn from_str(text: &str) -> std::result::Result<Level, Self::Err> {
         let all = [Level::Error, Level::Warning, Level::Info, Level::Debug];
-        all.into_iter()
-            .find(|level| level.name() == text)
-            .ok_or("error, warning, info or debug")
+        all.into_iter().find(|level| level.name() == text).ok_or("error, warning, info or debug")
     }
 }
 
@@ -253,18 +238,11 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&record.json()).unwrap();
         assert_eq!(json["kind"], "invalid_spec");
         assert_eq!(json["step"], 14);
-        assert!(
-            record
-                .text()
-                .ends_with(" kind=invalid_spec step=14 call=move_mount errno=ENOENT\n")
-        );
+        assert!(record.text().ends_with(" kind=invalid_spec step=14 call=move_mount errno=ENOENT\n"));
     }
 
     #[test]
     fn terminals_are_not_obeyed() {
-        assert_eq!(
-            escape("a\u{1b}]0;x\u{7}\n\u{9b}b é"),
-            "a\\u001b]0;x\\u0007\\n\\u009bb é"
-        );
+        assert_eq!(escape("a\u{1b}]0;x\u{7}\n\u{9b}b é"), "a\\u001b]0;x\\u0007\\n\\u009bb é");
     }
 }

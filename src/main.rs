@@ -47,8 +47,6 @@ fn is_root_of_user() -> bool {
 }
 
 fn print(text: &str) -> Result<i32> {
-    io::stdout()
-        .write_all(text.as_bytes())
-        .doing(|| "write to stdout".to_string())?;
+    io::stdout().write_all(text.as_bytes()).doing(|| "write to stdout".to_string())?;
     Ok(0)
 }

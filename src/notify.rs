@@ -70,13 +70,8 @@ impl Manager {
                     return Err(Fail::new(crate::sys::Call::Connect, Errno::EINVAL));
                 };
                 let dir = c_path(dir)?;
-                let dir = sys::open(
-                    sys::cwd(),
-                    &dir,
-                    libc::O_PATH | libc::O_DIRECTORY,
-                    0,
-                    sys::resolve::HOST,
-                )?;
+                let dir =
+                    sys::open(sys::cwd(), &dir, libc::O_PATH | libc::O_DIRECTORY, 0, sys::resolve::HOST)?;
                 unix::connect(unix::Kind::Datagram, dir.as_fd(), name)
             }
         }
@@ -150,10 +145,7 @@ impl Notify {
             pidfd => pidfd.doing(|| format!("open the process {pid}"))?,
         };
         loop {
-            let mut watches = [
-                Watch::input(Some(self.as_fd())),
-                Watch::input(Some(pidfd.as_fd())),
-            ];
+            let mut watches = [Watch::input(Some(self.as_fd())), Watch::input(Some(pidfd.as_fd()))];
             process::poll(&mut watches, None).doing(|| "wait for the program to be ready".into())?;
             let [told, ended] = watches.map(|watch| watch.ready());
             if told && self.is_ready()? {
@@ -172,11 +164,7 @@ impl Notify {
         let tell = || {
             let manager = self.manager.connect()?;
             // As one message, so that nobody sees the one without the other.
-            net::send(
-                manager.as_fd(),
-                format!("MAINPID={main}\nREADY=1").as_bytes(),
-                None,
-            )?;
+            net::send(manager.as_fd(), format!("MAINPID={main}\nREADY=1").as_bytes(), None)?;
             let Some(limit) = barrier else { return Ok(()) };
             let (ours, theirs) = net::seqpacket_pair()?;
             net::send(manager.as_fd(), b"BARRIER=1", Some(theirs.as_fd()))?;
@@ -185,20 +173,15 @@ impl Notify {
         };
         let told: Result<(), Fail> = tell();
         if let Err(fail) = told {
-            let error = Error::new(
-                Kind::Kernel,
-                "tell the service manager that the container is ready",
-            )
-            .with_fail(fail);
+            let error = Error::new(Kind::Kernel, "tell the service manager that the container is ready")
+                .with_fail(fail);
             log::warning(&error.hint(format!("it is the one in {VARIABLE}")).to_string());
         }
     }
 }
 
 fn says_ready(message: &[u8]) -> bool {
-    message
-        .split(|byte| *byte == b'\n')
-        .any(|line| line == b"READY=1")
+    message.split(|byte| *byte == b'\n').any(|line| line == b"READY=1")
 }
 
 #[cfg(test)]
@@ -208,10 +191,7 @@ mod tests {
     #[test]
     fn managers() {
         let check = |value: &str, expected| assert_eq!(parse(value.as_ref()), expected, "{value}");
-        check(
-            "/run/systemd/notify",
-            Some(Manager::Path("/run/systemd/notify".into())),
-        );
+        check("/run/systemd/notify", Some(Manager::Path("/run/systemd/notify".into())));
         check("@name", Some(Manager::Abstract(b"name".to_vec())));
         check("@", None);
         check("", None);

@@ -12,10 +12,7 @@ use crate::sys::Pid;
 /// reader finds the whole number or no file.
 pub fn write(path: &Path, pid: Pid) -> Result<()> {
     let Some(name) = path.file_name() else {
-        return Err(Error::new(
-            Kind::Usage,
-            format!("--pid-file {path:?} names no file"),
-        ));
+        return Err(Error::new(Kind::Usage, format!("--pid-file {path:?} names no file")));
     };
     let mut hidden = OsString::from(".");
     hidden.push(name);
@@ -45,12 +42,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "42");
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
         fs::remove_dir_all(&dir).unwrap();
-        assert!(
-            write(&path, Pid(7))
-                .unwrap_err()
-                .to_string()
-                .contains("--pid-file")
-        );
+        assert!(write(&path, Pid(7)).unwrap_err().to_string().contains("--pid-file"));
         assert!(write(Path::new("/"), Pid(7)).is_err());
     }
 }

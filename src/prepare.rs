@@ -40,10 +40,7 @@ pub struct Given {
 
 impl Prepared<'_> {
     pub fn fd(&self, slot: Slot) -> Result<BorrowedFd<'_>, Fail> {
-        self.fds
-            .get(slot.0)
-            .map(AsFd::as_fd)
-            .ok_or(Fail::new(Call::Fcntl, Errno::EBADF))
+        self.fds.get(slot.0).map(AsFd::as_fd).ok_or(Fail::new(Call::Fcntl, Errno::EBADF))
     }
 
     /// The numbers of all fds that the child is meant to have, besides those that its program inherits.
@@ -55,48 +52,30 @@ impl Prepared<'_> {
 
 /// Opens what the plan wants. Errors name the field of config.json that asked for it.
 pub fn prepare<'p>(plan: &'p Plan, mut given: Given) -> Result<Prepared<'p>> {
-    let proc = fs::open(
-        fs::cwd(),
-        c"/proc",
-        libc::O_PATH | libc::O_DIRECTORY,
-        0,
-        fs::resolve::HOST,
-    )
-    .doing(|| "open /proc".into())?;
+    let proc = fs::open(fs::cwd(), c"/proc", libc::O_PATH | libc::O_DIRECTORY, 0, fs::resolve::HOST)
+        .doing(|| "open /proc".into())?;
     if fs::fs_magic(proc.as_fd()).doing(|| "inspect /proc".into())? != libc::PROC_SUPER_MAGIC {
         return Err(Error::new(Kind::Unsupported, "/proc is not a procfs").hint("mount -t proc proc /proc"));
     }
-    let missing = |what: &str| {
-        Error::new(
-            Kind::Usage,
-            format!("the plan needs a {what}, and none was given"),
-        )
-    };
+    let missing =
+        |what: &str| Error::new(Kind::Usage, format!("the plan needs a {what}, and none was given"));
     let mut fds = Vec::with_capacity(plan.wants.len());
     for want in &plan.wants {
         fds.push(match (want, open(want)) {
             (_, Some(opened)) => opened?,
-            (Want::ConsoleSocket, _) => given
-                .console_socket
-                .take()
-                .ok_or_else(|| missing("console socket"))?,
-            (Want::Container, _) => given
-                .container
-                .take()
-                .ok_or_else(|| missing("process of a container"))?,
+            (Want::ConsoleSocket, _) => {
+                given.console_socket.take().ok_or_else(|| missing("console socket"))?
+            }
+            (Want::Container, _) => {
+                given.container.take().ok_or_else(|| missing("process of a container"))?
+            }
             (Want::StartSocket, _) => given.start_socket.take().ok_or_else(|| missing("start socket"))?,
             (Want::UserNamespace { maps, field }, _) => idmap::user_namespace(maps, field)?,
             (Want::Output { path, field }, _) => output(path, field)?,
             _ => fs::memfd(c"rrunc-state").doing(|| "make a file in memory".into())?,
         });
     }
-    let prepared = Prepared {
-        plan,
-        fds,
-        proc,
-        waiting: given.waiting,
-        inherited: given.inherited,
-    };
+    let prepared = Prepared { plan, fds, proc, waiting: given.waiting, inherited: given.inherited };
     for (bind, idmap) in idmap::mapped(plan) {
         if let MappedBy::Slot(user) = idmap.by {
             let fd = |slot| prepared.fd(slot).doing(|| format!("{}: map its ids", bind.field));
@@ -111,35 +90,22 @@ pub fn open(want: &Want) -> Option<Result<OwnedFd>> {
     let open_as =
         |path: &Path, field: &str, flags| open_path(path, flags).map_err(|fail| refused(path, field, fail));
     match want {
-        Want::Tree {
-            path,
-            field,
-            nofollow,
-            recursive,
-            propagation,
-        } => Some(tree(path, field, *nofollow, *recursive, *propagation)),
-        Want::Source {
-            path,
-            field,
-            nofollow,
-        } => Some(open_as(path, field, if *nofollow { libc::O_NOFOLLOW } else { 0 })),
+        Want::Tree { path, field, nofollow, recursive, propagation } => {
+            Some(tree(path, field, *nofollow, *recursive, *propagation))
+        }
+        Want::Source { path, field, nofollow } => {
+            Some(open_as(path, field, if *nofollow { libc::O_NOFOLLOW } else { 0 }))
+        }
         Want::Directory { path, field } => Some(open_as(path, field, libc::O_DIRECTORY)),
-        Want::Device {
-            path,
-            field,
-            mode,
-            device,
-            copy,
-        } => Some(host_device(path, field, (*mode, *device), *copy)),
-        Want::Namespace {
-            path,
-            field,
-            kind,
-            sysctl,
-        } => Some(namespace(path, field, *kind).and_then(|fd| match sysctl {
-            Some(sysctl) => not_ours(fd, path, field, (*kind, sysctl)),
-            None => Ok(fd),
-        })),
+        Want::Device { path, field, mode, device, copy } => {
+            Some(host_device(path, field, (*mode, *device), *copy))
+        }
+        Want::Namespace { path, field, kind, sysctl } => {
+            Some(namespace(path, field, *kind).and_then(|fd| match sysctl {
+                Some(sysctl) => not_ours(fd, path, field, (*kind, sysctl)),
+                None => Ok(fd),
+            }))
+        }
         Want::Container
         | Want::ConsoleSocket
         | Want::StartSocket
@@ -152,23 +118,15 @@ pub fn open(want: &Want) -> Option<Result<OwnedFd>> {
 
 /// Writes the state that createContainer hooks will read.
 pub fn write_hook_state(prepared: &Prepared, slot: Slot, json: &str) -> Result<()> {
-    let fd = prepared
-        .fd(slot)
-        .doing(|| "find the file for the hooks' state".into())?;
-    fs::write(fd, json.as_bytes())
-        .doing(|| "write the hooks' state".into())
-        .map(drop)
+    let fd = prepared.fd(slot).doing(|| "find the file for the hooks' state".into())?;
+    fs::write(fd, json.as_bytes()).doing(|| "write the hooks' state".into()).map(drop)
 }
 
 /// A path of the host as the kernel takes it.
 pub fn c_path(path: &Path) -> Result<CString> {
     let bytes = OsStr::as_bytes(path.as_os_str());
-    CString::new(bytes).map_err(|_| {
-        Error::new(
-            Kind::InvalidSpec,
-            format!("the path {} holds a NUL", path.display()),
-        )
-    })
+    CString::new(bytes)
+        .map_err(|_| Error::new(Kind::InvalidSpec, format!("the path {} holds a NUL", path.display())))
 }
 
 fn open_path(path: &Path, flags: i32) -> Result<OwnedFd, Fail> {
@@ -209,10 +167,7 @@ fn tree(path: &Path, field: &str, nofollow: bool, recursive: bool, propagation: 
             _ => error,
         })?;
     if propagation != 0 {
-        let attr = MountAttr {
-            propagation,
-            ..MountAttr::default()
-        };
+        let attr = MountAttr { propagation, ..MountAttr::default() };
         mount::set_attr(tree.as_fd(), &attr, true)
             .doing(|| format!("{field}: set the propagation of the copy"))?;
     }
@@ -224,10 +179,7 @@ fn host_device(path: &Path, field: &str, (mode, device): (u32, u64), copy: bool)
     let found = fs::stat(node.as_fd()).doing(|| format!("{field}: inspect {}", path.display()))?;
     if found.mode & libc::S_IFMT != mode || found.rdev != device {
         let (major, minor) = (libc::major(device), libc::minor(device));
-        let text = format!(
-            "{field}: the host's {} is not the device {major}:{minor}",
-            path.display()
-        );
+        let text = format!("{field}: the host's {} is not the device {major}:{minor}", path.display());
         let hint = "in a user namespace devices can't be made, only the host's own can be bound";
         return Err(Error::new(Kind::Unsupported, text).hint(hint));
     }
@@ -237,10 +189,7 @@ fn host_device(path: &Path, field: &str, (mode, device): (u32, u64), copy: bool)
     let copy = mount::clone_tree(node.as_fd(), c"", false);
     let copy = copy.doing(|| format!("{field}: clone {}", path.display()))?;
     // As a peer of the host's mount it would pass on to the host what the container mounts on it.
-    let slave = MountAttr {
-        propagation: libc::MS_SLAVE,
-        ..MountAttr::default()
-    };
+    let slave = MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() };
     let set = mount::set_attr(copy.as_fd(), &slave, false);
     set.doing(|| format!("{field}: set the propagation of the copy"))?;
     Ok(copy)
@@ -252,17 +201,9 @@ fn namespace(path: &Path, field: &str, kind: u64) -> Result<OwnedFd> {
         .map_err(|fail| refused(path, field, fail))?;
     let is_nsfs = fs::fs_magic(fd.as_fd()).doing(|| format!("{field}: inspect {}", path.display()))?
         == libc::NSFS_MAGIC;
-    let found = if is_nsfs {
-        crate::sys::clone::namespace_kind(fd.as_fd()).ok()
-    } else {
-        None
-    };
+    let found = if is_nsfs { crate::sys::clone::namespace_kind(fd.as_fd()).ok() } else { None };
     if found != Some(kind) {
-        let what = if is_nsfs {
-            "is a namespace of another type"
-        } else {
-            "is not a namespace"
-        };
+        let what = if is_nsfs { "is a namespace of another type" } else { "is not a namespace" };
         let text = format!("{field}: {} {what}", path.display());
         return Err(Error::new(Kind::InvalidSpec, text)
             .hint("give a file like /proc/PID/ns/net, or a bind mount of one"));

@@ -61,23 +61,14 @@ pub fn make(wanted: &LinuxIntelRdt, id: &str, root: &Path) -> Result<New> {
         Some("/") => root.to_path_buf(),
         named => root.join(named.unwrap_or(id)),
     };
-    let mut new = New {
-        group: Group {
-            path,
-            ..Group::default()
-        },
-        kept: false,
-    };
+    let mut new = New { group: Group { path, ..Group::default() }, kept: false };
     let group = &mut new.group;
     match fs::create_dir(&group.path) {
         Ok(()) => group.made = true,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        made => made
-            .doing(|| format!("linux.intelRdt: make {}", group.path.display()))
-            .map_err(|error| {
-                error
-                    .hint("every class of service of the CPU may be taken: see num_closids in resctrl's info")
-            })?,
+        made => made.doing(|| format!("linux.intelRdt: make {}", group.path.display())).map_err(|error| {
+            error.hint("every class of service of the CPU may be taken: see num_closids in resctrl's info")
+        })?,
     }
     if let (Some(named), true, true) = (named, group.made, lines.is_empty()) {
         let text = format!("linux.intelRdt.closID: there is no class of service {named:?}");
@@ -107,9 +98,7 @@ pub fn limit(group: &Group, lines: &[String]) -> Result<()> {
     let file = group.path.join("schemata");
     for line in lines {
         write(&file, &format!("{line}\n")).map_err(|error| {
-            error
-                .context(format!("linux.intelRdt: {line:?}"))
-                .hint("resctrl's info/last_cmd_status says why")
+            error.context(format!("linux.intelRdt: {line:?}")).hint("resctrl's info/last_cmd_status says why")
         })?;
     }
     Ok(())
@@ -117,10 +106,7 @@ pub fn limit(group: &Group, lines: &[String]) -> Result<()> {
 
 /// Puts a process in, and with it the children that it will have.
 pub fn add(group: &Group, pid: Pid) -> Result<()> {
-    for directory in [Some(&group.path), group.monitoring.as_ref()]
-        .into_iter()
-        .flatten()
-    {
+    for directory in [Some(&group.path), group.monitoring.as_ref()].into_iter().flatten() {
         write(&directory.join("tasks"), &pid.to_string())?;
     }
     Ok(())
@@ -210,9 +196,7 @@ mod tests {
     fn a_class_that_is_there_is_joined_and_stays() {
         let fake = Fake::new("there");
         let path = fake.group("gold");
-        let group = fake
-            .join(json!({"closID": "gold", "l3CacheSchema": "L3:0=f"}))
-            .unwrap();
+        let group = fake.join(json!({"closID": "gold", "l3CacheSchema": "L3:0=f"})).unwrap();
         assert_eq!((group.made, &group.monitoring), (false, &None));
         assert_eq!(read(&path, "tasks"), "42");
         assert_eq!(read(&path, "schemata"), "L3:0=f\n");
@@ -240,14 +224,8 @@ mod tests {
     #[test]
     fn what_fails_is_undone() {
         let fake = Fake::new("fails");
-        let error = fake
-            .join(json!({"l3CacheSchema": "L3:0=f"}))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("L3:0=f") && error.contains("c1/schemata"),
-            "{error}"
-        );
+        let error = fake.join(json!({"l3CacheSchema": "L3:0=f"})).unwrap_err().to_string();
+        assert!(error.contains("L3:0=f") && error.contains("c1/schemata"), "{error}");
         assert!(!fake.0.join("c1").exists());
     }
 
@@ -264,9 +242,7 @@ mod tests {
         let fake = Fake::new("monitoring");
         let path = fake.group("gold");
         // The kernel would make the file with the directory.
-        let error = fake
-            .join(json!({"closID": "gold", "enableMonitoring": true}))
-            .unwrap_err();
+        let error = fake.join(json!({"closID": "gold", "enableMonitoring": true})).unwrap_err();
         assert!(error.to_string().contains("mon_groups/c1/tasks"), "{error}");
         assert!(!path.join("mon_groups/c1").exists());
     }

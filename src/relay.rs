@@ -59,11 +59,7 @@ impl<'a> Relay<'a> {
                 Some(Raw::set(
                     stdio.stdin,
                     before,
-                    if screen.is_some() {
-                        raw
-                    } else {
-                        raw.output_as(before)
-                    },
+                    if screen.is_some() { raw } else { raw.output_as(before) },
                 )?)
             }
             None => None,
@@ -93,17 +89,9 @@ impl<'a> Relay<'a> {
     pub fn watches(&self) -> [Watch<'_>; 3] {
         let master_in = self.slave.is_some() && self.to_stdout.len() < LIMIT; // else it is hung up, see finish()
         [
-            Watch::new(
-                self.stdin.as_ref().map(AsFd::as_fd),
-                self.to_master.len() < LIMIT,
-                false,
-            ),
+            Watch::new(self.stdin.as_ref().map(AsFd::as_fd), self.to_master.len() < LIMIT, false),
             Watch::new(Some(self.master.as_fd()), master_in, !self.to_master.is_empty()),
-            Watch::new(
-                self.stdout.as_ref().map(AsFd::as_fd),
-                false,
-                !self.to_stdout.is_empty(),
-            ),
+            Watch::new(self.stdout.as_ref().map(AsFd::as_fd), false, !self.to_stdout.is_empty()),
         ]
     }
 
@@ -123,12 +111,7 @@ impl<'a> Relay<'a> {
                 self.to_master.clear();
             }
         }
-        if room
-            && !self
-                .stdout
-                .as_ref()
-                .is_some_and(|stdout| write(stdout, &mut self.to_stdout))
-        {
+        if room && !self.stdout.as_ref().is_some_and(|stdout| write(stdout, &mut self.to_stdout)) {
             self.stdout = None;
         }
         if self.stdout.is_none() {
@@ -203,10 +186,7 @@ struct Raw<'a> {
 impl<'a> Raw<'a> {
     fn set(tty: BorrowedFd<'a>, before: &Modes, raw: Modes) -> Result<Raw<'a>> {
         terminal::set_modes(tty, &raw).doing(|| "set the terminal to raw mode".into())?;
-        Ok(Raw {
-            tty,
-            before: before.clone(),
-        })
+        Ok(Raw { tty, before: before.clone() })
     }
 }
 

@@ -15,15 +15,11 @@ const LISTEN: &str = "the seccomp agent must listen there before the container i
 
 /// Whether there is a socket; who listens there is asked when there is something to say.
 pub fn check(path: &Path) -> Result<()> {
-    let found = std::fs::metadata(path)
-        .doing(|| format!("{FIELD} {path:?}"))
-        .map_err(|error| error.hint(LISTEN))?;
+    let found =
+        std::fs::metadata(path).doing(|| format!("{FIELD} {path:?}")).map_err(|error| error.hint(LISTEN))?;
     match found.file_type().is_socket() {
         true => Ok(()),
-        false => Err(Error::new(
-            Kind::InvalidSpec,
-            format!("{FIELD} {path:?} is not a socket"),
-        )),
+        false => Err(Error::new(Kind::InvalidSpec, format!("{FIELD} {path:?} is not a socket"))),
     }
 }
 

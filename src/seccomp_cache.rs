@@ -69,11 +69,8 @@ fn hash(bytes: &[u8]) -> u64 {
 // lengths before the other parts are u32, the hash is u64, in the machine's byte order; the key names the machine.
 
 fn load(path: &Path, key: &[u8]) -> Option<Compiled> {
-    let mut file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)
-        .ok()?;
+    let mut file =
+        OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path).ok()?;
     let metadata = file.metadata().ok()?;
     let length = usize::try_from(metadata.len()).ok()?;
     if !metadata.is_file() || !ours_alone(&metadata) || length > MAX_FILE {
@@ -88,11 +85,7 @@ fn load(path: &Path, key: &[u8]) -> Option<Compiled> {
     let flags = take_u32(&mut rest)?;
     let (warnings, skipped) = serde_json::from_slice(take_sized(&mut rest)?).ok()?;
     let program = take_sized(&mut rest)?.to_vec();
-    rest.is_empty().then_some(Compiled {
-        filter: Filter { program, flags },
-        warnings,
-        skipped,
-    })
+    rest.is_empty().then_some(Compiled { filter: Filter { program, flags }, warnings, skipped })
 }
 
 fn ours_alone(metadata: &fs::Metadata) -> bool {
@@ -116,10 +109,7 @@ fn store(directory: &Path, name: &str, key: &[u8], compiled: &Compiled) -> io::R
     let mut bytes = Vec::new();
     put_sized(&mut bytes, key);
     bytes.extend(compiled.filter.flags.to_ne_bytes());
-    put_sized(
-        &mut bytes,
-        &serde_json::to_vec(&(&compiled.warnings, &compiled.skipped))?,
-    );
+    put_sized(&mut bytes, &serde_json::to_vec(&(&compiled.warnings, &compiled.skipped))?);
     put_sized(&mut bytes, &compiled.filter.program);
     bytes.extend(hash(&bytes).to_ne_bytes());
     if bytes.len() > MAX_FILE {
@@ -196,10 +186,8 @@ mod tests {
     }
 
     fn only_file(directory: &Directory) -> PathBuf {
-        let files: Vec<_> = fs::read_dir(&directory.0)
-            .expect("cache")
-            .map(|e| e.expect("entry").path())
-            .collect();
+        let files: Vec<_> =
+            fs::read_dir(&directory.0).expect("cache").map(|e| e.expect("entry").path()).collect();
         assert_eq!(files.len(), 1, "{files:?}");
         files[0].clone()
     }
@@ -210,22 +198,12 @@ mod tests {
         let (mkdir, rmdir) = (profile("mkdir"), profile("rmdir"));
         let first = load_or_compile(&directory.0, &mkdir).expect("compiled");
         let path = only_file(&directory);
-        assert_eq!(
-            fs::metadata(&path).expect("file").permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).expect("file").permissions().mode() & 0o777, 0o600);
         assert_eq!(load(&path, &key(&mkdir).expect("key")), Some(first.clone()));
-        assert_eq!(
-            load(&path, &key(&rmdir).expect("key")),
-            None,
-            "another profile of the same hash"
-        );
+        assert_eq!(load(&path, &key(&rmdir).expect("key")), None, "another profile of the same hash");
         assert_eq!(load_or_compile(&directory.0, &mkdir).expect("hit"), first);
         assert_eq!(first.skipped, ["nonsense"]);
-        assert_ne!(
-            load_or_compile(&directory.0, &rmdir).expect("compiled").filter,
-            first.filter
-        );
+        assert_ne!(load_or_compile(&directory.0, &rmdir).expect("compiled").filter, first.filter);
     }
 
     #[test]
@@ -246,10 +224,7 @@ mod tests {
             fs::write(&path, flipped).expect("flip");
             assert_eq!(load(&path, &key), None, "byte {at} of {}", whole.len());
         }
-        assert_eq!(
-            load_or_compile(&directory.0, &profile).expect("compiled anew"),
-            good
-        );
+        assert_eq!(load_or_compile(&directory.0, &profile).expect("compiled anew"), good);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).expect("chmod");
         assert_eq!(load(&path, &key), None, "writable for the group");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("chmod");

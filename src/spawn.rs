@@ -68,9 +68,7 @@ fn spawn_by(prepared: &Prepared, cgroup: Option<BorrowedFd>, mover: Option<Mover
         inside.push((user, USER));
     }
     for (slot, kind, name) in &namespaces.join {
-        let fd = prepared
-            .fd(*slot)
-            .doing(|| format!("find the {name} namespace"))?;
+        let fd = prepared.fd(*slot).doing(|| format!("find the {name} namespace"))?;
         match namespaces.apart {
             true => inside.push((fd, *kind)),
             false => entered.join(fd, *kind, name, prepared)?,
@@ -106,13 +104,7 @@ fn spawn_by(prepared: &Prepared, cgroup: Option<BorrowedFd>, mover: Option<Mover
     };
     entered.leave()?;
     let (pid, pidfd) = cloned?;
-    Ok(Init {
-        pid,
-        pidfd,
-        released: false,
-        channel: parent_end,
-        progress,
-    })
+    Ok(Init { pid, pidfd, released: false, channel: parent_end, progress })
 }
 
 fn split(
@@ -159,10 +151,9 @@ fn split_between(
             let [p0, p1, p2, p3, c0, c1, e0, e1] = answer;
             match (n, pidfd, Call::from_number(u16::from_ne_bytes([c0, c1]))) {
                 (8, Some(pidfd), _) => Ok((Pid(i32::from_ne_bytes([p0, p1, p2, p3])), pidfd)),
-                (8, None, Some(call)) => Err(refused(Fail::new(
-                    call,
-                    Errno::from_raw(i32::from(u16::from_ne_bytes([e0, e1]))),
-                ))),
+                (8, None, Some(call)) => {
+                    Err(refused(Fail::new(call, Errno::from_raw(i32::from(u16::from_ne_bytes([e0, e1]))))))
+                }
                 _ => Err(refused(Fail::new(Call::Clone, Errno::EPIPE))),
             }
         }
@@ -276,10 +267,7 @@ impl Init {
         &self,
         end_is_no_end: impl FnOnce() -> bool,
     ) -> Result<Option<std::result::Result<Halt, Ended>>> {
-        let received = self
-            .channel
-            .receive()
-            .doing(|| "listen to the container's process".into())?;
+        let received = self.channel.receive().doing(|| "listen to the container's process".into())?;
         Ok(Some(match received {
             Some((ToParent::NeedIdMaps, _)) => Ok(Halt::IdMaps),
             Some((ToParent::NeedNetDevices, _)) => Ok(Halt::NetDevices),
@@ -294,10 +282,7 @@ impl Init {
             None if end_is_no_end() => return Ok(None),
             None => {
                 let exit = process::reap(self.pidfd()).doing(|| "wait for the container's process".into())?;
-                Err(Ended::Silent {
-                    exit,
-                    step: self.progress.get() as u16,
-                })
+                Err(Ended::Silent { exit, step: self.progress.get() as u16 })
             }
         }))
     }
@@ -314,9 +299,7 @@ impl Init {
 
     /// Lets a child that has come to a halt go on.
     pub fn go(&self) -> Result<()> {
-        self.channel
-            .send(ToChild::Go)
-            .doing(|| "let the container's process go on".into())
+        self.channel.send(ToChild::Go).doing(|| "let the container's process go on".into())
     }
 
     pub fn pidfd(&self) -> BorrowedFd<'_> {

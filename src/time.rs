@@ -4,9 +4,7 @@ use std::time::SystemTime;
 
 /// The current time in UTC as RFC 3339 has it, with as many decimals as needed (0 to 9).
 pub fn now() -> String {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default(); // a clock before 1970 counts as 1970
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(); // a clock before 1970 counts as 1970
     rfc3339(since.as_secs(), since.subsec_nanos())
 }
 
@@ -30,10 +28,7 @@ fn date(days: u64) -> (u64, u64, u64) {
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
     let day = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day + 2) / 153; // 0 is March; five months from there have 153 days
-    let (day, month) = (
-        day - (153 * month + 2) / 5 + 1,
-        if month < 10 { month + 3 } else { month - 9 },
-    );
+    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
     (era * 400 + year + u64::from(month <= 2), month, day)
 }
 

@@ -37,9 +37,7 @@ pub fn write(pid: Pid, maps: &IdMaps) -> Result<()> {
 pub fn check(maps: &IdMaps) -> Vec<(&'static str, Error)> {
     let maps = both(Pid(0), maps);
     let by_helper = maps.iter().filter(|map| map.by == Writer::Helper);
-    by_helper
-        .filter_map(|map| Some((map.field, map.program().err()?)))
-        .collect()
+    by_helper.filter_map(|map| Some((map.field, map.program().err()?))).collect()
 }
 
 fn both(pid: Pid, maps: &IdMaps) -> [Map<'_>; 2] {
@@ -91,10 +89,8 @@ impl Map<'_> {
             let text = format!(
                 "{field}: an ordinary user's map of more than the own id takes {helper}, which isn't in PATH"
             );
-            Error::new(Kind::Unsupported, text).hint(format!(
-                "install it (package uidmap or shadow-utils), or {}",
-                self.single()
-            ))
+            Error::new(Kind::Unsupported, text)
+                .hint(format!("install it (package uidmap or shadow-utils), or {}", self.single()))
         })
     }
 
@@ -102,9 +98,7 @@ impl Map<'_> {
         let field = self.field;
         let program = self.program()?;
         let mut command = Command::new(&program);
-        command
-            .arg(self.pid.to_string())
-            .args(self.lines.split_whitespace());
+        command.arg(self.pid.to_string()).args(self.lines.split_whitespace());
         let output = command.stdin(Stdio::null()).stdout(Stdio::null()).output();
         let output = output.doing(|| format!("{field}: run {}", program.display()))?;
         if output.status.success() {

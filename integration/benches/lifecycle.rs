@@ -32,15 +32,9 @@ fn main() {
     if std::env::args().any(|arg| arg == "--test") {
         return;
     }
-    let top = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .canonicalize()
-        .expect("the repository");
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository");
     let runtimes = runtimes(&top);
-    assert!(
-        !runtimes.is_empty(),
-        "no runtime to measure: run `make bench`, or set RRUNC"
-    );
+    assert!(!runtimes.is_empty(), "no runtime to measure: run `make bench`, or set RRUNC");
     let rounds = std::env::var("ROUNDS").map_or(60, |n| n.parse().expect("ROUNDS is a number"));
     let floor = own_world(&top);
     let plain = bundle("plain", None);
@@ -48,10 +42,7 @@ fn main() {
     println!("{}\n", machine(&runtimes, rounds));
 
     let header: Vec<_> = runtimes.iter().map(|r| r.name.clone()).collect();
-    println!(
-        "| median ms | {} | floor | rrunc : crun | rrunc : runc | rrunc : floor |",
-        header.join(" | ")
-    );
+    println!("| median ms | {} | floor | rrunc : crun | rrunc : runc | rrunc : floor |", header.join(" | "));
     println!("|---|{}", "--:|".repeat(header.len() + 4));
     let mut faults = Vec::new();
     for (name, bundle, cold) in [
@@ -69,11 +60,9 @@ fn main() {
                         }
                         runtime.time(&["run", "--bundle", path(bundle), "bench"])
                     }
-                    None => timed(
-                        Command::new(&floor)
-                            .arg(bundle.join("rootfs"))
-                            .arg("/sys/fs/cgroup/floor"),
-                    ),
+                    None => {
+                        timed(Command::new(&floor).arg(bundle.join("rootfs")).arg("/sys/fs/cgroup/floor"))
+                    }
                 };
                 runs.add(at, time);
             }
@@ -82,9 +71,8 @@ fn main() {
         if cold {
             continue;
         }
-        let mut steps: Vec<_> = ["create", "start", "state", "delete"]
-            .map(|s| (s, Table::new(&runtimes, None)))
-            .into();
+        let mut steps: Vec<_> =
+            ["create", "start", "state", "delete"].map(|s| (s, Table::new(&runtimes, None))).into();
         let mut sums = Table::new(&runtimes, None);
         for round in 0..rounds {
             for at in turns(round, runtimes.len()) {
@@ -103,10 +91,7 @@ fn main() {
             }
         }
         if name.is_empty() {
-            faults = runtimes
-                .iter()
-                .map(|r| (r.name.clone(), r.cost(bundle)))
-                .collect();
+            faults = runtimes.iter().map(|r| (r.name.clone(), r.cost(bundle))).collect();
         }
     }
     println!("\n| one run | page faults | user ms | system ms |\n|---|--:|--:|--:|");
@@ -119,11 +104,7 @@ fn main() {
 fn exec(runtimes: &[Runtime], bundle: &Path, rounds: usize) -> Table {
     let file = bundle.join("config.json");
     let text = fs::read_to_string(&file).expect("config.json");
-    fs::write(
-        &file,
-        text.replace(r#"["/bin/true"]"#, r#"["/bin/sleep","10000"]"#),
-    )
-    .expect("config.json");
+    fs::write(&file, text.replace(r#"["/bin/true"]"#, r#"["/bin/sleep","10000"]"#)).expect("config.json");
     for runtime in runtimes {
         runtime.time(&["run", "--detach", "--bundle", path(bundle), &runtime.sleeping()]);
     }
@@ -147,10 +128,8 @@ fn turns(round: usize, count: usize) -> impl Iterator<Item = usize> {
 }
 
 fn runtimes(top: &Path) -> Vec<Runtime> {
-    let controls = Command::new(top.join("spec-tests/validation/controls"))
-        .arg("forky")
-        .output()
-        .expect("run controls");
+    let controls =
+        Command::new(top.join("spec-tests/validation/controls")).arg("forky").output().expect("run controls");
     let controls = PathBuf::from(String::from_utf8_lossy(&controls.stdout).trim());
     let mut found = Vec::new();
     for (name, variable, default) in [
@@ -160,11 +139,7 @@ fn runtimes(top: &Path) -> Vec<Runtime> {
     ] {
         let program = std::env::var_os(variable).map_or(default, PathBuf::from);
         match program.exists() {
-            true => found.push(Runtime {
-                name: name.into(),
-                program,
-                root: PathBuf::from(WORK).join(name),
-            }),
+            true => found.push(Runtime { name: name.into(), program, root: PathBuf::from(WORK).join(name) }),
             false => eprintln!("{name}: {} is missing, left out", program.display()),
         }
     }
@@ -177,24 +152,13 @@ fn own_world(top: &Path) -> PathBuf {
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
         .expect("keep our mounts to ourselves");
-    mount(
-        Some("none"),
-        "/sys/fs/cgroup",
-        Some("cgroup2"),
-        MsFlags::empty(),
-        none,
-    )
-    .expect("mount cgroup2");
+    mount(Some("none"), "/sys/fs/cgroup", Some("cgroup2"), MsFlags::empty(), none).expect("mount cgroup2");
     mount(Some("none"), "/run", Some("tmpfs"), MsFlags::empty(), none).expect("mount tmpfs");
     fs::create_dir(WORK).expect("a directory");
     nix::sys::prctl::set_child_subreaper(true).expect("reap containers");
     let floor = Path::new(WORK).join("floor");
     let source = top.join("integration/benches/floor.c");
-    let built = Command::new("cc")
-        .args(["-O2", "-static", "-o"])
-        .arg(&floor)
-        .arg(source)
-        .status();
+    let built = Command::new("cc").args(["-O2", "-static", "-o"]).arg(&floor).arg(source).status();
     assert!(built.expect("cc").success(), "floor.c");
     floor
 }
@@ -240,12 +204,7 @@ fn path(path: &Path) -> &str {
 
 impl Runtime {
     fn time<S: AsRef<OsStr>>(&self, args: &[S]) -> Duration {
-        timed(
-            Command::new(&self.program)
-                .arg("--root")
-                .arg(&self.root)
-                .args(args),
-        )
+        timed(Command::new(&self.program).arg("--root").arg(&self.root).args(args))
     }
 
     /// An id of its own, since the cgroups are named after it.
@@ -256,26 +215,11 @@ impl Runtime {
     /// create, start, state of the stopped container, delete; what the program itself takes isn't counted.
     fn lifecycle(&self, bundle: &Path) -> [Duration; 4] {
         let pid_file = Path::new(WORK).join("pid");
-        let create = self.time(&[
-            "create",
-            "--bundle",
-            path(bundle),
-            "--pid-file",
-            path(&pid_file),
-            "bench",
-        ]);
-        let pid: i32 = fs::read_to_string(&pid_file)
-            .expect("a pid file")
-            .parse()
-            .expect("a pid");
+        let create = self.time(&["create", "--bundle", path(bundle), "--pid-file", path(&pid_file), "bench"]);
+        let pid: i32 = fs::read_to_string(&pid_file).expect("a pid file").parse().expect("a pid");
         let start = self.time(&["start", "bench"]);
         waitpid(Pid::from_raw(pid), Some(WaitPidFlag::empty())).expect("the container is our child by now");
-        [
-            create,
-            start,
-            self.time(&["state", "bench"]),
-            self.time(&["delete", "bench"]),
-        ]
+        [create, start, self.time(&["state", "bench"]), self.time(&["delete", "bench"])]
     }
 
     /// Page faults, and milliseconds of processor time, of one run with all that it starts and waits for.
@@ -304,15 +248,9 @@ struct Table {
 
 impl Table {
     fn new(runtimes: &[Runtime], one_more: Option<&str>) -> Table {
-        let names: Vec<_> = runtimes
-            .iter()
-            .map(|r| r.name.clone())
-            .chain(one_more.map(str::to_string))
-            .collect();
-        Table {
-            times: vec![vec![]; names.len()],
-            names,
-        }
+        let names: Vec<_> =
+            runtimes.iter().map(|r| r.name.clone()).chain(one_more.map(str::to_string)).collect();
+        Table { times: vec![vec![]; names.len()], names }
     }
 
     fn add(&mut self, at: usize, time: Duration) {
@@ -320,34 +258,22 @@ impl Table {
     }
 
     fn of(&self, name: &str) -> Option<&Vec<f64>> {
-        self.names
-            .iter()
-            .position(|n| n == name)
-            .map(|at| &self.times[at])
+        self.names.iter().position(|n| n == name).map(|at| &self.times[at])
     }
 
     fn print(&self, what: &str) {
-        let cell = |name: &str| {
-            self.of(name)
-                .map_or("".into(), |times| format!("{:.2}", median(times.clone())))
-        };
+        let cell =
+            |name: &str| self.of(name).map_or("".into(), |times| format!("{:.2}", median(times.clone())));
         let ratio = |other: &str| match (self.of("rrunc"), self.of(other)) {
             (Some(ours), Some(theirs)) => {
-                format!(
-                    "{:.2}",
-                    median(ours.iter().zip(theirs).map(|(a, b)| a / b).collect())
-                )
+                format!("{:.2}", median(ours.iter().zip(theirs).map(|(a, b)| a / b).collect()))
             }
             _ => String::new(),
         };
         let runtimes = self.names.iter().filter(|name| *name != "floor");
         let cells: Vec<_> = runtimes.map(|name| cell(name)).collect();
         let ratios = ["crun", "runc", "floor"].map(ratio).join(" | ");
-        println!(
-            "| {what} | {} | {} | {ratios} |",
-            cells.join(" | "),
-            cell("floor")
-        );
+        println!("| {what} | {} | {} | {ratios} |", cells.join(" | "), cell("floor"));
     }
 }
 
@@ -359,22 +285,12 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn machine(runtimes: &[Runtime], rounds: usize) -> String {
     let system = nix::sys::utsname::uname().expect("uname");
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpus
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .unwrap_or(": unknown");
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown");
     let count = cpus.lines().filter(|line| line.starts_with("processor")).count();
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let versions = runtimes.iter().map(|runtime| {
-        let out = Command::new(&runtime.program)
-            .arg("--version")
-            .output()
-            .expect("--version");
-        String::from_utf8_lossy(&out.stdout)
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_string()
+        let out = Command::new(&runtime.program).arg("--version").output().expect("--version");
+        String::from_utf8_lossy(&out.stdout).lines().next().unwrap_or_default().to_string()
     });
     format!(
         "{}; Linux {}; {count} CPUs ({}); load {}; {rounds} rounds",

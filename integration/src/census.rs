@@ -63,10 +63,7 @@ impl Census {
             if difference.is_empty() {
                 return;
             }
-            assert!(
-                std::time::Instant::now() < end,
-                "something is left behind:\n{difference}"
-            );
+            assert!(std::time::Instant::now() < end, "something is left behind:\n{difference}");
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
@@ -82,10 +79,7 @@ fn processes(tag: &str, found: &mut BTreeSet<String>) {
         let read =
             |name: &str| fs::read(dir.join(name)).map(|b| String::from_utf8_lossy(&b).replace('\0', " "));
         let link = |name: &str| fs::read_link(dir.join(name)).map(|p| p.to_string_lossy().into_owned());
-        let (arguments, cgroup) = (
-            read("cmdline").unwrap_or_default(),
-            read("cgroup").unwrap_or_default(),
-        );
+        let (arguments, cgroup) = (read("cmdline").unwrap_or_default(), read("cgroup").unwrap_or_default());
         let root = link("root").unwrap_or_default();
         if pid != std::process::id() && [&arguments, &cgroup, &root].iter().any(|text| text.contains(tag)) {
             let netns = link("ns/net").unwrap_or_default();
@@ -101,10 +95,7 @@ fn mounts(tag: &str, found: &mut BTreeSet<String>) {
     let private = matches!((ns("thread-self"), ns("1")), (Ok(ours), Ok(first)) if ours != first);
     let ours = table.lines().filter(|line| private || line.contains(tag));
     found.extend(ours.map(|line| format!("mount {line}")));
-    for line in fs::read_to_string("/proc/1/mountinfo")
-        .unwrap_or_default()
-        .lines()
-    {
+    for line in fs::read_to_string("/proc/1/mountinfo").unwrap_or_default().lines() {
         if line.contains(tag) {
             found.insert(format!("mount of the machine {line}"));
         }
@@ -113,17 +104,12 @@ fn mounts(tag: &str, found: &mut BTreeSet<String>) {
 
 fn links(dir: &str) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries
-        .filter_map(|e| Some(fs::read_link(e.path()).ok()?.to_string_lossy().into_owned()))
-        .collect()
+    entries.filter_map(|e| Some(fs::read_link(e.path()).ok()?.to_string_lossy().into_owned())).collect()
 }
 
 fn directories(top: &Path, each: &mut impl FnMut(&PathBuf)) {
     let entries = fs::read_dir(top).into_iter().flatten().flatten();
-    for path in entries
-        .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
-        .map(|e| e.path())
-    {
+    for path in entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()) {
         each(&path);
         directories(&path, each);
     }
@@ -147,11 +133,7 @@ mod tests {
         let root = std::env::temp_dir().join(&tag);
         let before = Census::take(&tag, &root, &root);
         fs::create_dir_all(root.join("c1")).expect("a directory");
-        let mut child = std::process::Command::new("sleep")
-            .args(["60"])
-            .arg0(&tag)
-            .spawn()
-            .expect("sleep");
+        let mut child = std::process::Command::new("sleep").args(["60"]).arg0(&tag).spawn().expect("sleep");
         // The spawn returns when the new program's memory is there; its arguments may come a moment later.
         let cmdline = format!("/proc/{}/cmdline", child.id());
         let end = std::time::Instant::now() + std::time::Duration::from_secs(5);

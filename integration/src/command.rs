@@ -8,10 +8,8 @@ use std::path::PathBuf;
 /// If it isn't there.
 pub fn rrunc() -> PathBuf {
     let built = || {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-            || concat!(env!("CARGO_MANIFEST_DIR"), "/../target").into(),
-            PathBuf::from,
-        );
+        let target = std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../target").into(), PathBuf::from);
         target.join("debug/rrunc")
     };
     let path = std::env::var_os("RRUNC").map_or_else(built, PathBuf::from);

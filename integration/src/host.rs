@@ -41,17 +41,11 @@ impl Host {
     /// If a file came, went or changed its content, mode, owner or identity, or if something is mounted there.
     #[track_caller]
     pub fn assert_untouched(&self) {
-        assert_eq!(
-            inventory(&self.dir),
-            self.before,
-            "files of the host have changed"
-        );
+        assert_eq!(inventory(&self.dir), self.before, "files of the host have changed");
         let mounts = fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo");
         let here = self.dir.to_string_lossy().into_owned();
-        let mounted: Vec<_> = mounts
-            .lines()
-            .filter(|l| l.split(' ').nth(4).is_some_and(|at| at.starts_with(&here)))
-            .collect();
+        let mounted: Vec<_> =
+            mounts.lines().filter(|l| l.split(' ').nth(4).is_some_and(|at| at.starts_with(&here))).collect();
         assert_eq!(mounted, <Vec<&str>>::new(), "mounted on files of the host");
     }
 }
@@ -61,17 +55,9 @@ fn inventory(dir: &Path) -> BTreeMap<PathBuf, String> {
     let mut todo = vec![dir.to_path_buf()];
     while let Some(path) = todo.pop() {
         let m = fs::symlink_metadata(&path).expect("a file of ours");
-        let content = if m.is_file() {
-            fs::read_to_string(&path).expect("readable")
-        } else {
-            String::new()
-        };
+        let content = if m.is_file() { fs::read_to_string(&path).expect("readable") } else { String::new() };
         if m.is_dir() {
-            todo.extend(
-                fs::read_dir(&path)
-                    .expect("readable")
-                    .map(|e| e.expect("an entry").path()),
-            );
+            todo.extend(fs::read_dir(&path).expect("readable").map(|e| e.expect("an entry").path()));
         }
         let text = format!(
             "inode {} mode {:o} owner {}:{} rdev {} {content:?}",

@@ -15,19 +15,13 @@ use spec_tests::{Container, Lab, eventually};
 fn spawn(lab: &Lab, args: &[&str]) -> Child {
     let mut command = Command::new(rrunc());
     command.arg("--root").arg(lab.root()).args(args).process_group(0);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("rrunc")
 }
 
 fn with_bundle(lab: &Lab, command: &str, c: &Container) -> Child {
     c.bundle.write();
-    spawn(
-        lab,
-        &[command, "--bundle", &c.bundle.dir().to_string_lossy(), &c.id],
-    )
+    spawn(lab, &[command, "--bundle", &c.bundle.dir().to_string_lossy(), &c.id])
 }
 
 /// SIGKILL for rrunc alone: what it made lives on if it can.
@@ -67,10 +61,7 @@ fn duration(mut work: impl FnMut()) -> Duration {
 /// As an administrator would; what there was is of no account.
 fn delete(lab: &Lab, c: &Container) {
     lab.run(["delete", "--force", &c.id]).ok();
-    assert!(
-        !lab.root().join(&c.id).exists(),
-        "delete --force left the state directory"
-    );
+    assert!(!lab.root().join(&c.id).exists(), "delete --force left the state directory");
 }
 
 #[test]
@@ -126,11 +117,8 @@ fn a_killed_start_or_delete_can_be_repeated() {
         let mut delays = Delays::new();
         for round in 0..60 {
             c.create(&[]).ok();
-            let args: &[&str] = if round % 2 == 0 {
-                &["start", &c.id]
-            } else {
-                &["delete", "--force", &c.id]
-            };
+            let args: &[&str] =
+                if round % 2 == 0 { &["start", &c.id] } else { &["delete", "--force", &c.id] };
             let child = spawn(lab, args);
             std::thread::sleep(delays.below(Duration::from_millis(12)));
             kill(child);
@@ -147,23 +135,13 @@ fn a_killed_start_or_delete_can_be_repeated() {
 #[test]
 fn a_create_killed_in_its_hooks_can_be_deleted() {
     unharmed("kill -9", |lab| {
-        for list in [
-            "prestart",
-            "createRuntime",
-            "createContainer",
-            "startContainer",
-            "poststart",
-        ] {
+        for list in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"] {
             let reached = lab.dir().join(list);
             let to = match list {
                 "startContainer" => "create /reached".into(),
                 _ => format!("create {}", reached.display()),
             };
-            let c = lab
-                .bundle()
-                .args(["sleep", "60"])
-                .hook(list, [to.as_str(), "sleep"])
-                .container();
+            let c = lab.bundle().args(["sleep", "60"]).hook(list, [to.as_str(), "sleep"]).container();
             let inside = c.bundle.path("/reached");
             let child = with_bundle(lab, "run", &c);
             eventually("the hook", || (reached.exists() || inside.exists()).then_some(()));
@@ -182,10 +160,7 @@ fn a_create_killed_in_its_hooks_can_be_deleted() {
 fn processes_of(text: &str) -> Vec<String> {
     let pids = fs::read_dir("/proc").expect("/proc").flatten();
     let lines = pids.filter_map(|e| fs::read(e.path().join("cmdline")).ok());
-    lines
-        .map(|l| String::from_utf8_lossy(&l).replace('\0', " "))
-        .filter(|l| l.contains(text))
-        .collect()
+    lines.map(|l| String::from_utf8_lossy(&l).replace('\0', " ")).filter(|l| l.contains(text)).collect()
 }
 
 /// Kills our hooks that were orphaned, by their pids.
@@ -207,9 +182,7 @@ fn two_commands_at_once_do_not_corrupt() {
     unharmed("concurrency", |lab| {
         let c = lab.bundle().args(["sleep", "60"]).container();
         let succeeded = |children: Vec<Child>| {
-            let codes = children
-                .into_iter()
-                .map(|mut child| child.wait().expect("wait").code());
+            let codes = children.into_iter().map(|mut child| child.wait().expect("wait").code());
             codes.filter(|code| *code == Some(0)).count()
         };
         for round in 0..20 {
@@ -231,10 +204,7 @@ fn two_commands_at_once_do_not_corrupt() {
                 ["delete", "--force", c.id.as_str()],
                 ["delete", "--force", c.id.as_str()],
             ];
-            assert!(
-                succeeded(ends.iter().map(|args| spawn(lab, args)).collect()) >= 2,
-                "end, round {round}"
-            );
+            assert!(succeeded(ends.iter().map(|args| spawn(lab, args)).collect()) >= 2, "end, round {round}");
             watcher.wait().expect("wait");
             assert!(!lab.root().join(&c.id).exists(), "round {round}");
         }
@@ -304,10 +274,7 @@ fn another_process_with_the_pid_is_not_the_container() {
             c.start().fails();
             // By force all that is the container's goes, by its cgroup; the stranger isn't.
             delete(lab, &c);
-            assert!(
-                stranger.try_wait().expect("wait").is_none(),
-                "the stranger was killed ({change})"
-            );
+            assert!(stranger.try_wait().expect("wait").is_none(), "the stranger was killed ({change})");
             kill(stranger);
             eventually("the end of the real init", || {
                 (!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(())

@@ -11,9 +11,7 @@ use spec_tests::{Bundle, Container, Lab, Ran};
 fn line(ran: &Ran, id: &str, bundle: &str, lab: &Lab) -> String {
     let stderr = ran.stderr();
     let line = stderr.lines().last().unwrap_or_default();
-    line.replace(bundle, "BUNDLE")
-        .replace(&*lab.root().to_string_lossy(), "ROOT")
-        .replace(id, "ID")
+    line.replace(bundle, "BUNDLE").replace(&*lab.root().to_string_lossy(), "ROOT").replace(id, "ID")
 }
 
 /// Creates a container of this bundle, which fails with exit status 1 and this line.
@@ -23,10 +21,7 @@ fn refused(bundle: Bundle, expected: &str) {
     let dir = bundle.dir().to_string_lossy().into_owned();
     let container = bundle.container();
     let ran = container.create(&[]);
-    assert_eq!(
-        (line(&ran, &container.id, &dir, lab).as_str(), ran.code()),
-        (expected, 1)
-    );
+    assert_eq!((line(&ran, &container.id, &dir, lab).as_str(), ran.code()), (expected, 1));
 }
 
 /// A command about this container fails with exit status 1 and this line.
@@ -34,10 +29,7 @@ fn refused(bundle: Bundle, expected: &str) {
 fn fails(container: &Container, command: &str, expected: &str) {
     let (id, lab) = (&container.id, container.lab());
     let ran = lab.run([command, id]);
-    assert_eq!(
-        (line(&ran, id, "BUNDLE", lab).as_str(), ran.code()),
-        (expected, 1)
-    );
+    assert_eq!((line(&ran, id, "BUNDLE", lab).as_str(), ran.code()), (expected, 1));
 }
 
 #[test]
@@ -87,18 +79,12 @@ fn a_wrong_configuration() {
             .set("/process/cwd", "here")
             .set("/mounts/-", bind("/srv/nowhere"))
             .set("/mounts/-", bind("/srv/neither"))
-            .set(
-                "/linux/resources",
-                json!({"memory": {"limit": 2_000_000, "swap": 1_000_000}}),
-            );
+            .set("/linux/resources", json!({"memory": {"limit": 2_000_000, "swap": 1_000_000}}));
         refused(
             both,
             r#"rrunc: create ID: config.json: process.cwd: "here" must be an absolute path; besides, linux.resources.memory.swap: 1000000: memory+swap limit should be >= memory limit, which is 2000000; mounts[1].source: open /srv/nowhere: openat2: no such file or directory (it must be there before the container is created); mounts[2].source: open /srv/neither: openat2: no such file or directory (it must be there before the container is created)"#,
         );
-        let late = lab
-            .bundle()
-            .set("/mounts/-", bind("/srv/nowhere"))
-            .set("/mounts/-", bind("/srv/neither"));
+        let late = lab.bundle().set("/mounts/-", bind("/srv/nowhere")).set("/mounts/-", bind("/srv/neither"));
         refused(
             late,
             "rrunc: create ID: mounts[1].source: open /srv/nowhere: openat2: no such file or directory (it must be there before the container is created); besides, mounts[2].source: open /srv/neither: openat2: no such file or directory (it must be there before the container is created)",
@@ -109,20 +95,14 @@ fn a_wrong_configuration() {
 #[test]
 fn a_script_without_its_interpreter() {
     unharmed("execve(2)", |lab| {
-        let script = lab
-            .bundle()
-            .file("/bin/script", "#!/no/such/shell\n")
-            .mode("/bin/script", 0o755);
+        let script = lab.bundle().file("/bin/script", "#!/no/such/shell\n").mode("/bin/script", 0o755);
         let dir = script.dir().to_string_lossy().into_owned();
         let container = script.args(["/bin/script"]).create();
         let ran = container.start();
         let expected = "rrunc: start ID: execute /bin/script (step 33 of 33): exec /bin/script: no such file or directory \
                         (the file is there, and what it needs to run is not: the program of its #! line, or the loader of \
                         an ELF file)";
-        assert_eq!(
-            (line(&ran, &container.id, &dir, lab).as_str(), ran.code()),
-            (expected, 1)
-        );
+        assert_eq!((line(&ran, &container.id, &dir, lab).as_str(), ran.code()), (expected, 1));
     });
 }
 
@@ -140,10 +120,7 @@ fn no_configuration_at_all() {
         );
         let create = |expected: &str| {
             let ran = lab.run(["create", "--bundle", &dir, "web1"]);
-            assert_eq!(
-                (line(&ran, "web1", &dir, lab).as_str(), ran.code()),
-                (expected, 1)
-            );
+            assert_eq!((line(&ran, "web1", &dir, lab).as_str(), ran.code()), (expected, 1));
         };
         fs::write(&file, "{\n  \"ociVersion\": }").unwrap();
         create(
@@ -165,28 +142,16 @@ fn no_configuration_at_all() {
 fn a_command_at_the_wrong_time() {
     unharmed("runtime.md#lifecycle", |lab| {
         let container = lab.bundle().phrases(["sleep"]).create();
-        fails(
-            &container,
-            "resume",
-            "rrunc: resume ID: container not paused (it is created)",
-        );
+        fails(&container, "resume", "rrunc: resume ID: container not paused (it is created)");
         container.start().ok();
-        fails(
-            &container,
-            "start",
-            "rrunc: start ID: cannot start an already running container",
-        );
+        fails(&container, "start", "rrunc: start ID: cannot start an already running container");
         fails(
             &container,
             "delete",
             "rrunc: delete ID: cannot delete container ID that is not stopped: running (rrunc delete --force ID kills it first)",
         );
         lab.run(["pause", &container.id]).ok();
-        fails(
-            &container,
-            "pause",
-            "rrunc: pause ID: container not running (it is paused)",
-        );
+        fails(&container, "pause", "rrunc: pause ID: container not running (it is paused)");
         lab.run(["resume", &container.id]).ok();
         container.kill(&["KILL"]).ok();
         container.wait_for("stopped");
@@ -196,26 +161,10 @@ fn a_command_at_the_wrong_time() {
             "rrunc: start ID: cannot start a container that has stopped (delete it and create it anew)",
         );
         fails(&container, "kill", "rrunc: kill ID: container not running");
-        fails(
-            &container,
-            "pause",
-            "rrunc: pause ID: container not running (it is stopped)",
-        );
+        fails(&container, "pause", "rrunc: pause ID: container not running (it is stopped)");
         container.delete(&[]).ok();
-        fails(
-            &container,
-            "state",
-            "rrunc: state ID: container does not exist: ID",
-        );
-        fails(
-            &container,
-            "start",
-            "rrunc: start ID: container does not exist: ID",
-        );
-        fails(
-            &container,
-            "delete",
-            "rrunc: delete ID: container does not exist: ID",
-        );
+        fails(&container, "state", "rrunc: state ID: container does not exist: ID");
+        fails(&container, "start", "rrunc: start ID: container does not exist: ID");
+        fails(&container, "delete", "rrunc: delete ID: container does not exist: ID");
     });
 }

@@ -56,10 +56,7 @@ fn rich(lab: &Lab) -> Bundle<'_> {
         .set("/linux/maskedPaths", json!(["/proc/keys", "/etc"]))
         .set("/linux/readonlyPaths", json!(["/proc/sys"]))
         .set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW" }))
-        .set(
-            "/process/user",
-            json!({ "uid": 1000, "gid": 1000, "additionalGids": [10] }),
-        )
+        .set("/process/user", json!({ "uid": 1000, "gid": 1000, "additionalGids": [10] }))
 }
 
 /// What `work` gives on a thread that is refused these calls, with all that it starts.
@@ -69,9 +66,7 @@ fn refused<T: Send>(calls: &[&str], errno: Errno, work: impl FnOnce() -> T + Sen
             let mut filter = ScmpFilterContext::new(ScmpAction::Allow).expect("a filter");
             for call in calls {
                 let number = ScmpSyscall::from_name(call).expect(call);
-                filter
-                    .add_rule(ScmpAction::Errno(errno as i32), number)
-                    .expect("a rule");
+                filter.add_rule(ScmpAction::Errno(errno as i32), number).expect("a rule");
             }
             filter.load().expect("load the filter");
             work()
@@ -141,12 +136,7 @@ fn a_seal_that_is_refused_has_a_substitute_or_a_warning() {
             command().args(["state", "run"]).output().expect("rrunc")
         });
         let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-        for text in [
-            "open_tree: ",
-            "memfd_create: ",
-            "overwrite rrunc",
-            "does not exist",
-        ] {
+        for text in ["open_tree: ", "memfd_create: ", "overwrite rrunc", "does not exist"] {
             assert!(said.contains(text), "{said}");
         }
     });

@@ -14,11 +14,7 @@ fn a_filter_that_lets_nothing_out_is_told_of() {
                 { "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" },
                 { "names": silenced, "action": "SCMP_ACT_ERRNO" },
             ]});
-            let container = lab
-                .bundle()
-                .set("/linux/seccomp", profile)
-                .phrases(["print ran"])
-                .container();
+            let container = lab.bundle().set("/linux/seccomp", profile).phrases(["print ran"]).container();
             let ran = container
                 .run(&[])
                 .fails_saying(&["with SCMP_ACT_NOTIFY, linux.seccomp must allow write and read"]);
@@ -43,9 +39,7 @@ fn a_container_waits_for_its_agent() {
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         let bundle = lab.bundle().set("/linux/seccomp", profile);
         let container = bundle.phrases(["to /tmp/out", "mkdir /tmp/new"]).create();
-        container
-            .start()
-            .fails_saying(&["connection refused (the seccomp agent must listen there"]);
+        container.start().fails_saying(&["connection refused (the seccomp agent must listen there"]);
         assert_eq!(container.status(), "created");
         std::fs::remove_file(&path).unwrap();
         let agent = Agent::listen(&path, MKDIR, libc::EXDEV);
@@ -77,15 +71,8 @@ fn a_file_system_that_cannot_be_id_mapped_is_named() {
 
 /// ip(8) in the test's own network namespace, with these words.
 fn ip(words: &str) -> String {
-    let out = std::process::Command::new("ip")
-        .args(words.split(' '))
-        .output()
-        .expect("ip");
-    assert!(
-        out.status.success(),
-        "ip {words}: {}",
-        String::from_utf8_lossy(&out.stderr)
-    );
+    let out = std::process::Command::new("ip").args(words.split(' ')).output().expect("ip");
+    assert!(out.status.success(), "ip {words}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
 
@@ -115,12 +102,8 @@ fn network_devices_return_from_a_container_that_fails() {
         };
         let before = state();
         assert!(before.1 && !before.2, "{before:?}");
-        let bundle = || {
-            lab.bundle().set(
-                "/linux/netDevices",
-                json!({ "lent": { "name": "eth0" }, "idle": {} }),
-            )
-        };
+        let bundle =
+            || lab.bundle().set("/linux/netDevices", json!({ "lent": { "name": "eth0" }, "idle": {} }));
         let fails = |b: Bundle, text: &str| {
             b.container().create(&[]).fails_saying(&[text]);
             assert_eq!(state(), before, "{text}");
@@ -137,15 +120,10 @@ fn network_devices_return_from_a_container_that_fails() {
              (the container has a device of this name already)",
         );
         fails(
-            lab.bundle()
-                .set("/linux/netDevices", json!({ "lent": { "name": "lo" } })),
+            lab.bundle().set("/linux/netDevices", json!({ "lent": { "name": "lo" } })),
             "linux.netDevices[lent]: move it into the container as lo: RTM_NEWLINK: file exists",
         );
-        let own = format!(
-            "/proc/{}/task/{}/ns/net",
-            std::process::id(),
-            nix::unistd::gettid()
-        );
+        let own = format!("/proc/{}/task/{}/ns/net", std::process::id(), nix::unistd::gettid());
         fails(
             bundle().namespace("network", Some(&own)),
             "linux.netDevices: unable to move network devices without a private NET namespace",
@@ -165,11 +143,7 @@ fn mounts_that_cannot_be_added_are_named() {
             ran.fails_saying(&[&said.replace("LIST", file.to_str().unwrap())]);
         };
         let tmpfs = |path: &str, options: &[&str]| json!({ "destination": path, "type": "tmpfs", "options": options });
-        refused(
-            "add",
-            json!([{ "destination": "a" }, {}]),
-            "LIST: mounts[1].destination: is missing",
-        );
+        refused("add", json!([{ "destination": "a" }, {}]), "LIST: mounts[1].destination: is missing");
         refused(
             "add",
             json!([tmpfs("/", &[]), tmpfs("/tmp", &["tmpcopyup"])]),
@@ -177,11 +151,7 @@ fn mounts_that_cannot_be_added_are_named() {
              mounts[1].options: \"tmpcopyup\" is for config.json only: the container runs already",
         );
         let bind = json!({ "destination": "/new", "source": "/no/such/file", "options": ["bind"] });
-        refused(
-            "add",
-            json!([tmpfs("/tmp", &[]), bind]),
-            "mounts[1].source: open /no/such/file: openat2: ",
-        );
+        refused("add", json!([tmpfs("/tmp", &[]), bind]), "mounts[1].source: open /no/such/file: openat2: ");
         refused(
             "add",
             json!([tmpfs("/tmp", &[]), tmpfs("/new", &["size=zz"])]),
@@ -214,21 +184,13 @@ fn an_update_that_fails_changes_nothing() {
             let limits = json!({ "unified": { "cgroup.max.depth": depth, "cgroup.max.descendants": "9" } });
             std::fs::write(&file, limits.to_string()).unwrap();
             let line = ["update", "--resources", file.to_str().unwrap()];
-            lab.run(
-                line.iter()
-                    .chain(options)
-                    .chain(&[container.id.as_str()])
-                    .copied(),
-            )
+            lab.run(line.iter().chain(options).chain(&[container.id.as_str()]).copied())
         };
         let check = |expected: &str| assert_eq!(std::fs::read_to_string(&depth).unwrap().trim(), expected);
         check("max");
         // Nobody has set it before.
-        std::fs::write(
-            &file,
-            r#"{"unified": {"cgroup.max.depth": "7", "cgroup.max.descendants": "x"}}"#,
-        )
-        .unwrap();
+        std::fs::write(&file, r#"{"unified": {"cgroup.max.depth": "7", "cgroup.max.descendants": "x"}}"#)
+            .unwrap();
         lab.run(["update", "-r", file.to_str().unwrap(), &container.id])
             .fails_saying(&["linux.resources.unified[cgroup.max.descendants] = \"x\": write"]);
         check("max");

@@ -10,9 +10,7 @@ fn the_default_bundle_tells_what_it_sees() {
         if !bundle.is_dir() {
             fail_or_skip("there is no bundle beside rrunc: make bundle");
         }
-        let ran = lab
-            .run(["run", "--bundle", &bundle.to_string_lossy(), "look"])
-            .ok();
+        let ran = lab.run(["run", "--bundle", &bundle.to_string_lossy(), "look"]).ok();
         let told = ran.stdout();
         let row = |name: &str| {
             let line = told.lines().find_map(|line| line.strip_prefix(name));
@@ -29,10 +27,7 @@ fn the_default_bundle_tells_what_it_sees() {
         for kind in ["cgroup", "ipc", "mnt", "net", "pid", "uts"] {
             let host = std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
             assert!(told.contains(&format!("{kind}:[")), "{kind}: {told}");
-            assert!(
-                !told.contains(&*host.to_string_lossy()),
-                "{kind} is the host's: {told}"
-            );
+            assert!(!told.contains(&*host.to_string_lossy()), "{kind} is the host's: {told}");
         }
         assert!(row("mounts ").ends_with(" ro"), "the root is read-only: {told}");
     });

@@ -22,12 +22,7 @@ fn rules() -> Value {
     ]})
 }
 
-const ASKS: [&str; 4] = [
-    "create /data/new",
-    "write /etc/secret x",
-    "read /etc/secret",
-    "ls /bin",
-];
+const ASKS: [&str; 4] = ["create /data/new", "write /etc/secret x", "read /etc/secret", "ls /bin"];
 
 #[track_caller]
 fn restricted(seen: &Inside) {
@@ -57,10 +52,7 @@ fn in_a_user_namespace_and_as_an_ordinary_user() {
     unharmed("org.rrunc.landlock", |lab| {
         restricted(&bundle(lab, rules()).user_namespace(100_000).ask(ASKS));
         let b = bundle(lab, rules()).mode("/data", 0o777);
-        restricted(
-            &b.set("/process/user", json!({"uid": 1000, "gid": 1000}))
-                .ask(ASKS),
-        );
+        restricted(&b.set("/process/user", json!({"uid": 1000, "gid": 1000})).ask(ASKS));
     });
 }
 
@@ -76,20 +68,14 @@ fn exec_is_restricted_too() {
 #[test]
 fn ports() {
     unharmed("org.rrunc.landlock", |lab| {
-        let b = bundle(
-            lab,
-            json!({"ports": [{"ports": [81], "access": ["connect_tcp"]}]}),
-        );
+        let b = bundle(lab, json!({"ports": [{"ports": [81], "access": ["connect_tcp"]}]}));
         let script = "for port in 80 81; do nc -w 1 127.0.0.1 $port 2>&1; done; nc -l -p 82 2>&1";
         let said = b.args(["sh", "-c", script]).run().stdout().to_lowercase();
         let lines: Vec<_> = said.lines().collect();
         assert_eq!(lines.len(), 3, "{said}");
         assert!(lines[0].contains("permission denied"), "{said}");
         // Allowed; there is no network and nobody there.
-        assert!(
-            lines[1].contains("refused") || lines[1].contains("unreachable"),
-            "{said}"
-        );
+        assert!(lines[1].contains("refused") || lines[1].contains("unreachable"), "{said}");
         assert!(lines[2].contains("permission denied"), "{said}");
     });
 }
@@ -99,18 +85,12 @@ fn faults_name_their_place() {
     unharmed("org.rrunc.landlock", |lab| {
         for (rules, place) in [
             (json!({}), "annotations[org.rrunc.landlock]: restricts nothing"),
-            (
-                json!({"path": []}),
-                "annotations[org.rrunc.landlock].path: unknown field",
-            ),
+            (json!({"path": []}), "annotations[org.rrunc.landlock].path: unknown field"),
             (
                 json!({"paths": [{"paths": ["/a"], "access": ["all"]}]}),
                 "annotations[org.rrunc.landlock].paths[0].access[0]: unknown variant",
             ),
-            (
-                json!({"paths": [{"paths": ["/no/such"], "access": ["read"]}]}),
-                "no such file or directory",
-            ),
+            (json!({"paths": [{"paths": ["/no/such"], "access": ["read"]}]}), "no such file or directory"),
         ] {
             bundle(lab, rules).args(["true"]).run().fails_saying(&[place]);
         }

@@ -10,12 +10,7 @@ use spec_tests::{Bundle, Lab, default_runtime, obeys};
 
 /// A bundle whose id, made of its directory's name, is the same for all commands.
 fn id(bundle: &Bundle) -> String {
-    bundle
-        .dir()
-        .file_name()
-        .expect("a name")
-        .to_string_lossy()
-        .into_owned()
+    bundle.dir().file_name().expect("a name").to_string_lossy().into_owned()
 }
 
 fn check(lab: &Lab, bundle: &Bundle) -> (Value, i32) {
@@ -54,11 +49,7 @@ fn check_agrees_with_create() {
         for (path, value, field) in [
             ("/hostname", json!("fine"), None),
             ("/process/cwd", json!("relative"), Some("process.cwd")),
-            (
-                "/process/args",
-                json!(["no-such-program"]),
-                Some("process.args[0]"),
-            ),
+            ("/process/args", json!(["no-such-program"]), Some("process.args[0]")),
             ("/root/path", json!("nowhere"), Some("root.path")),
             ("/mounts/0", bind, Some("mounts[0].source")),
             (
@@ -103,18 +94,11 @@ fn info_names_the_kernel_and_every_controller() {
         let find = |name: &str| all.iter().find(|finding| finding["name"] == name);
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
         let linux = find("Linux").expect("the kernel");
-        assert!(
-            linux["detail"].as_str().unwrap().starts_with(release.trim()),
-            "{linux}"
-        );
+        assert!(linux["detail"].as_str().unwrap().starts_with(release.trim()), "{linux}");
         let there = fs::read_to_string(lab.cgroups().join("cgroup.controllers")).unwrap();
         for name in ["cpu", "cpuset", "hugetlb", "io", "memory", "pids", "rdma"] {
             let finding = find(&format!("{name} controller")).expect(name);
-            let expected = if there.split_whitespace().any(|c| c == name) {
-                "yes"
-            } else {
-                "no"
-            };
+            let expected = if there.split_whitespace().any(|c| c == name) { "yes" } else { "no" };
             assert_eq!(finding["state"], expected, "{finding}");
         }
     });
@@ -157,10 +141,7 @@ fn info_tells_a_user_what_is_delegated() {
             // The user of a lab has no cgroup.
             if let Some(finding) = findings.find(|finding| finding["name"] == title.as_str()) {
                 assert_eq!(finding["state"], "no", "{finding}");
-                assert!(
-                    finding["cure"].as_str().unwrap().contains("Delegate="),
-                    "{finding}"
-                );
+                assert!(finding["cure"].as_str().unwrap().contains("Delegate="), "{finding}");
             }
         }
     });
@@ -179,9 +160,8 @@ fn check_tells_a_user_that_newuidmap_is_missing() {
         let faults = |bundle: &Bundle| check(lab, bundle).0["faults"].to_string();
         assert!(!faults(&bundle).contains("newuidmap"));
         // Of this test's mount namespace alone.
-        let covered = std::process::Command::new("mount")
-            .args(["--bind", "/dev/null", "/usr/bin/newuidmap"])
-            .status();
+        let covered =
+            std::process::Command::new("mount").args(["--bind", "/dev/null", "/usr/bin/newuidmap"]).status();
         assert!(covered.expect("mount").success());
         let said = faults(&bundle);
         assert!(
@@ -199,11 +179,6 @@ fn features_prints_nothing_but_its_document() {
         assert_eq!(ran.stderr(), "");
         let features = ran.json();
         assert_eq!(features["ociVersionMax"], "1.3.0");
-        assert!(
-            features["mountOptions"]
-                .as_array()
-                .unwrap()
-                .contains(&json!("rro"))
-        );
+        assert!(features["mountOptions"].as_array().unwrap().contains(&json!("rro")));
     });
 }

@@ -8,15 +8,8 @@ use spec_tests::Lab;
 /// `rrunc run` of a program that ends at once, as a process that can be waited for.
 fn run(lab: &Lab, bundle: &str, id: &str) -> std::process::Child {
     let mut command = Command::new(rrunc());
-    command
-        .arg("--root")
-        .arg(lab.root())
-        .args(["run", "--bundle", bundle, id]);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("rrunc")
+    command.arg("--root").arg(lab.root()).args(["run", "--bundle", bundle, id]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("rrunc")
 }
 
 fn bundle(lab: &Lab) -> String {
@@ -30,9 +23,7 @@ fn a_thousand_one_after_the_other() {
     unharmed("runtime.md#lifecycle", |lab| {
         let bundle = bundle(lab);
         for n in 0..1000 {
-            let status = run(lab, &bundle, &format!("{}-{n}", lab.tag()))
-                .wait()
-                .expect("wait");
+            let status = run(lab, &bundle, &format!("{}-{n}", lab.tag())).wait().expect("wait");
             assert!(status.success(), "container {n}: {status}");
         }
     });

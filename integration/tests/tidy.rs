@@ -90,11 +90,7 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
         ],
         "the container's process allocates nothing: another may have held the heap's lock when it was made",
     ),
-    (
-        "spec",
-        &["std::fs", "std::process", "std::env", "nix::", "sys::fs", "fs::"],
-        "bytes in, types out",
-    ),
+    ("spec", &["std::fs", "std::process", "std::env", "nix::", "sys::fs", "fs::"], "bytes in, types out"),
     (
         "plan",
         &["use std::fs", "File::open", "std::process", "std::env", "nix::"],
@@ -110,16 +106,8 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
         &["std::fs", "nix::", "sys::"],
         "which property gets which value is decided without looking",
     ),
-    (
-        "cli",
-        &["std::fs", "std::process", "std::env::", "nix::", "println!"],
-        "argv in, Request out",
-    ),
-    (
-        "",
-        &["todo!", "unimplemented!", "dbg!", ".unwrap()", "panic!("],
-        "input must not panic",
-    ),
+    ("cli", &["std::fs", "std::process", "std::env::", "nix::", "println!"], "argv in, Request out"),
+    ("", &["todo!", "unimplemented!", "dbg!", ".unwrap()", "panic!("], "input must not panic"),
     (
         "",
         &["std::thread", "thread::sleep", "thread::spawn", "async fn"],
@@ -131,23 +119,12 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
 const ABSENT_IN_SHIM: &[(&str, &[&str], &str)] = &[
     (
         "table",
-        &[
-            "std::fs",
-            "std::process",
-            "nix::",
-            "rrunc::",
-            "OwnedFd",
-            "Instant",
-        ],
+        &["std::fs", "std::process", "nix::", "rrunc::", "OwnedFd", "Instant"],
         "what there is can be written out and read back",
     ),
     ("frame", &["std::io", "std::os", "nix::"], "bytes in, frames out"),
     ("args", &["std::fs", "std::env::", "nix::"], "argv in, Args out"),
-    (
-        "bootstrap",
-        &["std::fs", "std::io", "nix::"],
-        "bytes in, a question out",
-    ),
+    ("bootstrap", &["std::fs", "std::io", "nix::"], "bytes in, a question out"),
     ("options", &["std::fs", "nix::"], "a message in, options out"),
     ("stdio/uri", &["std::fs", "nix::"], "text in, a target out"),
     (
@@ -155,21 +132,10 @@ const ABSENT_IN_SHIM: &[(&str, &[&str], &str)] = &[
         &["mounts::"],
         "a file system may be long in coming and going: only copies of the shim mount and unmount",
     ),
+    ("", &["todo!", "unimplemented!", "dbg!", ".unwrap()", "panic!("], "input must not panic"),
     (
         "",
-        &["todo!", "unimplemented!", "dbg!", ".unwrap()", "panic!("],
-        "input must not panic",
-    ),
-    (
-        "",
-        &[
-            "std::thread",
-            "thread::sleep",
-            "async fn",
-            "Mutex",
-            "RefCell",
-            "tokio",
-        ],
+        &["std::thread", "thread::sleep", "async fn", "Mutex", "RefCell", "tokio"],
         "one thread, no lock, and every wait is the loop's",
     ),
 ];
@@ -206,24 +172,14 @@ fn read_sources(root: &str) -> Vec<Source> {
     walk(&root, &mut files);
     let read = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
-        let name = path
-            .strip_prefix(&root)
-            .unwrap()
-            .with_extension("")
-            .to_string_lossy()
-            .into_owned();
+        let name = path.strip_prefix(&root).unwrap().with_extension("").to_string_lossy().into_owned();
         let name = name.strip_suffix("/mod").unwrap_or(&name).to_string();
         let (code, _tests) = text.split_once("#[cfg(test)]").unwrap_or((&text, ""));
         let code = code.lines().map(without_comment).collect::<Vec<_>>().join("\n");
         Source { name, text, code }
     };
     let sources: Vec<Source> = files.into_iter().map(read).collect();
-    assert!(
-        sources.len() > 30,
-        "found only {} files below {}",
-        sources.len(),
-        root.display()
-    );
+    assert!(sources.len() > 30, "found only {} files below {}", sources.len(), root.display());
     sources
 }
 
@@ -304,10 +260,7 @@ fn none(complaints: Vec<String>) {
 fn modules_import_what_they_may() {
     let table: BTreeMap<_, _> = MAY_IMPORT.iter().copied().collect();
     let mut complaints = vec![];
-    for source in sources()
-        .iter()
-        .filter(|s| !["lib", "main"].contains(&s.name.as_str()))
-    {
+    for source in sources().iter().filter(|s| !["lib", "main"].contains(&s.name.as_str())) {
         let may = table.get(source.module()).copied().unwrap_or_default();
         for import in imports(&source.code) {
             if import != source.module() && !may.contains(&import.as_str()) {
@@ -340,13 +293,7 @@ fn what_is_absent_stays_so() {
 #[test]
 fn unsafe_code_has_an_address() {
     let unsafe_code = |s: &&Source| s.module() != "sys" && has(&s.code.replace("unsafe_code", ""), "unsafe");
-    none(
-        everything()
-            .iter()
-            .filter(unsafe_code)
-            .map(|s| format!("{} has unsafe code", s.name))
-            .collect(),
-    );
+    none(everything().iter().filter(unsafe_code).map(|s| format!("{} has unsafe code", s.name)).collect());
 }
 
 #[test]
@@ -373,10 +320,7 @@ fn the_readme_quotes_the_drop_ins() {
         let text = fs::read_to_string(top.join("integration/engines/dropins").join(name)).expect(name);
         let lines = text.split_inclusive('\n');
         let text: String = lines.skip_while(|line| line.starts_with('#')).collect();
-        assert!(
-            readme.contains(&format!("\n{text}```\n")),
-            "README.md has another {name}"
-        );
+        assert!(readme.contains(&format!("\n{text}```\n")), "README.md has another {name}");
     }
 }
 
@@ -384,11 +328,7 @@ fn the_readme_quotes_the_drop_ins() {
 #[test]
 fn the_reader_reads() {
     let check = |code: &str, expected: &[&str]| {
-        assert_eq!(
-            imports(code),
-            expected.iter().map(|e| e.to_string()).collect(),
-            "{code}"
-        );
+        assert_eq!(imports(code), expected.iter().map(|e| e.to_string()).collect(), "{code}");
     };
     check("use crate::sys::fs;", &["sys"]);
     check(

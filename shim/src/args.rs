@@ -53,9 +53,8 @@ impl Args {
                 "v" | "version" => parsed.action = Action::Version,
                 "info" => parsed.action = Action::Info,
                 "namespace" | "id" | "address" | "bundle" | "publish-binary" | "socket" | "debug-socket" => {
-                    let value = value
-                        .or_else(|| args.next())
-                        .ok_or_else(|| format!("-{name} needs a value"))?;
+                    let value =
+                        value.or_else(|| args.next()).ok_or_else(|| format!("-{name} needs a value"))?;
                     parsed.set(name, value)?;
                 }
                 _ => return Err(format!("flag provided but not defined: -{name}")),
@@ -108,10 +107,7 @@ mod tests {
             };
             assert_eq!(parse(line), Ok(expected), "{line}");
         };
-        check(
-            "-namespace n -address /a -publish-binary /bin/containerd -id i start",
-            Action::Start,
-        );
+        check("-namespace n -address /a -publish-binary /bin/containerd -id i start", Action::Start);
         check("--namespace=n -address=/a -id i delete", Action::Delete);
         check("-namespace n -address /a -id i", Action::Serve);
         assert_eq!(parse("-v").unwrap().action, Action::Version);

@@ -32,11 +32,7 @@ pub enum Dialect {
 impl Question {
     pub fn parse(stdin: &[u8], id: &str, namespace: &str) -> Result<Question, Refusal> {
         if stdin.is_empty() {
-            return Ok(Question {
-                dialect: Dialect::Address,
-                options: None,
-                socket_dir: None,
-            });
+            return Ok(Question { dialect: Dialect::Address, options: None, socket_dir: None });
         }
         match BootstrapParams::decode(stdin) {
             Ok(params) if params.instance_id == id && params.namespace == namespace => {
@@ -45,11 +41,8 @@ impl Question {
                         "socket_dir {dir} is longer than {LONGEST_DIR} bytes"
                     )));
                 }
-                let options = params
-                    .extensions
-                    .into_iter()
-                    .filter_map(|extension| extension.value)
-                    .find(is_options);
+                let options =
+                    params.extensions.into_iter().filter_map(|extension| extension.value).find(is_options);
                 Ok(Question {
                     dialect: Dialect::Bootstrap,
                     options,
@@ -68,10 +61,7 @@ impl Question {
 }
 
 fn is_options(any: &Any) -> bool {
-    matches!(
-        any.name(),
-        "containerd.runc.v1.Options" | "runtimeoptions.v1.Options"
-    )
+    matches!(any.name(), "containerd.runc.v1.Options" | "runtimeoptions.v1.Options")
 }
 
 /// The answer for stdout. The version is 2 in both dialects: with 3, containerd would not run `delete` for the
@@ -80,12 +70,10 @@ fn is_options(any: &Any) -> bool {
 pub fn answer(dialect: Dialect, address: &str) -> Vec<u8> {
     match dialect {
         Dialect::Address => address.as_bytes().to_vec(), // 2.0 to 2.2 would take a newline for part of it
-        Dialect::Bootstrap => BootstrapResult {
-            version: 2,
-            address: address.to_string(),
-            protocol: "ttrpc".to_string(),
+        Dialect::Bootstrap => {
+            BootstrapResult { version: 2, address: address.to_string(), protocol: "ttrpc".to_string() }
+                .encode_to_vec()
         }
-        .encode_to_vec(),
     }
 }
 
@@ -100,17 +88,12 @@ mod tests {
     }
 
     fn params(id: &str) -> BootstrapParams {
-        let other = Any {
-            type_url: "other".into(),
-            value: vec![1],
-        };
+        let other = Any { type_url: "other".into(), value: vec![1] };
         BootstrapParams {
             instance_id: id.into(),
             namespace: "n".into(),
             containerd_version: "2.3.0".into(),
-            extensions: [other, options()]
-                .map(|any| Extension { value: Some(any) })
-                .to_vec(),
+            extensions: [other, options()].map(|any| Extension { value: Some(any) }).to_vec(),
             ..BootstrapParams::default()
         }
     }
@@ -142,9 +125,6 @@ mod tests {
     #[test]
     fn answers() {
         assert_eq!(answer(Dialect::Address, "unix:///s"), b"unix:///s");
-        assert_eq!(
-            answer(Dialect::Bootstrap, "unix:///s"),
-            b"\x08\x02\x12\x09unix:///s\x1a\x05ttrpc"
-        );
+        assert_eq!(answer(Dialect::Bootstrap, "unix:///s"), b"\x08\x02\x12\x09unix:///s\x1a\x05ttrpc");
     }
 }

@@ -72,12 +72,7 @@ pub fn write(bundle: &Path, name: &str, content: &[u8]) -> Result<(), Refusal> {
     let temporary = bundle.join(format!(".{name}"));
     let write = || -> std::io::Result<()> {
         let mut options = OpenOptions::new();
-        let mut file: File = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
+        let mut file: File = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(content)?;
         fs::rename(&temporary, &path)
     };
@@ -96,9 +91,7 @@ pub fn forget(bundle: &Path) {
 /// The process id that a runtime wrote.
 pub fn read_pid(path: &Path) -> Result<u32, Refusal> {
     let text = fs::read_to_string(path).doing(|| format!("read {}", path.display()))?;
-    text.trim()
-        .parse()
-        .doing(|| format!("{}: {text:?} is no process id", path.display()))
+    text.trim().parse().doing(|| format!("{}: {text:?} is no process id", path.display()))
 }
 
 #[cfg(test)]

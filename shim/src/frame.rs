@@ -90,11 +90,7 @@ impl Reader {
         }
         let mut message = self.split(HEADER + header.length);
         message.drain(..HEADER);
-        Some(Frame {
-            stream: header.stream,
-            kind: header.kind,
-            body: Body::Message(message),
-        })
+        Some(Frame { stream: header.stream, kind: header.kind, body: Body::Message(message) })
     }
 
     fn split(&mut self, length: usize) -> Vec<u8> {
@@ -121,16 +117,9 @@ pub fn write(stream: u32, kind: u8, message: &impl Message, out: &mut Vec<u8>) {
 pub fn answer(stream: u32, answer: Result<Vec<u8>, Refusal>, out: &mut Vec<u8>) {
     let response = match answer {
         // ttrpc's own server sends a status in any case, and its first clients relied on it.
-        Ok(payload) => ttrpc::Response {
-            status: Some(ttrpc::Status::default()),
-            payload,
-        },
+        Ok(payload) => ttrpc::Response { status: Some(ttrpc::Status::default()), payload },
         Err(refusal) => ttrpc::Response {
-            status: Some(ttrpc::Status {
-                code: refusal.code as i32,
-                message: refusal.text,
-                details: vec![],
-            }),
+            status: Some(ttrpc::Status { code: refusal.code as i32, message: refusal.text, details: vec![] }),
             payload: vec![],
         },
     };
@@ -176,13 +165,7 @@ mod tests {
         check(&bytes(3, 1, b"ab"), &[]);
         check(&bytes(0, 7, b""), &[frame(7, Body::Message(vec![]))]);
         let two = [bytes(2, 1, b"ab"), bytes(1, 3, b"c")].concat();
-        check(
-            &two,
-            &[
-                frame(1, Body::Message(b"ab".to_vec())),
-                frame(3, Body::Message(b"c".to_vec())),
-            ],
-        );
+        check(&two, &[frame(1, Body::Message(b"ab".to_vec())), frame(3, Body::Message(b"c".to_vec()))]);
     }
 
     #[test]
@@ -198,13 +181,7 @@ mod tests {
                 frames.push(frame);
             }
         }
-        assert_eq!(
-            frames,
-            [
-                frame(1, Body::TooLong(long)),
-                frame(3, Body::Message(b"c".to_vec()))
-            ]
-        );
+        assert_eq!(frames, [frame(1, Body::TooLong(long)), frame(3, Body::Message(b"c".to_vec()))]);
     }
 
     #[test]

@@ -14,11 +14,7 @@ use crate::refusal::{Doing, Refusal};
 
 /// A user namespace with these maps, each `INSIDE:OUTSIDE:COUNT`, several separated by commas.
 pub fn user_namespace(uid: &str, gid: &str) -> Result<OwnedFd, Refusal> {
-    let maps = IdMaps {
-        uid: map("uidmap", uid)?,
-        gid: map("gidmap", gid)?,
-        ..IdMaps::default()
-    };
+    let maps = IdMaps { uid: map("uidmap", uid)?, gid: map("gidmap", gid)?, ..IdMaps::default() };
     rrunc::idmap::user_namespace(&maps, "uidmap, gidmap").map_err(|error| Refusal::unknown(error.to_string()))
 }
 

@@ -36,10 +36,7 @@ pub fn run() -> Result<(), Refusal> {
             revision: rrunc::version::commit().unwrap_or_default().to_string(),
         }),
         options: any,
-        features: features.ok().map(|value| Any {
-            type_url: FEATURES.to_string(),
-            value,
-        }),
+        features: features.ok().map(|value| Any { type_url: FEATURES.to_string(), value }),
         annotations: Default::default(),
     };
     let answer = info.encode_to_vec();
@@ -55,12 +52,7 @@ fn features(options: &Options) -> Result<Vec<u8>, Refusal> {
         .map_err(|error| runtime::not_executable(options.binary(), &error))?;
     match output.status.success() {
         true => Ok(output.stdout),
-        false => Err(runtime::failure(
-            "features",
-            &output.status.to_string(),
-            None,
-            &output.stderr,
-        )),
+        false => Err(runtime::failure("features", &output.status.to_string(), None, &output.stderr)),
     }
 }
 

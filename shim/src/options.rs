@@ -71,11 +71,7 @@ impl Options {
             }
             "runtimeoptions.v1.Options" => {
                 let options = RuntimeOptions::decode(any.value.as_slice()).doing(doing);
-                let RuntimeOptions {
-                    config_path,
-                    config_body,
-                    ..
-                } = options.map_err(invalid)?;
+                let RuntimeOptions { config_path, config_body, .. } = options.map_err(invalid)?;
                 match (config_body.as_slice(), config_path.as_str()) {
                     ([], "") => Ok(Options::default()),
                     ([], path) => {
@@ -137,11 +133,7 @@ mod tests {
     }
 
     fn systemd() -> Options {
-        Options {
-            binary_name: "/bin/crun".into(),
-            systemd_cgroup: true,
-            ..Options::default()
-        }
+        Options { binary_name: "/bin/crun".into(), systemd_cgroup: true, ..Options::default() }
     }
 
     #[test]
@@ -150,31 +142,17 @@ mod tests {
             |any: Option<Any>, expected| assert_eq!(Options::parse(any.as_ref(), no_file).unwrap(), expected);
         check(None, Options::default());
         check(Some(Any::default()), Options::default());
-        let runc = RuncOptions {
-            binary_name: "/bin/crun".into(),
-            systemd_cgroup: true,
-            ..RuncOptions::default()
-        };
+        let runc =
+            RuncOptions { binary_name: "/bin/crun".into(), systemd_cgroup: true, ..RuncOptions::default() };
         check(Some(Any::new("containerd.runc.v1.Options", &runc)), systemd());
-        check(
-            Some(Any::new("type.googleapis.com/containerd.runc.v1.Options", &runc)),
-            systemd(),
-        );
-        check(
-            Some(toml(
-                "BinaryName = '/bin/crun'\nSystemdCgroup = true\nTheirs = 1\n",
-            )),
-            systemd(),
-        );
+        check(Some(Any::new("type.googleapis.com/containerd.runc.v1.Options", &runc)), systemd());
+        check(Some(toml("BinaryName = '/bin/crun'\nSystemdCgroup = true\nTheirs = 1\n")), systemd());
         check(Some(toml("")).filter(|_| false), Options::default());
     }
 
     #[test]
     fn a_file() {
-        let options = RuntimeOptions {
-            config_path: "/etc/x.toml".into(),
-            ..RuntimeOptions::default()
-        };
+        let options = RuntimeOptions { config_path: "/etc/x.toml".into(), ..RuntimeOptions::default() };
         let any = Any::new("runtimeoptions.v1.Options", &options);
         let read = |path: &str| match path {
             "/etc/x.toml" => Ok(b"SystemdCgroup = true\nBinaryName = \"/bin/crun\"".to_vec()),

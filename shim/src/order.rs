@@ -79,11 +79,7 @@ impl Order<'_> {
             Order::List => ops::ps::ps(root, id, ListFormat::Json, &[], &mut stdout()),
             // The resources are what it reads on stdin.
             Order::Update(_) => {
-                let update = Update {
-                    id: id.to_string(),
-                    resources: Some("-".into()),
-                    ..Update::default()
-                };
+                let update = Update { id: id.to_string(), resources: Some("-".into()), ..Update::default() };
                 ops::update::update(root, &update)
             }
         }

@@ -92,12 +92,8 @@ pub fn failure(doing: &str, status: &str, log: Option<Line>, stderr: &[u8]) -> R
         (_, Some(kind)) => kind == "not_found",
         // Others can only be taken at their words, where something depends on it.
         ("kill", None) => {
-            let gone = [
-                "process already finished",
-                "container not running",
-                "no such process",
-                "does not exist",
-            ];
+            let gone =
+                ["process already finished", "container not running", "no such process", "does not exist"];
             gone.iter().any(|text| said.contains(text))
         }
         ("delete", None) => said.contains("does not exist"),
@@ -118,11 +114,7 @@ mod tests {
     use super::*;
 
     fn said(msg: &str, kind: Option<&str>) -> Line {
-        Line {
-            level: "error".into(),
-            msg: msg.into(),
-            kind: kind.map(str::to_string),
-        }
+        Line { level: "error".into(), msg: msg.into(), kind: kind.map(str::to_string) }
     }
 
     #[test]
@@ -164,36 +156,12 @@ mod tests {
             let refusal = failure(doing, "exit status 1", log, stderr);
             assert_eq!((refusal.code, refusal.text.as_str()), (code, text));
         };
-        check(
-            "kill",
-            Some("a"),
-            b"b",
-            Code::Unknown,
-            "OCI runtime kill failed: a",
-        );
+        check("kill", Some("a"), b"b", Code::Unknown, "OCI runtime kill failed: a");
         check("kill", None, b"b\n", Code::Unknown, "OCI runtime kill failed: b");
-        check(
-            "kill",
-            None,
-            b"",
-            Code::Unknown,
-            "OCI runtime kill failed: exit status 1",
-        );
+        check("kill", None, b"", Code::Unknown, "OCI runtime kill failed: exit status 1");
         let gone = "container not running";
-        check(
-            "kill",
-            Some(gone),
-            b"",
-            Code::NotFound,
-            "OCI runtime kill failed: container not running",
-        );
-        check(
-            "create",
-            Some(gone),
-            b"",
-            Code::Unknown,
-            "OCI runtime create failed: container not running",
-        );
+        check("kill", Some(gone), b"", Code::NotFound, "OCI runtime kill failed: container not running");
+        check("create", Some(gone), b"", Code::Unknown, "OCI runtime create failed: container not running");
     }
 
     #[test]

@@ -39,10 +39,7 @@ impl Place {
         for byte in hash {
             let _ = write!(name, "{byte:02x}"); // a String takes everything
         }
-        Place {
-            dir: dir.map_or_else(default_dir, PathBuf::from),
-            name,
-        }
+        Place { dir: dir.map_or_else(default_dir, PathBuf::from), name }
     }
 
     pub fn address(&self) -> String {
@@ -53,11 +50,7 @@ impl Place {
     pub fn claim(&self) -> Result<Claim, Refusal> {
         let path = self.dir.join(&self.name);
         let doing = || format!("listen on {}", path.display());
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.dir)
-            .doing(doing)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).doing(doing)?;
         // Two who start at once: between bind and listen the first would look dead to the second.
         let dir = File::open(&self.dir).doing(doing)?;
         self.check(&dir.metadata().doing(doing)?)?;

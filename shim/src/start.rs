@@ -35,12 +35,7 @@ pub fn run(args: &Args) -> Result<(), Refusal> {
     let here = Path::new(".");
     let config = Config::read(here)?;
     let group = config.group(&args.id);
-    let place = Place::of(
-        question.socket_dir.as_deref(),
-        &args.address,
-        &args.namespace,
-        group,
-    );
+    let place = Place::of(question.socket_dir.as_deref(), &args.address, &args.namespace, group);
     let address = place.address();
     if let Claim::Ours(listener) = place.claim()? {
         serve(args, listener.into(), &options)?;

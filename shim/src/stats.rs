@@ -17,10 +17,8 @@ pub fn read(cgroup: &Path) -> Option<Metrics> {
     let mut cpu = cpu_stat(&cpu);
     cpu.psi = file("cpu.pressure").map(|text| psi(&text));
     Some(Metrics {
-        pids: file("pids.current").map(|current| PidsStat {
-            current: value(current.trim()),
-            limit: number("pids.max"),
-        }),
+        pids: file("pids.current")
+            .map(|current| PidsStat { current: value(current.trim()), limit: number("pids.max") }),
         cpu: Some(cpu),
         memory: file("memory.stat").map(|stat| MemoryStat {
             usage: number("memory.current"),
@@ -36,10 +34,8 @@ pub fn read(cgroup: &Path) -> Option<Metrics> {
             current: rdma(&current),
             limit: file("rdma.max").map(|max| rdma(&max)).unwrap_or_default(),
         }),
-        io: file("io.stat").map(|stat| IoStat {
-            usage: io(&stat),
-            psi: file("io.pressure").map(|text| psi(&text)),
-        }),
+        io: file("io.stat")
+            .map(|stat| IoStat { usage: io(&stat), psi: file("io.pressure").map(|text| psi(&text)) }),
         hugetlb: hugetlb(cgroup),
         memory_events: file("memory.events").map(|events| memory_events(&events)),
     })
@@ -56,9 +52,7 @@ fn value(text: &str) -> u64 {
 /// `key value` lines.
 fn flat(text: &str) -> impl Fn(&str) -> u64 {
     move |key| {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
         line.map_or(0, |line| value(line.trim()))
     }
 }
@@ -133,10 +127,8 @@ fn memory_events(text: &str) -> MemoryEvents {
 fn psi(text: &str) -> PsiStats {
     let line = |kind: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(kind))?;
-        let of = |key: &str| {
-            line.split_whitespace()
-                .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
-        };
+        let of =
+            |key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
         let share = |key| of(key).and_then(|number| number.parse().ok()).unwrap_or(0.0);
         Some(PsiData {
             avg10: share("avg10"),
@@ -145,10 +137,7 @@ fn psi(text: &str) -> PsiStats {
             total: of("total").map_or(0, value),
         })
     };
-    PsiStats {
-        some: line("some "),
-        full: line("full "),
-    }
+    PsiStats { some: line("some "), full: line("full ") }
 }
 
 /// `8:0 rbytes=1 wbytes=2 rios=3 wios=4 …`, a line per device.
@@ -157,9 +146,7 @@ fn io(text: &str) -> Vec<IoEntry> {
         let (device, numbers) = line.split_once(' ')?;
         let (major, minor) = device.split_once(':')?;
         let of = |key: &str| {
-            let word = numbers
-                .split_whitespace()
-                .find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+            let word = numbers.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
             word.map_or(0, value)
         };
         Some(IoEntry {
@@ -179,9 +166,7 @@ fn rdma(text: &str) -> Vec<RdmaEntry> {
     let entry = |line: &str| {
         let (device, numbers) = line.split_once(' ')?;
         let of = |key: &str| {
-            let word = numbers
-                .split_whitespace()
-                .find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+            let word = numbers.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
             u32::try_from(word.map_or(0, value)).unwrap_or(u32::MAX)
         };
         Some(RdmaEntry {
@@ -199,13 +184,7 @@ fn hugetlb(cgroup: &Path) -> Vec<HugeTlbStat> {
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter_map(|name| {
-            Some(
-                name.strip_prefix("hugetlb.")?
-                    .strip_suffix(".current")?
-                    .to_string(),
-            )
-        })
+        .filter_map(|name| Some(name.strip_prefix("hugetlb.")?.strip_suffix(".current")?.to_string()))
         .filter(|size| !size.contains('.')) // not hugetlb.SIZE.rsvd.current
         .collect();
     sizes.sort();
@@ -235,10 +214,7 @@ mod tests {
             "some avg10=1.50 avg60=0.00 avg300=0.00 total=7\nfull avg10=0.00 avg60=0.25 avg300=0.00 total=3\n",
         );
         let (some, full) = (psi.some.unwrap(), psi.full.unwrap());
-        assert_eq!(
-            (some.avg10, some.total, full.avg60, full.total),
-            (1.5, 7, 0.25, 3)
-        );
+        assert_eq!((some.avg10, some.total, full.avg60, full.total), (1.5, 7, 0.25, 3));
         let io = io("8:16 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\n");
         assert_eq!((io[0].major, io[0].minor, io[0].wios), (8, 16, 4));
         let rdma = rdma("mlx4_0 hca_handle=2 hca_object=max\n");
@@ -262,13 +238,7 @@ mod tests {
             fs::write(dir.join(name), text).unwrap();
         }
         let metrics = read(&dir).unwrap();
-        assert_eq!(
-            metrics.pids,
-            Some(PidsStat {
-                current: 3,
-                limit: u64::MAX
-            })
-        );
+        assert_eq!(metrics.pids, Some(PidsStat { current: 3, limit: u64::MAX }));
         assert_eq!(metrics.memory, None);
         assert_eq!((metrics.hugetlb.len(), metrics.hugetlb[0].current), (1, 4096));
         fs::remove_dir_all(&dir).unwrap();

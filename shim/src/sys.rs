@@ -87,10 +87,7 @@ pub fn forget_code() {
         // SAFETY: dl_iterate_phdr(3) gives a valid info for as long as this runs, with so many headers.
         let (base, headers) = unsafe {
             let info = &*info;
-            (
-                info.dlpi_addr,
-                std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()),
-            )
+            (info.dlpi_addr, std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()))
         };
         let unwritten =
             |header: &&libc::Elf64_Phdr| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0;
@@ -99,11 +96,7 @@ pub fn forget_code() {
             let end = base + header.p_vaddr + header.p_memsz;
             // SAFETY: a mapping of the program's file that nobody can write to: what is forgotten comes back the same.
             unsafe {
-                libc::madvise(
-                    start as *mut libc::c_void,
-                    (end - start) as usize,
-                    libc::MADV_DONTNEED,
-                );
+                libc::madvise(start as *mut libc::c_void, (end - start) as usize, libc::MADV_DONTNEED);
             }
         }
         1 // no further object

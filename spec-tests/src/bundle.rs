@@ -69,11 +69,7 @@ pub struct Bundle<'a> {
 impl<'a> Bundle<'a> {
     pub(crate) fn new(lab: &'a Lab) -> Bundle<'a> {
         let dir = lab.dir().join(lab.fresh("bundle"));
-        let bundle = Bundle {
-            lab,
-            dir,
-            config: least_config(),
-        };
+        let bundle = Bundle { lab, dir, config: least_config() };
         let bundle = match lab.user() {
             Some(id) => bundle.single_user(id),
             None => bundle,
@@ -81,21 +77,14 @@ impl<'a> Bundle<'a> {
         for sub in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
             fs::create_dir_all(bundle.rootfs().join(sub)).expect("a root file system");
         }
-        let busybox = ["/bin/busybox", "/usr/bin/busybox"]
-            .iter()
-            .find(|p| Path::new(p).exists());
+        let busybox = ["/bin/busybox", "/usr/bin/busybox"].iter().find(|p| Path::new(p).exists());
         let busybox = busybox.unwrap_or_else(|| skip!("busybox is missing: apt-get install busybox-static"));
         copy_programs(&[Path::new(busybox), &helper()], &bundle.path("/bin"));
-        for applet in [
-            "sh", "cat", "true", "false", "sleep", "echo", "env", "id", "kill", "ls", "stty",
-        ] {
+        for applet in ["sh", "cat", "true", "false", "sleep", "echo", "env", "id", "kill", "ls", "stty"] {
             fs::hard_link(bundle.path("/bin/busybox"), bundle.path("/bin").join(applet))
                 .expect("link an applet");
         }
-        bundle.file(
-            "/etc/passwd",
-            "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n",
-        )
+        bundle.file("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
     }
 
     pub fn lab(&self) -> &'a Lab {
@@ -135,10 +124,7 @@ impl<'a> Bundle<'a> {
 
     /// Sets the value at a JSON pointer; missing objects on the way are made, "-" appends to a list.
     pub fn set(mut self, pointer: &str, value: impl Into<Value>) -> Self {
-        let keys = pointer
-            .split('/')
-            .skip(1)
-            .map(|k| k.replace("~1", "/").replace("~0", "~"));
+        let keys = pointer.split('/').skip(1).map(|k| k.replace("~1", "/").replace("~0", "~"));
         *keys.fold(&mut self.config, |at, key| slot(at, &key)) = value.into();
         self
     }
@@ -147,9 +133,7 @@ impl<'a> Bundle<'a> {
     pub fn without(mut self, pointer: &str) -> Self {
         let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
         let parent = self.config.pointer_mut(parent).and_then(Value::as_object_mut);
-        parent
-            .and_then(|p| p.remove(key))
-            .unwrap_or_else(|| panic!("config has no {pointer}"));
+        parent.and_then(|p| p.remove(key)).unwrap_or_else(|| panic!("config has no {pointer}"));
         self
     }
 
@@ -166,9 +150,7 @@ impl<'a> Bundle<'a> {
     /// All five sets of capabilities.
     pub fn caps(self, names: &[&str]) -> Self {
         let sets = ["bounding", "effective", "inheritable", "permitted", "ambient"];
-        sets.iter().fold(self, |b, set| {
-            b.set(&format!("/process/capabilities/{set}"), names)
-        })
+        sets.iter().fold(self, |b, set| b.set(&format!("/process/capabilities/{set}"), names))
     }
 
     /// Adds a mount. Options may be empty.
@@ -191,10 +173,7 @@ impl<'a> Bundle<'a> {
     }
 
     pub fn without_namespace(mut self, kind: &str) -> Self {
-        let list = self
-            .config
-            .pointer_mut("/linux/namespaces")
-            .and_then(Value::as_array_mut);
+        let list = self.config.pointer_mut("/linux/namespaces").and_then(Value::as_array_mut);
         list.expect("namespaces").retain(|n| n["type"] != kind);
         self
     }
@@ -203,26 +182,18 @@ impl<'a> Bundle<'a> {
     pub fn user_namespace(self, host: u32) -> Self {
         let map = json!([{ "containerID": 0, "hostID": host, "size": 65_536 }]);
         own(&self.rootfs(), host);
-        self.namespace("user", None)
-            .set("/linux/uidMappings", map.clone())
-            .set("/linux/gidMappings", map)
+        self.namespace("user", None).set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map)
     }
 
     /// A new user namespace whose one id is the host's `id`.
     pub fn single_user(self, id: u32) -> Self {
         let map = json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
-        self.namespace("user", None)
-            .set("/linux/uidMappings", map.clone())
-            .set("/linux/gidMappings", map)
+        self.namespace("user", None).set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map)
     }
 
     /// Adds a hook: the helper on the host (for `startContainer`: in the container) with these phrases.
     pub fn hook<'p>(self, list: &str, phrases: impl IntoIterator<Item = &'p str>) -> Self {
-        let path = if list == "startContainer" {
-            "/bin/inside".into()
-        } else {
-            self.path("/bin/inside")
-        };
+        let path = if list == "startContainer" { "/bin/inside".into() } else { self.path("/bin/inside") };
         let args: Vec<&str> = std::iter::once("inside").chain(phrases).collect();
         self.set(&format!("/hooks/{list}/-"), json!({ "path": path, "args": args }))
     }
@@ -281,11 +252,7 @@ fn least_config() -> Value {
 /// as long as a child of another test's thread has its inherited fd, between fork and exec.
 pub fn copy_programs(programs: &[&Path], to: &Path) {
     let status = std::process::Command::new("cp").args(programs).arg(to).status();
-    assert!(
-        status.is_ok_and(|s| s.success()),
-        "cp {programs:?} {}",
-        to.display()
-    );
+    assert!(status.is_ok_and(|s| s.success()), "cp {programs:?} {}", to.display());
 }
 
 /// Directories only: files are the helper and busybox, which all may read.

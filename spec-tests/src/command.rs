@@ -103,11 +103,7 @@ impl<'a> Command<'a> {
                 sh
             }
         };
-        command
-            .args(words)
-            .args(&self.global)
-            .args(&self.args)
-            .envs(self.env.iter().map(|(k, v)| (k, v)));
+        command.args(words).args(&self.global).args(&self.args).envs(self.env.iter().map(|(k, v)| (k, v)));
         if self.lab.is_user() && !self.env.iter().any(|(key, _)| key == "XDG_RUNTIME_DIR") {
             command.env("XDG_RUNTIME_DIR", self.lab.dir().join("run"));
         }
@@ -123,13 +119,7 @@ impl<'a> Command<'a> {
         }
         let child = command.spawn().unwrap_or_else(|e| panic!("{program}: {e}"));
         let line = format!("$ {} {}", runtime().name, self.args.join(" "));
-        Running {
-            lab: self.lab,
-            line,
-            child: Some(child),
-            out,
-            err,
-        }
+        Running { lab: self.lab, line, child: Some(child), out, err }
     }
 }
 
@@ -157,20 +147,13 @@ impl Running<'_> {
     }
 
     pub fn is_over(&mut self) -> bool {
-        self.child
-            .as_mut()
-            .is_none_or(|c| c.try_wait().expect("wait").is_some())
+        self.child.as_mut().is_none_or(|c| c.try_wait().expect("wait").is_some())
     }
 
     pub fn wait(mut self) -> Ran {
         let mut child = self.child.take().expect("not waited for");
         let status = wait(&mut child);
-        let ran = Ran {
-            line: self.line.clone(),
-            status,
-            out: self.out.clone(),
-            err: self.err.clone(),
-        };
+        let ran = Ran { line: self.line.clone(), status, out: self.out.clone(), err: self.err.clone() };
         self.lab.note(&ran.to_string());
         assert!(status.is_some(), "not over after {LIMIT:?}: {}", self.line);
         ran
@@ -211,8 +194,7 @@ pub struct Ran {
 impl Ran {
     /// The exit code, or -N if signal N killed the runtime itself.
     pub fn code(&self) -> i32 {
-        self.status
-            .map_or(-9, |s| s.code().unwrap_or_else(|| -s.signal().unwrap_or(0)))
+        self.status.map_or(-9, |s| s.code().unwrap_or_else(|| -s.signal().unwrap_or(0)))
     }
 
     pub fn stdout(&self) -> String {
@@ -241,12 +223,7 @@ impl Ran {
     /// If it succeeded, was killed by a signal, or says nothing.
     #[track_caller]
     pub fn fails(self) -> Ran {
-        assert!(
-            self.code() > 0,
-            "{} must fail, but ended with {}",
-            self.line,
-            self.code()
-        );
+        assert!(self.code() > 0, "{} must fail, but ended with {}", self.line, self.code());
         assert_ne!(self.stderr().trim(), "", "{} fails without a word", self.line);
         self
     }
@@ -273,9 +250,7 @@ impl Ran {
 
 impl std::fmt::Display for Ran {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        let code = self
-            .status
-            .map_or("no end".to_owned(), |_| self.code().to_string());
+        let code = self.status.map_or("no end".to_owned(), |_| self.code().to_string());
         write!(f, "{}\n  exit: {code}", self.line)?;
         for (name, text) in [("stdout", self.stdout()), ("stderr", self.stderr())] {
             for line in text.lines() {
@@ -287,7 +262,5 @@ impl std::fmt::Display for Ran {
 }
 
 fn read(path: &Path) -> String {
-    fs::read(path)
-        .map(|b| String::from_utf8_lossy(&b).into_owned())
-        .unwrap_or_default()
+    fs::read(path).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default()
 }

@@ -31,9 +31,7 @@ impl<'a> Container<'a> {
         self.bundle.write();
         let dir = self.bundle.dir().to_string_lossy().into_owned();
         let options = options.iter().map(|o| o.to_string());
-        let args = [name.to_owned(), "--bundle".into(), dir]
-            .into_iter()
-            .chain(options);
+        let args = [name.to_owned(), "--bundle".into(), dir].into_iter().chain(options);
         self.lab().command(args.chain([self.id.clone()]))
     }
 
@@ -56,11 +54,7 @@ impl<'a> Container<'a> {
     }
 
     pub fn delete(&self, options: &[&str]) -> Ran {
-        self.lab().run(
-            std::iter::once("delete")
-                .chain(options.iter().copied())
-                .chain([self.id.as_str()]),
-        )
+        self.lab().run(std::iter::once("delete").chain(options.iter().copied()).chain([self.id.as_str()]))
     }
 
     /// Panics if `state` fails.
@@ -74,9 +68,7 @@ impl<'a> Container<'a> {
     }
 
     pub fn wait_for(&self, status: &str) {
-        eventually(&format!("{} is {status}", self.id), || {
-            (self.status() == status).then_some(())
-        });
+        eventually(&format!("{} is {status}", self.id), || (self.status() == status).then_some(()));
     }
 
     pub fn pid(&self) -> i32 {
@@ -99,10 +91,7 @@ impl<'a> Container<'a> {
     /// The host's directory of the cgroup that the container's process is in.
     pub fn cgroup(&self) -> PathBuf {
         let text = fs::read_to_string(format!("/proc/{}/cgroup", self.pid())).expect("the process's cgroup");
-        let path = text
-            .lines()
-            .find_map(|l| l.strip_prefix("0::/"))
-            .expect("a line for cgroup2");
+        let path = text.lines().find_map(|l| l.strip_prefix("0::/")).expect("a line for cgroup2");
         self.lab().cgroups().join(path)
     }
 }

@@ -36,39 +36,25 @@ impl Expected {
             };
             holds && name == runtime.name && runtime.version.starts_with(version)
         };
-        self.0
-            .iter()
-            .find(|(s, t, _)| t == test && applies(s))
-            .map(|(_, _, reason)| reason.clone())
+        self.0.iter().find(|(s, t, _)| t == test && applies(s)).map(|(_, _, reason)| reason.clone())
     }
 
     /// All tests that are named, for the check that they exist.
     pub fn tests(&self) -> impl Iterator<Item = &str> {
-        self.0
-            .iter()
-            .map(|(_, test, _)| test.as_str())
-            .filter(|t| *t != LEFT_CGROUPS)
+        self.0.iter().map(|(_, test, _)| test.as_str()).filter(|t| *t != LEFT_CGROUPS)
     }
 }
 
 fn parse(text: &str) -> Result<Vec<(String, String, String)>, &str> {
     let mut section = None;
     let mut rows = Vec::new();
-    for line in text
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty() && !l.starts_with('#'))
-    {
+    for line in text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
         if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
             section = Some(name.trim_matches('"').to_owned());
         } else {
             let (key, value) = line.split_once(" = ").ok_or(line)?;
             let quoted = |t: &str| Some(t.strip_prefix('"')?.strip_suffix('"')?.to_owned());
-            rows.push((
-                section.clone().ok_or(line)?,
-                quoted(key).ok_or(line)?,
-                quoted(value).ok_or(line)?,
-            ));
+            rows.push((section.clone().ok_or(line)?, quoted(key).ok_or(line)?, quoted(value).ok_or(line)?));
         }
     }
     Ok(rows)
@@ -84,22 +70,13 @@ mod tests {
             parse("# why\n[crun]\n\"a::b\" = \"no c\"\n[\"runc 1.1\"]\n\"a::d\" = \"old\"").unwrap(),
         );
         let reason = |name: &str, version: &str, test| {
-            expected.reason_for(
-                &Runtime {
-                    path: "".into(),
-                    name: name.into(),
-                    version: version.into(),
-                },
-                test,
-            )
+            expected
+                .reason_for(&Runtime { path: "".into(), name: name.into(), version: version.into() }, test)
         };
         assert_eq!(reason("crun", "1.8", "a::b").as_deref(), Some("no c"));
         assert_eq!(reason("runc", "1.1.5", "a::d").as_deref(), Some("old"));
         assert_eq!(reason("runc", "1.3.0", "a::d"), None);
-        assert_eq!(
-            parse("\"x\" = \"outside of a section\""),
-            Err("\"x\" = \"outside of a section\"")
-        );
+        assert_eq!(parse("\"x\" = \"outside of a section\""), Err("\"x\" = \"outside of a section\""));
         assert_eq!(parse("[a]\nx = 1"), Err("x = 1"));
     }
 }

@@ -21,11 +21,7 @@ pub fn helper() -> PathBuf {
     let built = made(path.clone()).unwrap_or_else(|| panic!("{} is missing: {HOW}", path.display()));
     for source in ["main.rs", "ask.rs", "sys.rs"] {
         let changed = made(crate_dir.join("src/bin/inside").join(source));
-        assert!(
-            changed.is_none_or(|c| c <= built),
-            "{} is older than {source}: {HOW}",
-            path.display()
-        );
+        assert!(changed.is_none_or(|c| c <= built), "{} is older than {source}: {HOW}", path.display());
     }
     path
 }
@@ -40,10 +36,7 @@ impl Inside {
         let mut answers: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for row in text.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok()) {
             if let Some(phrase) = row["ask"].as_str() {
-                answers
-                    .entry(phrase.into())
-                    .or_default()
-                    .push(row["answer"].clone());
+                answers.entry(phrase.into()).or_default().push(row["answer"].clone());
             }
         }
         Inside(answers)
@@ -66,15 +59,9 @@ impl Inside {
 
     /// Names of the capabilities in a set (`CapEff`, `CapBnd`, …), after the phrase `caps`.
     pub fn caps(&self, set: &str) -> BTreeSet<&'static str> {
-        let bits = self["caps"][set]
-            .as_str()
-            .and_then(|s| u64::from_str_radix(s, 16).ok())
-            .expect("hex");
+        let bits = self["caps"][set].as_str().and_then(|s| u64::from_str_radix(s, 16).ok()).expect("hex");
         let names = crate::ALL_CAPS.iter().enumerate();
-        names
-            .filter(|(i, _)| bits >> i & 1 == 1)
-            .map(|(_, name)| *name)
-            .collect()
+        names.filter(|(i, _)| bits >> i & 1 == 1).map(|(_, name)| *name).collect()
     }
 }
 
@@ -101,9 +88,6 @@ impl Mount {
     /// `shared`, `master` (it is a slave of a peer group), `unbindable`, or else it's private.
     pub fn propagation(&self) -> Vec<&str> {
         let fields = self.0["propagation"].as_array().into_iter().flatten();
-        fields
-            .filter_map(|f| f.as_str())
-            .map(|f| f.split(':').next().unwrap_or(f))
-            .collect()
+        fields.filter_map(|f| f.as_str()).map(|f| f.split(':').next().unwrap_or(f)).collect()
     }
 }

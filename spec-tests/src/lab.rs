@@ -50,21 +50,9 @@ impl Runtime {
     fn at(path: &str) -> Runtime {
         let out = std::process::Command::new(path).arg("--version").output();
         let out = out.unwrap_or_else(|e| panic!("RUNTIME={path}: {e}"));
-        let first = String::from_utf8_lossy(&out.stdout)
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        let name = Path::new(path)
-            .file_name()
-            .expect("a file")
-            .to_string_lossy()
-            .into_owned();
-        Runtime {
-            path: path.into(),
-            name,
-            version: first.rsplit(' ').next().unwrap_or_default().to_owned(),
-        }
+        let first = String::from_utf8_lossy(&out.stdout).lines().next().unwrap_or_default().to_owned();
+        let name = Path::new(path).file_name().expect("a file").to_string_lossy().into_owned();
+        Runtime { path: path.into(), name, version: first.rsplit(' ').next().unwrap_or_default().to_owned() }
     }
 }
 
@@ -96,11 +84,7 @@ impl Lab {
             skip!("only root can run these tests");
         }
         // Of one width, since what is a lab's is found by the tag: none may begin another.
-        let tag = format!(
-            "spec-{}-{:04}",
-            std::process::id(),
-            LABS.fetch_add(1, Ordering::Relaxed)
-        );
+        let tag = format!("spec-{}-{:04}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(&tag);
         // Searchable by all, since the root of a user namespace must get through.
         fs::create_dir_all(dir.join("state")).expect("a temporary directory");
@@ -211,10 +195,7 @@ impl Lab {
 
     /// At the end of a test that passed, whose containers are deleted by now, there's no trace of them.
     pub(crate) fn assert_nothing_left(&self) {
-        let names = fs::read_dir(self.root())
-            .expect("state")
-            .flatten()
-            .map(|e| e.file_name());
+        let names = fs::read_dir(self.root()).expect("state").flatten().map(|e| e.file_name());
         // A container's id has no leading dot; a runtime may keep something else there, such as a cache.
         let left: Vec<_> = names.filter(|n| !n.to_string_lossy().starts_with('.')).collect();
         assert!(left.is_empty(), "left in the state directory: {left:?}");
@@ -229,9 +210,7 @@ impl Lab {
     fn own_mounts(&self) -> Vec<String> {
         let mounts = fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo");
         let at = mounts.lines().rev().filter_map(|l| l.split(' ').nth(4));
-        at.filter(|at| Path::new(at).starts_with(&self.dir))
-            .map(str::to_owned)
-            .collect()
+        at.filter(|at| Path::new(at).starts_with(&self.dir)).map(str::to_owned).collect()
     }
 
     /// This lab's cgroups, children before parents.
@@ -294,14 +273,9 @@ fn own_devices(dir: &Path) {
     let at = |name: &str| path(name).to_string_lossy().into_owned();
     fs::create_dir(&dev).expect("a directory");
     mount_at(&at(""), Some("dev"), Some("tmpfs"), MsFlags::empty());
-    for (name, major, minor) in [
-        ("null", 1, 3),
-        ("zero", 1, 5),
-        ("full", 1, 7),
-        ("random", 1, 8),
-        ("urandom", 1, 9),
-        ("tty", 5, 0),
-    ] {
+    for (name, major, minor) in
+        [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)]
+    {
         mknod(&path(name), SFlag::S_IFCHR, Mode::empty(), makedev(major, minor)).expect("a device");
         fs::set_permissions(path(name), fs::Permissions::from_mode(0o666)).expect("chmod");
     }
@@ -325,10 +299,7 @@ fn collect_cgroups(dir: &Path, tag: &str, depth: u32, found: &mut Vec<PathBuf>) 
         let path = entry.path();
         if depth < 8 && entry.file_type().is_ok_and(|t| t.is_dir()) {
             collect_cgroups(&path, tag, depth + 1, found);
-            if path
-                .components()
-                .any(|c| c.as_os_str().to_string_lossy().contains(tag))
-            {
+            if path.components().any(|c| c.as_os_str().to_string_lossy().contains(tag)) {
                 found.push(path);
             }
         }

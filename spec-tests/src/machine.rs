@@ -11,9 +11,7 @@ pub fn cgroup2() -> Option<String> {
     let mounts = fs::read_to_string("/proc/thread-self/mountinfo").ok()?;
     let at = |line: &str| {
         let (left, right) = line.split_once(" - ")?;
-        right
-            .starts_with("cgroup2 ")
-            .then(|| left.split(' ').nth(4).map(str::to_owned))?
+        right.starts_with("cgroup2 ").then(|| left.split(' ').nth(4).map(str::to_owned))?
     };
     mounts.lines().filter_map(at).min_by_key(String::len)
 }
@@ -75,8 +73,7 @@ pub fn selinux() -> bool {
 pub fn capability(number: u32) -> bool {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     let set = status.lines().find_map(|l| l.strip_prefix("CapEff:\t"));
-    set.and_then(|s| u64::from_str_radix(s, 16).ok())
-        .is_some_and(|s| s >> number & 1 == 1)
+    set.and_then(|s| u64::from_str_radix(s, 16).ok()).is_some_and(|s| s >> number & 1 == 1)
 }
 
 /// CAP_SYS_RESOURCE: raising hard rlimits, lowering oom_score_adj.

@@ -22,39 +22,24 @@ pub struct Terminal {
 impl Terminal {
     /// A new pair with this size; the second is the slave, for [`crate::Command::stdio`].
     pub fn pair(rows: u16, columns: u16) -> (Terminal, OwnedFd) {
-        let size = Winsize {
-            ws_row: rows,
-            ws_col: columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let pair = openpty(&size, None).expect("a terminal");
         (Terminal::of(pair.master), pair.slave)
     }
 
     fn of(master: OwnedFd) -> Terminal {
         fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("O_NONBLOCK");
-        Terminal {
-            master: master.into(),
-            seen: String::new(),
-        }
+        Terminal { master: master.into(), seen: String::new() }
     }
 
     /// Changes the size, as a terminal emulator does when its window changes.
     pub fn resize(&self, rows: u16, columns: u16) {
-        let size = Winsize {
-            ws_row: rows,
-            ws_col: columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         set_window_size(self.master.as_raw_fd(), &size);
     }
 
     pub fn write(&mut self, text: &str) {
-        self.master
-            .write_all(text.as_bytes())
-            .expect("write to the terminal");
+        self.master.write_all(text.as_bytes()).expect("write to the terminal");
     }
 
     /// Reads until `text` was seen; gives all that was read since the terminal was opened, with `\n` as line end.
@@ -62,9 +47,7 @@ impl Terminal {
         eventually(&format!("{text:?} on the terminal"), || {
             let mut bytes = [0; 4096];
             match self.master.read(&mut bytes) {
-                Ok(n) => self
-                    .seen
-                    .push_str(&String::from_utf8_lossy(&bytes[..n]).replace('\r', "")),
+                Ok(n) => self.seen.push_str(&String::from_utf8_lossy(&bytes[..n]).replace('\r', "")),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {}
                 // EIO: nobody has the other side open (yet).
                 Err(e) => assert_eq!(e.raw_os_error(), Some(libc::EIO), "{e}"),
@@ -90,10 +73,7 @@ pub struct FdSocket {
 impl FdSocket {
     pub fn listen(path: impl AsRef<Path>) -> FdSocket {
         let path = path.as_ref().to_owned();
-        FdSocket {
-            listener: UnixListener::bind(&path).expect("bind a socket"),
-            path,
-        }
+        FdSocket { listener: UnixListener::bind(&path).expect("bind a socket"), path }
     }
 
     pub fn path(&self) -> &str {
@@ -105,9 +85,7 @@ impl FdSocket {
         self.listener.set_nonblocking(true).expect("nonblocking");
         let stream = eventually("a connection", || self.listener.accept().ok()).0;
         stream.set_nonblocking(false).expect("blocking");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(120)))
-            .expect("a time limit");
+        stream.set_read_timeout(Some(Duration::from_secs(120))).expect("a time limit");
         receive_fd(&stream)
     }
 

@@ -33,10 +33,7 @@ impl Lab {
         for (name, text) in [
             (
                 "passwd",
-                format!(
-                    "root:x:0:0::/root:/bin/sh\ntester:x:{uid}:{uid}::{}:/bin/sh\n",
-                    dir.display()
-                ),
+                format!("root:x:0:0::/root:/bin/sh\ntester:x:{uid}:{uid}::{}:/bin/sh\n", dir.display()),
             ),
             ("group", format!("root:x:0:\ntester:x:{uid}:\n")),
             ("subuid", subs.clone()),
@@ -69,10 +66,7 @@ impl Lab {
 
     fn call_as_session_user(&self, through: &[&str]) {
         let user = machine::session_user();
-        needs(
-            user.is_some(),
-            "an ordinary user whose systemd runs (loginctl enable-linger)",
-        );
+        needs(user.is_some(), "an ordinary user whose systemd runs (loginctl enable-linger)");
         let id = user.unwrap_or_default();
         let runtime_directory = format!("XDG_RUNTIME_DIR=/run/user/{id}");
         let bus = format!("DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/{id}/bus");
@@ -109,20 +103,10 @@ impl Lab {
     /// `mounts`, in one of its own.
     pub fn enter_user_namespace(&self, mounts: bool) {
         let (mut caller, binary) = self.caller();
-        let (new, enter) = if mounts {
-            ("-Urm", "--mount")
-        } else {
-            ("-Ur", "--user")
-        };
-        let words = caller
-            .iter()
-            .map(String::as_str)
-            .chain(["unshare", new, "sleep", "600"]);
+        let (new, enter) = if mounts { ("-Urm", "--mount") } else { ("-Ur", "--user") };
+        let words = caller.iter().map(String::as_str).chain(["unshare", new, "sleep", "600"]);
         let words: Vec<_> = words.collect();
-        let holder = Command::new(words[0])
-            .args(&words[1..])
-            .spawn()
-            .expect("unshare(1)");
+        let holder = Command::new(words[0]).args(&words[1..]).spawn().expect("unshare(1)");
         let pid = holder.id();
         eventually("the user namespace is there", || {
             let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
@@ -148,9 +132,7 @@ fn found(program: &Path) -> std::path::PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let candidates = std::env::split_paths(&path).map(|dir| dir.join(program));
     let mut there = candidates.filter(|path| path.is_file());
-    there
-        .next()
-        .unwrap_or_else(|| panic!("{} isn't in PATH", program.display()))
+    there.next().unwrap_or_else(|| panic!("{} isn't in PATH", program.display()))
 }
 
 /// Makes all below `path` the user's.

@@ -28,10 +28,7 @@ pub fn obeys<F: Fn(&Lab) + Sync>(section: &str, test: F) {
         // A control is there to show that a test can be passed, which once does; what it loses now and then, under
         // load, is its own affair. rrunc has no second try.
         let why = result.err().and_then(text).unwrap_or_default();
-        tell(&format!(
-            "{name} failed with {}, and is run again: {why}\n{transcript}",
-            runtime()
-        ));
+        tell(&format!("{name} failed with {}, and is run again: {why}\n{transcript}", runtime()));
         (result, transcript) = attempt(name, &test);
     }
     record(name, section, &result);
@@ -74,9 +71,7 @@ fn attempt(name: &str, test: &(impl Fn(&Lab) + Sync)) -> (Outcome, String) {
     thread::scope(|scope| {
         let thread = thread::Builder::new().name(name.to_owned());
         let thread = thread.spawn_scoped(scope, run).expect("a thread");
-        thread
-            .join()
-            .unwrap_or_else(|payload| (Err(payload), String::new()))
+        thread.join().unwrap_or_else(|payload| (Err(payload), String::new()))
     })
 }
 

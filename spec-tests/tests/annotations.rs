@@ -18,11 +18,7 @@ fn the_groups_of_the_caller_can_be_kept() {
             let b = annotated(lab, "run.oci.keep_original_groups", value)
                 .set("/process/user/additionalGids", [7]);
             let container = b.phrases(["ids"]).container();
-            let ran = container
-                .command("run", &[])
-                .through("setpriv --groups 5,6")
-                .run()
-                .ok();
+            let ran = container.command("run", &[]).through("setpriv --groups 5,6").run().ok();
             Inside::parse(&ran.stdout())["ids"]["groups"].clone()
         };
         assert_eq!(groups("1"), json!([5, 6]));
@@ -38,14 +34,8 @@ fn what_hooks_print_goes_to_files() {
         fs::write(&out, "before\n").unwrap();
         let b = annotated(lab, "run.oci.hooks.stdout", &out)
             .set("/annotations/run.oci.hooks.stderr", err.as_str());
-        let lists = [
-            "prestart",
-            "createRuntime",
-            "createContainer",
-            "startContainer",
-            "poststart",
-            "poststop",
-        ];
+        let lists =
+            ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
         // They read the state first, which crun wants of a hook.
         let script =
             |list: &str| format!("while read -r _; do :; done; echo out of {list}; echo err of {list} >&2");
@@ -65,14 +55,10 @@ fn what_hooks_print_goes_to_files() {
 fn the_pidfd_goes_to_its_receiver() {
     obeys(SECTION, |lab| {
         let socket = FdSocket::listen(lab.dir().join("pidfd.sock"));
-        let container = annotated(lab, "run.oci.pidfd_receiver", socket.path())
-            .phrases(["sleep"])
-            .create();
+        let container = annotated(lab, "run.oci.pidfd_receiver", socket.path()).phrases(["sleep"]).create();
         let (pidfd, _) = socket.receive();
-        let info = fs::read_to_string(format!(
-            "/proc/self/fdinfo/{}",
-            std::os::fd::AsRawFd::as_raw_fd(&pidfd)
-        ));
+        let info =
+            fs::read_to_string(format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&pidfd)));
         let pid = format!("Pid:\t{}", container.pid());
         assert!(info.unwrap().lines().any(|line| line == pid));
     });
@@ -86,10 +72,7 @@ fn the_seccomp_agent_can_be_named_by_an_annotation() {
         let b = annotated(lab, "run.oci.seccomp.receiver", path.to_str().unwrap());
         let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW",
             "syscalls": [{ "names": ["sync"], "action": "SCMP_ACT_NOTIFY" }] });
-        assert_eq!(
-            b.set("/linux/seccomp", profile).ask(["syscall sync"])["syscall sync"],
-            "EXDEV"
-        );
+        assert_eq!(b.set("/linux/seccomp", profile).ask(["syscall sync"])["syscall sync"], "EXDEV");
         agent.told();
     });
 }
@@ -120,9 +103,6 @@ fn an_unknown_system_call_can_be_an_error() {
                 .set("/linux/seccomp", profile.clone())
         };
         bundle("0").run().ok();
-        bundle("1")
-            .container()
-            .create(&[])
-            .fails_saying(&["no_such_call"]);
+        bundle("1").container().create(&[]).fails_saying(&["no_such_call"]);
     });
 }

@@ -35,17 +35,11 @@ fn a_directory_is_bound() {
     obeys("config.md#mounts", |lab| {
         let tree = host_tree(lab, MsFlags::empty());
         let from = tree.to_str().unwrap();
-        for (kind, option, deep) in [
-            ("", "bind", "ENOENT"),
-            ("", "rbind", "deep"),
-            ("none", "bind", "ENOENT"),
-        ] {
+        for (kind, option, deep) in
+            [("", "bind", "ENOENT"), ("", "rbind", "deep"), ("none", "bind", "ENOENT")]
+        {
             let b = lab.bundle().mount("/new", kind, from, &[option]);
-            let seen = b.ask([
-                "read /new/file",
-                "read /new/sub/deep",
-                "write /new/file of the host",
-            ]);
+            let seen = b.ask(["read /new/file", "read /new/sub/deep", "write /new/file of the host"]);
             assert_eq!(
                 (&seen["read /new/file"], &seen["read /new/sub/deep"]),
                 (&json!("of the host"), &json!(deep))
@@ -64,16 +58,8 @@ fn a_file_is_bound() {
         let b = lab.bundle().file("/there", "covered");
         let b = b.mount("/there", "bind", file.to_str().unwrap(), &["bind", "ro"]);
         let b = b.mount("/made/for/it", "bind", file.to_str().unwrap(), &["bind"]);
-        let seen = b.ask([
-            "read /there",
-            "write /there x",
-            "read /made/for/it",
-            "stat /made/for/it",
-        ]);
-        assert_eq!(
-            (&seen["read /there"], &seen["write /there x"]),
-            (&json!("of the host"), &json!("EROFS"))
-        );
+        let seen = b.ask(["read /there", "write /there x", "read /made/for/it", "stat /made/for/it"]);
+        assert_eq!((&seen["read /there"], &seen["write /there x"]), (&json!("of the host"), &json!("EROFS")));
         assert_eq!(
             (&seen["read /made/for/it"], &seen["stat /made/for/it"]["type"]),
             (&json!("of the host"), &json!("file"))
@@ -104,10 +90,7 @@ fn options_of_a_bind_are_of_the_bind_alone() {
     obeys("config.md#linux-mount-options", |lab| {
         let tree = host_tree(lab, MsFlags::empty());
         let options = ["rbind", "ro", "nosuid", "nodev", "noexec", "noatime"];
-        let seen = lab
-            .bundle()
-            .mount("/new", "bind", tree.to_str().unwrap(), &options)
-            .ask(["mounts"]);
+        let seen = lab.bundle().mount("/new", "bind", tree.to_str().unwrap(), &options).ask(["mounts"]);
         let (top, sub) = (seen.mount("/new").unwrap(), seen.mount("/new/sub").unwrap());
         for option in &options[1..] {
             assert!(top.has(option), "{option}: {top:?}");
@@ -155,11 +138,7 @@ fn recursive_options_are_set_on_the_whole_tree() {
                 .mount("/new", "bind", tree.to_str().unwrap(), &["rbind", option])
                 .ask(["mounts"]);
             for at in ["/new", "/new/sub"] {
-                assert!(
-                    seen.mount(at).unwrap().has(flag),
-                    "{option} at {at}: {:?}",
-                    seen.mount(at)
-                );
+                assert!(seen.mount(at).unwrap().has(flag), "{option} at {at}: {:?}", seen.mount(at));
             }
         }
         unmount(&tree);
@@ -168,13 +147,8 @@ fn recursive_options_are_set_on_the_whole_tree() {
 
 /// Each option of a bind clears a flag that the whole tree has on the host.
 fn assert_cleared(lab: &Lab, cases: &[(&str, &str)]) {
-    let all = [
-        MsFlags::MS_RDONLY,
-        MsFlags::MS_NOSUID,
-        MsFlags::MS_NODEV,
-        MsFlags::MS_NOEXEC,
-        MsFlags::MS_NOATIME,
-    ];
+    let all =
+        [MsFlags::MS_RDONLY, MsFlags::MS_NOSUID, MsFlags::MS_NODEV, MsFlags::MS_NOEXEC, MsFlags::MS_NOATIME];
     let all = all.into_iter().fold(MsFlags::MS_NODIRATIME, |a, b| a | b);
     let tree = host_tree(lab, MsFlags::empty());
     for path in [tree.clone(), tree.join("sub")] {
@@ -191,16 +165,10 @@ fn assert_cleared(lab: &Lab, cases: &[(&str, &str)]) {
         });
     }
     for (option, flag) in cases {
-        let seen = lab
-            .bundle()
-            .mount("/new", "bind", tree.to_str().unwrap(), &["rbind", option])
-            .ask(["mounts"]);
+        let seen =
+            lab.bundle().mount("/new", "bind", tree.to_str().unwrap(), &["rbind", option]).ask(["mounts"]);
         for at in ["/new", "/new/sub"] {
-            assert!(
-                !seen.mount(at).unwrap().has(flag),
-                "{option} at {at}: {:?}",
-                seen.mount(at)
-            );
+            assert!(!seen.mount(at).unwrap().has(flag), "{option} at {at}: {:?}", seen.mount(at));
         }
     }
     unmount(&tree);
@@ -209,15 +177,7 @@ fn assert_cleared(lab: &Lab, cases: &[(&str, &str)]) {
 #[test]
 fn recursive_options_are_cleared_on_the_whole_tree() {
     obeys("config.md#linux-mount-options", |lab| {
-        assert_cleared(
-            lab,
-            &[
-                ("rrw", "ro"),
-                ("rsuid", "nosuid"),
-                ("rdev", "nodev"),
-                ("rexec", "noexec"),
-            ],
-        );
+        assert_cleared(lab, &[("rrw", "ro"), ("rsuid", "nosuid"), ("rdev", "nodev"), ("rexec", "noexec")]);
     });
 }
 
@@ -226,11 +186,7 @@ fn recursive_times_are_cleared_on_the_whole_tree() {
     obeys("config.md#linux-mount-options", |lab| {
         assert_cleared(
             lab,
-            &[
-                ("rdiratime", "nodiratime"),
-                ("rrelatime", "noatime"),
-                ("rstrictatime", "noatime"),
-            ],
+            &[("rdiratime", "nodiratime"), ("rrelatime", "noatime"), ("rstrictatime", "noatime")],
         );
     });
 }
@@ -246,9 +202,7 @@ fn ratime_is_the_opposite_of_rnoatime() {
 fn rnosymfollow_is_recursive() {
     obeys("config.md#linux-mount-options", |lab| {
         let tree = host_tree(lab, MsFlags::empty());
-        let b = lab
-            .bundle()
-            .mount("/new", "bind", tree.to_str().unwrap(), &["rbind", "rnosymfollow"]);
+        let b = lab.bundle().mount("/new", "bind", tree.to_str().unwrap(), &["rbind", "rnosymfollow"]);
         let seen = b.ask(["mounts"]);
         assert!(
             seen.mount("/new").unwrap().has("nosymfollow")
@@ -282,14 +236,7 @@ fn propagation_of_a_mount_is_set() {
     obeys("config.md#linux-mount-options", |lab| {
         let tree = host_tree(lab, MsFlags::empty());
         for path in [tree.clone(), tree.join("sub")] {
-            mount(
-                None::<&str>,
-                &path,
-                None::<&str>,
-                MsFlags::MS_SHARED,
-                None::<&str>,
-            )
-            .unwrap();
+            mount(None::<&str>, &path, None::<&str>, MsFlags::MS_SHARED, None::<&str>).unwrap();
         }
         type Case<'a> = (&'a str, &'a [&'a str], Option<&'a [&'a str]>);
         let cases: [Case; 8] = [
@@ -308,12 +255,7 @@ fn propagation_of_a_mount_is_set() {
                 .mount("/new", "bind", tree.to_str().unwrap(), &["rbind", option])
                 .ask(["mounts"]);
             let of = |at: &str| {
-                seen.mount(at)
-                    .unwrap()
-                    .propagation()
-                    .iter()
-                    .map(|p| p.to_string())
-                    .collect::<Vec<_>>()
+                seen.mount(at).unwrap().propagation().iter().map(|p| p.to_string()).collect::<Vec<_>>()
             };
             // A shared mount that is a slave of the host's too says both.
             let has = |list: &[String], expected: &[&str]| match expected {
@@ -333,14 +275,7 @@ fn propagation_of_a_mount_is_set() {
 fn a_slave_sees_what_the_host_mounts_later() {
     obeys("config.md#linux-mount-options", |lab| {
         let tree = host_tree(lab, MsFlags::empty());
-        mount(
-            None::<&str>,
-            &tree,
-            None::<&str>,
-            MsFlags::MS_SHARED,
-            None::<&str>,
-        )
-        .unwrap();
+        mount(None::<&str>, &tree, None::<&str>, MsFlags::MS_SHARED, None::<&str>).unwrap();
         fs::create_dir(tree.join("later")).unwrap();
         let asks = [
             "to /tmp/out",
@@ -349,27 +284,15 @@ fn a_slave_sees_what_the_host_mounts_later() {
             "read /slave/later/mark",
             "read /private/later/mark",
         ];
-        let b = lab
-            .bundle()
-            .mount("/slave", "bind", tree.to_str().unwrap(), &["rbind", "rslave"]);
+        let b = lab.bundle().mount("/slave", "bind", tree.to_str().unwrap(), &["rbind", "rslave"]);
         let b = b.mount("/private", "bind", tree.to_str().unwrap(), &["rbind", "rprivate"]);
         let c = b.phrases(asks).start();
         c.wait_for_answer("/tmp/out", "block SIGTERM");
-        mount(
-            Some("later"),
-            &tree.join("later"),
-            Some("tmpfs"),
-            MsFlags::empty(),
-            None::<&str>,
-        )
-        .unwrap();
+        mount(Some("later"), &tree.join("later"), Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
         fs::write(tree.join("later/mark"), "seen").unwrap();
         c.kill(&[]).ok();
         let seen = c.wait_for_answer("/tmp/out", asks[4]);
-        assert_eq!(
-            (&seen[asks[3]], &seen[asks[4]]),
-            (&json!("seen"), &json!("ENOENT"))
-        );
+        assert_eq!((&seen[asks[3]], &seen[asks[4]]), (&json!("seen"), &json!("ENOENT")));
         unmount(&tree);
     });
 }
@@ -405,12 +328,7 @@ fn a_copied_symlink_replaces_nothing() {
     obeys("crun(1), copy-symlink", |lab| {
         let (link, b) = links(lab, "/some/where");
         let inside = b.path("/inside");
-        let b = b.mount(
-            "/inside",
-            "bind",
-            link.to_str().unwrap(),
-            &["bind", "copy-symlink"],
-        );
+        let b = b.mount("/inside", "bind", link.to_str().unwrap(), &["bind", "copy-symlink"]);
         b.container().create(&[]).fails();
         assert_eq!(fs::read_link(inside).unwrap(), Path::new("/elsewhere"));
     });
@@ -422,9 +340,7 @@ fn what_is_no_symlink_is_bound_instead_of_copied() {
         let file = lab.dir().join("file");
         fs::write(&file, "of the host").unwrap();
         let from = file.to_str().unwrap();
-        let b = lab
-            .bundle()
-            .mount("/new", "bind", from, &["bind", "copy-symlink"]);
+        let b = lab.bundle().mount("/new", "bind", from, &["bind", "copy-symlink"]);
         let seen = b.ask(["read /new", "mounts"]);
         assert_eq!(seen["read /new"], "of the host");
         assert!(seen.mount("/new").is_some());
@@ -455,9 +371,7 @@ fn a_symlink_may_be_bound_itself() {
         let (link, b) = links(lab, "/some/where");
         let from = link.to_str().unwrap();
         let options = ["bind", "src-nofollow", "dest-nofollow"];
-        let seen = b
-            .mount("/inside", "bind", from, &options)
-            .ask(["readlink /inside", "read /elsewhere"]);
+        let seen = b.mount("/inside", "bind", from, &options).ask(["readlink /inside", "read /elsewhere"]);
         assert_eq!(seen["readlink /inside"], "/some/where");
         assert_eq!(seen["read /elsewhere"], "ENOENT");
     });

@@ -24,18 +24,11 @@ fn limit(lab: &Lab, controller: &str, pointer: &str, value: Value, file: &str, e
     }
     let c = b.create();
     let path = c.cgroup().join(file);
-    assert_eq!(
-        fs::read_to_string(&path).expect("a limit").trim(),
-        expected,
-        "{pointer} in {file}"
-    );
+    assert_eq!(fs::read_to_string(&path).expect("a limit").trim(), expected, "{pointer} in {file}");
 }
 
 fn is_a_path() {
-    needs(
-        !machine::by_systemd(),
-        "cgroupsPath to be a path, and with systemd it is none",
-    );
+    needs(!machine::by_systemd(), "cgroupsPath to be a path, and with systemd it is none");
 }
 
 #[test]
@@ -54,9 +47,7 @@ fn an_absolute_path_is_below_the_mount_point() {
     obeys("config-linux.md#cgroups-path", |lab| {
         is_a_path();
         let name = lab.fresh("absolute");
-        let c = sleeper(lab)
-            .set("/linux/cgroupsPath", format!("/{name}"))
-            .create();
+        let c = sleeper(lab).set("/linux/cgroupsPath", format!("/{name}")).create();
         assert_eq!(c.cgroup(), lab.cgroups().join(&name));
         c.delete(&["--force"]).ok();
         assert!(!lab.cgroups().join(&name).exists(), "it is removed");
@@ -84,18 +75,9 @@ fn a_relative_path_is_at_the_same_place_each_time() {
     obeys("config-linux.md#cgroups-path", |lab| {
         is_a_path();
         let name = lab.fresh("relative");
-        let place = || {
-            sleeper(lab)
-                .set("/linux/cgroupsPath", name.as_str())
-                .create()
-                .cgroup()
-        };
+        let place = || sleeper(lab).set("/linux/cgroupsPath", name.as_str()).create().cgroup();
         let first = place();
-        assert!(
-            first.ends_with(&name) && first.starts_with(lab.cgroups()),
-            "{}",
-            first.display()
-        );
+        assert!(first.ends_with(&name) && first.starts_with(lab.cgroups()), "{}", first.display());
         assert_eq!(place(), first);
     });
 }
@@ -105,9 +87,7 @@ fn a_path_cannot_leave_the_mount_point() {
     obeys("config-linux.md#cgroups-path", |lab| {
         is_a_path();
         let name = lab.fresh("dots");
-        let c = sleeper(lab)
-            .set("/linux/cgroupsPath", format!("/../../../../{name}"))
-            .container();
+        let c = sleeper(lab).set("/linux/cgroupsPath", format!("/../../../../{name}")).container();
         if c.create(&[]).code() == 0 {
             assert_eq!(c.cgroup(), lab.cgroups().join(&name));
         }
@@ -121,23 +101,9 @@ fn a_path_cannot_leave_the_mount_point() {
 fn memory_limits_are_set() {
     obeys("config-linux.md#memory", |lab| {
         let mib = 1 << 20;
-        limit(
-            lab,
-            "memory",
-            "memory/limit",
-            json!(64 * mib),
-            "memory.max",
-            "67108864",
-        );
+        limit(lab, "memory", "memory/limit", json!(64 * mib), "memory.max", "67108864");
         limit(lab, "memory", "memory/limit", json!(-1), "memory.max", "max");
-        limit(
-            lab,
-            "memory",
-            "memory/reservation",
-            json!(32 * mib),
-            "memory.low",
-            "33554432",
-        );
+        limit(lab, "memory", "memory/reservation", json!(32 * mib), "memory.low", "33554432");
         let both = json!({ "limit": 64 * mib, "swap": 96 * mib });
         limit(lab, "memory", "memory", both, "memory.swap.max", "33554432");
     });
@@ -146,23 +112,9 @@ fn memory_limits_are_set() {
 #[test]
 fn cpu_limits_are_set() {
     obeys("config-linux.md#cpu", |lab| {
-        limit(
-            lab,
-            "cpu",
-            "cpu",
-            json!({ "quota": 50_000, "period": 200_000 }),
-            "cpu.max",
-            "50000 200000",
-        );
+        limit(lab, "cpu", "cpu", json!({ "quota": 50_000, "period": 200_000 }), "cpu.max", "50000 200000");
         limit(lab, "cpu", "cpu", json!({ "quota": -1 }), "cpu.max", "max 100000");
-        limit(
-            lab,
-            "cpu",
-            "cpu",
-            json!({ "quota": 20_000 }),
-            "cpu.max",
-            "20000 100000",
-        );
+        limit(lab, "cpu", "cpu", json!({ "quota": 20_000 }), "cpu.max", "20000 100000");
     });
 }
 
@@ -203,49 +155,31 @@ fn the_number_of_processes_is_limited() {
 #[test]
 fn block_io_limits_are_set() {
     obeys("config-linux.md#block-io", |lab| {
-        limit(
-            lab,
-            "io",
-            "blockIO/weight",
-            json!(500),
-            "io.weight",
-            "default 4950",
-        );
+        limit(lab, "io", "blockIO/weight", json!(500), "io.weight", "default 4950");
     });
 }
 
 fn huge_pages(lab: &Lab, file: &str) {
-    needs(
-        fs::exists("/sys/kernel/mm/hugepages/hugepages-2048kB").unwrap(),
-        "huge pages of 2 MiB",
-    );
+    needs(fs::exists("/sys/kernel/mm/hugepages/hugepages-2048kB").unwrap(), "huge pages of 2 MiB");
     let list = json!([{ "pageSize": "2MB", "limit": 4_194_304 }]);
     limit(lab, "hugetlb", "hugepageLimits", list, file, "4194304");
 }
 
 #[test]
 fn huge_pages_are_limited() {
-    obeys("config-linux.md#huge-page-limits", |lab| {
-        huge_pages(lab, "hugetlb.2MB.max")
-    });
+    obeys("config-linux.md#huge-page-limits", |lab| huge_pages(lab, "hugetlb.2MB.max"));
 }
 
 #[test]
 fn reservations_of_huge_pages_are_limited() {
-    obeys("config-linux.md#huge-page-limits", |lab| {
-        huge_pages(lab, "hugetlb.2MB.rsvd.max")
-    });
+    obeys("config-linux.md#huge-page-limits", |lab| huge_pages(lab, "hugetlb.2MB.rsvd.max"));
 }
 
 #[test]
 fn a_page_size_that_is_none_is_refused() {
     obeys("config-linux.md#huge-page-limits", |lab| {
         let list = json!([{ "pageSize": "3MB", "limit": 4_194_304 }]);
-        sleeper(lab)
-            .set("/linux/resources/hugepageLimits", list)
-            .container()
-            .create(&[])
-            .fails();
+        sleeper(lab).set("/linux/resources/hugepageLimits", list).container().create(&[]).fails();
     });
 }
 
@@ -257,10 +191,7 @@ fn unified_files_are_written() {
         let c = sleeper(lab).set("/linux/resources/unified", unified).create();
         let read = |file: &str| fs::read_to_string(c.cgroup().join(file)).unwrap();
         assert_eq!(
-            (
-                read("cgroup.max.descendants").as_str(),
-                read("cgroup.max.depth").as_str()
-            ),
+            (read("cgroup.max.descendants").as_str(), read("cgroup.max.depth").as_str()),
             ("5\n", "3\n")
         );
     });
@@ -269,15 +200,9 @@ fn unified_files_are_written() {
 #[test]
 fn a_unified_file_that_cannot_be_written_fails_the_create() {
     obeys("config-linux.md#unified", |lab| {
-        for (key, value) in [
-            ("nosuch.file", "1"),
-            ("cgroup.max.depth", "nonsense"),
-            ("memory.nosuch", "1"),
-        ] {
+        for (key, value) in [("nosuch.file", "1"), ("cgroup.max.depth", "nonsense"), ("memory.nosuch", "1")] {
             let b = sleeper(lab).set(&format!("/linux/resources/unified/{key}"), value);
-            b.container()
-                .create(&[])
-                .fails_saying(&[key.split('.').next().unwrap()]);
+            b.container().create(&[]).fails_saying(&[key.split('.').next().unwrap()]);
         }
     });
 }
@@ -289,11 +214,7 @@ fn a_unified_file_is_one_of_the_cgroup_itself() {
         fs::create_dir(&other).unwrap();
         let name = other.file_name().unwrap().to_str().unwrap();
         let key = format!("../{name}/cgroup.max.depth");
-        sleeper(lab)
-            .set("/linux/resources/unified", json!({ key: "3" }))
-            .container()
-            .create(&[])
-            .fails();
+        sleeper(lab).set("/linux/resources/unified", json!({ key: "3" })).container().create(&[]).fails();
         let depth = fs::read_to_string(other.join("cgroup.max.depth")).unwrap();
         fs::remove_dir(&other).unwrap();
         assert_eq!(depth, "max\n");
@@ -305,11 +226,7 @@ fn with_a_cgroup_namespace_the_own_cgroup_is_the_root() {
     obeys("config-linux.md#namespaces", |lab| {
         let v2 = |seen: &Inside| {
             let lines = seen["cgroup"].as_array().unwrap();
-            lines
-                .iter()
-                .filter_map(|l| l.as_str()?.strip_prefix("0::").map(str::to_owned))
-                .next()
-                .unwrap()
+            lines.iter().filter_map(|l| l.as_str()?.strip_prefix("0::").map(str::to_owned)).next().unwrap()
         };
         assert_eq!(v2(&lab.bundle().ask(["cgroup"])), "/");
         assert_ne!(v2(&lab.bundle().without_namespace("cgroup").ask(["cgroup"])), "/");
@@ -320,17 +237,8 @@ fn with_a_cgroup_namespace_the_own_cgroup_is_the_root() {
 fn a_cgroup_mount_shows_the_own_cgroup() {
     obeys("config-linux.md#control-groups", |lab| {
         let b = lab.bundle().mount("/sys", "sysfs", "sysfs", &["ro"]);
-        let b = b.mount(
-            "/sys/fs/cgroup",
-            "cgroup",
-            "cgroup",
-            &["nosuid", "noexec", "nodev"],
-        );
-        let seen = b.ask([
-            "mounts",
-            "read /sys/fs/cgroup/cgroup.procs",
-            "mkdir /sys/fs/cgroup/sub",
-        ]);
+        let b = b.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev"]);
+        let seen = b.ask(["mounts", "read /sys/fs/cgroup/cgroup.procs", "mkdir /sys/fs/cgroup/sub"]);
         assert_eq!(seen.mount("/sys/fs/cgroup").unwrap().0["type"], "cgroup2");
         assert_eq!(seen["read /sys/fs/cgroup/cgroup.procs"], "1\n");
         assert_eq!(seen["mkdir /sys/fs/cgroup/sub"], "ok");
@@ -380,9 +288,7 @@ fn a_writable_cgroup_belongs_to_the_user_of_a_joined_namespace() {
     obeys("config-linux.md#cgroup-ownership", |lab| {
         let first = sleeper(lab).user_namespace(300_000).create();
         let path = format!("/proc/{}/ns/user", first.pid());
-        let b = sleeper(lab)
-            .user_namespace(300_000)
-            .namespace("user", Some(&path));
+        let b = sleeper(lab).user_namespace(300_000).namespace("user", Some(&path));
         let c = writable(b, 1000).create();
         let owner = fs::metadata(c.cgroup().join("cgroup.procs")).unwrap().uid();
         assert_eq!(owner, 301_000);

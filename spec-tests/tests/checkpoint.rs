@@ -15,10 +15,7 @@ const SECTION: &str = "runtime.md#operations";
 const QUIET: &str = "</dev/null >/dev/null 2>&1";
 
 fn needs_criu() {
-    needs(
-        machine::may_raise_limits(),
-        "CAP_SYS_RESOURCE, with which criu restores limits",
-    );
+    needs(machine::may_raise_limits(), "CAP_SYS_RESOURCE, with which criu restores limits");
     let answers = |program: &str, args: &[&str]| {
         let output = std::process::Command::new(program).args(args).output();
         output.is_ok_and(|output| output.status.success())
@@ -47,10 +44,7 @@ fn run(b: Bundle<'_>) -> Container<'_> {
 fn count(c: &Container) -> usize {
     let log = fs::read_to_string(c.bundle.path("/log")).unwrap_or_default();
     let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    let numbers: Vec<_> = whole
-        .lines()
-        .map(|line| line.parse::<usize>().expect(line))
-        .collect();
+    let numbers: Vec<_> = whole.lines().map(|line| line.parse::<usize>().expect(line)).collect();
     assert_eq!(numbers, (1..=numbers.len()).collect::<Vec<_>>());
     numbers.len()
 }
@@ -92,11 +86,7 @@ fn a_counter_counts_on_and_does_so_again() {
             lab.run(["state", &c.id]).fails_saying(&["does not exist"]);
             let stopped_at = count(&c);
             let pid_file = lab.dir().join("pid");
-            restore(
-                &c,
-                &["--image-path", &path, "--pid-file", pid_file.to_str().unwrap()],
-            )
-            .ok();
+            restore(&c, &["--image-path", &path, "--pid-file", pid_file.to_str().unwrap()]).ok();
             assert_eq!(c.status(), "running");
             assert_eq!(fs::read_to_string(&pid_file).unwrap(), c.pid().to_string());
             eventually("it counts on", || (count(&c) > stopped_at).then_some(()));
@@ -158,16 +148,8 @@ fn logs_go_to_the_work_path() {
         let paths = ["--image-path", &path, "--work-path", &work];
         checkpoint(&c, &paths).ok();
         restore(&c, &paths).ok();
-        for (name, is_there) in [
-            ("dump.log", true),
-            ("restore.log", true),
-            ("inventory.img", false),
-        ] {
-            assert_eq!(
-                fs::exists(PathBuf::from(&work).join(name)).unwrap(),
-                is_there,
-                "{name}"
-            );
+        for (name, is_there) in [("dump.log", true), ("restore.log", true), ("inventory.img", false)] {
+            assert_eq!(fs::exists(PathBuf::from(&work).join(name)).unwrap(), is_there, "{name}");
         }
         assert!(!fs::exists(PathBuf::from(&path).join("dump.log")).unwrap());
     });
@@ -196,10 +178,7 @@ fn in_the_foreground_its_end_is_the_restores() {
         checkpoint(&c, &["--image-path", &path]).ok();
         let length = || fs::metadata(c.bundle.path("/log")).map_or(0, |found| found.len());
         let before = length();
-        let running = c
-            .command("restore", &["--image-path", &path])
-            .redirect(QUIET)
-            .spawn();
+        let running = c.command("restore", &["--image-path", &path]).redirect(QUIET).spawn();
         eventually("it goes on", || (length() > before).then_some(()));
         running.signal(Signal::SIGTERM);
         running.wait().exits(7);
@@ -251,19 +230,11 @@ fn a_terminal_is_handed_over_anew() {
             .bundle()
             .set("/process/terminal", true)
             .mount("/dev", "tmpfs", "tmpfs", &["mode=755"])
-            .mount(
-                "/dev/pts",
-                "devpts",
-                "devpts",
-                &["newinstance", "ptmxmode=0666", "mode=0620"],
-            )
+            .mount("/dev/pts", "devpts", "devpts", &["newinstance", "ptmxmode=0666", "mode=0620"])
             .args(["sh", "-c", "stty -echo; while read line; do echo got $line; done"]);
         let c = b.container();
         let socket = FdSocket::listen(lab.dir().join("console"));
-        c.command("run", &["--detach", "--console-socket", socket.path()])
-            .redirect(QUIET)
-            .run()
-            .ok();
+        c.command("run", &["--detach", "--console-socket", socket.path()]).redirect(QUIET).run().ok();
         let mut terminal = socket.receive_terminal();
         terminal.write("one\n");
         terminal.read_until("got one\n");
@@ -283,26 +254,15 @@ fn a_terminal_is_handed_over_anew() {
 fn a_connection_goes_on() {
     obeys(SECTION, |lab| {
         needs_criu();
-        let own = format!(
-            "/proc/{}/task/{}/ns/net",
-            std::process::id(),
-            nix::unistd::gettid()
-        );
+        let own = format!("/proc/{}/task/{}/ns/net", std::process::id(), nix::unistd::gettid());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let script =
             format!("(i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done) | busybox nc 127.0.0.1 {port}");
-        let c = run(lab
-            .bundle()
-            .namespace("network", Some(&own))
-            .args(["sh", "-c", &script]));
+        let c = run(lab.bundle().namespace("network", Some(&own)).args(["sh", "-c", &script]));
         let (stream, _) = listener.accept().unwrap();
-        stream
-            .set_read_timeout(Some(std::time::Duration::from_secs(20)))
-            .unwrap();
-        let mut numbers = BufReader::new(stream)
-            .lines()
-            .map(|line| line.unwrap().parse::<u32>().unwrap());
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        let mut numbers = BufReader::new(stream).lines().map(|line| line.unwrap().parse::<u32>().unwrap());
         assert_eq!(numbers.by_ref().take(5).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
         let path = image(lab, "image");
         let options = ["--tcp-established", "--image-path", &path];
@@ -325,10 +285,8 @@ fn mounts_are_what_they_were() {
         let data = lab.dir().join("data");
         fs::create_dir(&data).unwrap();
         fs::write(data.join("file"), "of the host").unwrap();
-        let (data, file) = (
-            data.to_string_lossy().into_owned(),
-            data.join("file").to_string_lossy().into_owned(),
-        );
+        let (data, file) =
+            (data.to_string_lossy().into_owned(), data.join("file").to_string_lossy().into_owned());
         let b = counter(lab)
             .mount("/data", "bind", &data, &["bind", "ro", "nosuid"])
             .mount("/etc/one", "bind", &file, &["bind"])
@@ -371,17 +329,9 @@ fn mounts_are_what_they_were() {
         restore(&c, &["--image-path", &path]).ok();
         let after = ask();
         assert_eq!(shown(&after), shown(&before));
-        let rest = [
-            "read /tmp/kept",
-            "read /data/file",
-            "read /tmp/two",
-            "create /data/x",
-            "open /etc/one rw",
-        ];
-        for phrase in rest
-            .into_iter()
-            .chain(["open /proc/sys/kernel/hostname w", "read /proc/kcore"])
-        {
+        let rest =
+            ["read /tmp/kept", "read /data/file", "read /tmp/two", "create /data/x", "open /etc/one rw"];
+        for phrase in rest.into_iter().chain(["open /proc/sys/kernel/hostname w", "read /proc/kcore"]) {
             assert_eq!(after[phrase], before[phrase], "{phrase}");
         }
         assert_eq!(after["create /data/x"], "EROFS");
@@ -429,11 +379,7 @@ fn limits_and_hooks_are_those_of_the_configuration() {
         restore(&c, &["--image-path", &path]).ok();
         assert_eq!(limit(), "33\n");
         wait_for_more(&c);
-        assert!(
-            c.cgroup().to_string_lossy().contains(lab.tag()),
-            "{:?}",
-            c.cgroup()
-        );
+        assert!(c.cgroup().to_string_lossy().contains(lab.tag()), "{:?}", c.cgroup());
     });
 }
 
@@ -448,10 +394,7 @@ fn a_user_namespace() {
         restore(&c, &["--image-path", &path]).ok();
         wait_for_more(&c);
         let map = fs::read_to_string(format!("/proc/{}/uid_map", c.pid())).unwrap();
-        assert_eq!(
-            map.split_whitespace().collect::<Vec<_>>(),
-            ["0", "300000", "65536"]
-        );
+        assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "300000", "65536"]);
     });
 }
 
@@ -466,8 +409,7 @@ fn what_does_not_run_is_not_saved() {
         c.wait_for("stopped");
         checkpoint(&c, &["--image-path", &image(lab, "i")])
             .fails_saying(&["cannot be checkpointed in stopped state"]);
-        lab.run(["checkpoint", "no-such"])
-            .fails_saying(&["does not exist"]);
+        lab.run(["checkpoint", "no-such"]).fails_saying(&["does not exist"]);
     });
 }
 
@@ -486,10 +428,7 @@ fn wrong_values_are_refused() {
             (&["--parent-path", "/tmp"], "--parent-path must be relative"),
             (&["--parent-path", "../no-such"], "invalid --parent-path"),
             (&["--parent-path", "../file"], "invalid --parent-path"),
-            (
-                &["--lazy-pages", "--status-fd", "77"],
-                "invalid --status-fd argument 77",
-            ),
+            (&["--lazy-pages", "--status-fd", "77"], "invalid --status-fd argument 77"),
             (&["--lazy-pages", "--status-fd", "0"], "not writable"),
             (&["--image-path", &file], "file"),
             (&["--work-path", &file], "file"),
@@ -528,9 +467,7 @@ fn an_image_that_is_broken_leaves_nothing() {
         let path = image(lab, "image");
         checkpoint(&c, &["--image-path", &path]).ok();
         fs::write(PathBuf::from(&path).join("pstree.img"), "x").unwrap();
-        c.command("restore", &["--detach", "--image-path", &path])
-            .run()
-            .fails_saying(&["criu"]);
+        c.command("restore", &["--detach", "--image-path", &path]).run().fails_saying(&["criu"]);
         lab.run(["state", &c.id]).fails_saying(&["does not exist"]);
     });
 }
@@ -542,15 +479,7 @@ fn a_mount_is_not_writable_because_the_container_made_it_so() {
         fs::create_dir(&data).unwrap();
         let b = counter(lab).caps(&["CAP_SYS_ADMIN"]);
         let c = run(b.mount("/data", "bind", data.to_str().unwrap(), &["bind", "ro"]));
-        let remount = [
-            "exec",
-            &c.id,
-            "busybox",
-            "mount",
-            "-o",
-            "remount,rw,bind",
-            "/data",
-        ];
+        let remount = ["exec", &c.id, "busybox", "mount", "-o", "remount,rw,bind", "/data"];
         lab.run(remount).ok();
         let path = image(lab, "image");
         checkpoint(&c, &["--image-path", &path]).fails_saying(&["no longer ro"]);
@@ -582,66 +511,30 @@ fn memory_comes_when_it_is_used() {
         wait_for_more(&c);
         let (path, work) = (image(lab, "image"), image(lab, "work"));
         let status = lab.dir().join("status");
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let server = format!("127.0.0.1:{port}");
-        let options = [
-            "--lazy-pages",
-            "--page-server",
-            &server,
-            "--status-fd",
-            "3",
-            "--image-path",
-            &path,
-        ];
+        let options = ["--lazy-pages", "--page-server", &server, "--status-fd", "3", "--image-path", &path];
         let words = ["checkpoint"].into_iter().chain(options).chain([c.id.as_str()]);
-        let mut saving = lab
-            .command(words)
-            .redirect(&format!("3>{}", status.display()))
-            .spawn();
+        let mut saving = lab.command(words).redirect(&format!("3>{}", status.display())).spawn();
         eventually("pages can be asked for", || {
-            assert!(
-                !saving.is_over(),
-                "the checkpoint is over before its pages were asked for"
-            );
+            assert!(!saving.is_over(), "the checkpoint is over before its pages were asked for");
             (fs::read(&status).unwrap_or_default() == [0]).then_some(())
         });
         let stopped_at = count(&c);
         fs::create_dir(&work).unwrap();
         let mut pages = std::process::Command::new("criu")
-            .args([
-                "lazy-pages",
-                "--page-server",
-                "--address",
-                "127.0.0.1",
-                "--port",
-                &port.to_string(),
-            ])
+            .args(["lazy-pages", "--page-server", "--address", "127.0.0.1", "--port", &port.to_string()])
             .args(["--images-dir", &path, "--work-dir", &work])
             .spawn()
             .unwrap();
         eventually("the server of pages", || {
-            fs::exists(PathBuf::from(&work).join("lazy-pages.socket"))
-                .unwrap()
-                .then_some(())
+            fs::exists(PathBuf::from(&work).join("lazy-pages.socket")).unwrap().then_some(())
         });
         // Under another name, since the first is only deleted once all of its memory has gone over.
         let other = lab.fresh("lazy");
         let bundle = c.bundle.dir().to_string_lossy().into_owned();
-        let words = [
-            "restore",
-            "--detach",
-            "--lazy-pages",
-            "--image-path",
-            &path,
-            "--work-path",
-            &work,
-        ];
-        lab.run(words.into_iter().chain(["--bundle", &bundle, &other]))
-            .ok();
+        let words = ["restore", "--detach", "--lazy-pages", "--image-path", &path, "--work-path", &work];
+        lab.run(words.into_iter().chain(["--bundle", &bundle, &other])).ok();
         eventually("it counts on", || (count(&c) > stopped_at).then_some(()));
         saving.wait().ok();
         assert!(pages.wait().unwrap().success(), "criu lazy-pages");
@@ -656,9 +549,7 @@ fn a_service_managers_socket_is_no_obstacle() {
         let manager = lab.dir().join("manager");
         let _socket = std::os::unix::net::UnixDatagram::bind(&manager).unwrap();
         let c = counter(lab).container();
-        let create = c
-            .command("create", &[])
-            .env("NOTIFY_SOCKET", manager.to_str().unwrap());
+        let create = c.command("create", &[]).env("NOTIFY_SOCKET", manager.to_str().unwrap());
         create.redirect(QUIET).run().ok();
         c.start().ok();
         wait_for_more(&c);

@@ -32,29 +32,15 @@ fn an_error_is_in_the_log_as_engines_read_it() {
     obeys("runtime.md#errors", |lab| {
         let log = lab.dir().join("log.json");
         let c = lab.bundle().args(["no-such-program"]).container();
-        let command = c
-            .command("run", &[])
-            .global("--log")
-            .global(log.to_str().unwrap());
+        let command = c.command("run", &[]).global("--log").global(log.to_str().unwrap());
         command.global("--log-format").global("json").run().fails();
         let text = fs::read_to_string(&log).unwrap();
-        let last: serde_json::Value = text
-            .lines()
-            .rev()
-            .find_map(|l| serde_json::from_str(l).ok())
-            .expect("JSON");
+        let last: serde_json::Value =
+            text.lines().rev().find_map(|l| serde_json::from_str(l).ok()).expect("JSON");
         assert_eq!(last["level"], "error", "{text}");
-        assert!(
-            last["msg"]
-                .as_str()
-                .is_some_and(|m| m.contains("no-such-program")),
-            "{text}"
-        );
+        assert!(last["msg"].as_str().is_some_and(|m| m.contains("no-such-program")), "{text}");
         let time = last["time"].as_str().expect("a time").as_bytes();
-        assert!(
-            time[4] == b'-' && time[10] == b'T' && time.len() >= 20,
-            "RFC 3339: {text}"
-        );
+        assert!(time[4] == b'-' && time[10] == b'T' && time.len() >= 20, "RFC 3339: {text}");
     });
 }
 
@@ -91,21 +77,14 @@ fn the_pid_file_has_the_pid_and_nothing_else() {
         let old = fs::File::open(&file).unwrap();
         c.create(&["--pid-file", file.to_str().unwrap()]).ok();
         assert_eq!(fs::read_to_string(&file).unwrap(), c.pid().to_string());
-        assert_eq!(
-            std::io::read_to_string(old).unwrap().len(),
-            40,
-            "the file is replaced, not rewritten"
-        );
+        assert_eq!(std::io::read_to_string(old).unwrap().len(), 40, "the file is replaced, not rewritten");
     });
 }
 
 #[test]
 fn run_is_create_start_wait_and_delete() {
     obeys("runtime.md#lifecycle", |lab| {
-        let c = lab
-            .bundle()
-            .args(["sh", "-c", "echo out; echo err >&2; exit 7"])
-            .container();
+        let c = lab.bundle().args(["sh", "-c", "echo out; echo err >&2; exit 7"]).container();
         let ran = c.run(&[]).exits(7);
         assert_eq!((ran.stdout().as_str(), ran.stderr().as_str()), ("out\n", "err\n"));
         lab.run(["state", &c.id]).fails_saying(&UNKNOWN);
@@ -117,11 +96,7 @@ fn run_ends_with_128_and_the_signal_that_ended_the_program() {
     obeys("runtime.md#lifecycle", |lab| {
         // Without a pid namespace of its own, since a first process is immune against its own signals.
         for (signal, code) in [("SIGKILL", 137), ("SIGTERM", 143), ("SIGUSR1", 138)] {
-            lab.bundle()
-                .without_namespace("pid")
-                .phrases([&*format!("raise {signal}")])
-                .run()
-                .exits(code);
+            lab.bundle().without_namespace("pid").phrases([&*format!("raise {signal}")]).run().exits(code);
         }
     });
 }
@@ -140,21 +115,14 @@ fn run_passes_stdin_on() {
 #[test]
 fn run_relays_signals() {
     obeys("runtime.md#lifecycle", |lab| {
-        let c = lab
-            .bundle()
-            .phrases(["block SIGTERM SIGUSR1", "await SIGTERM SIGUSR1", "exit 5"])
-            .container();
+        let c =
+            lab.bundle().phrases(["block SIGTERM SIGUSR1", "await SIGTERM SIGUSR1", "exit 5"]).container();
         for signal in [Signal::SIGTERM, Signal::SIGUSR1] {
             let run = c.command("run", &[]).spawn();
-            eventually("the program is ready", || {
-                run.stdout().contains("block").then_some(())
-            });
+            eventually("the program is ready", || run.stdout().contains("block").then_some(()));
             run.signal(signal);
             let ran = run.wait().exits(5);
-            assert_eq!(
-                Inside::parse(&ran.stdout())["await SIGTERM SIGUSR1"],
-                signal.as_str()
-            );
+            assert_eq!(Inside::parse(&ran.stdout())["await SIGTERM SIGUSR1"], signal.as_str());
         }
     });
 }
@@ -200,20 +168,12 @@ fn list_shows_all_containers() {
         assert_eq!(ids, [a.id.as_str(), b.id.as_str()]);
         let list = lab.run(["list", "--format", "json"]).ok().json();
         for (c, status) in [(&a, "created"), (&b, "running")] {
-            let row = list
-                .as_array()
-                .unwrap()
-                .iter()
-                .find(|r| r["id"] == c.id)
-                .expect("a row");
+            let row = list.as_array().unwrap().iter().find(|r| r["id"] == c.id).expect("a row");
             assert_eq!((&row["status"], &row["pid"]), (&json!(status), &json!(c.pid())));
             assert_eq!(row["bundle"], json!(c.bundle.dir()));
         }
         let table = lab.run(["list"]).ok().stdout();
-        assert!(
-            table.contains("PID") && table.contains("STATUS") && table.contains(&a.id),
-            "{table}"
-        );
+        assert!(table.contains("PID") && table.contains("STATUS") && table.contains(&a.id), "{table}");
     });
 }
 
@@ -225,12 +185,7 @@ fn fds_of_the_caller_are_passed_on_only_when_asked() {
             let command = c.command("run", options).redirect("3</etc/passwd 4</etc/passwd");
             let command = env.iter().fold(command, |c, (k, v)| c.env(k, v));
             let seen = Inside::parse(&command.run().ok().stdout());
-            seen["fds"]
-                .as_object()
-                .unwrap()
-                .keys()
-                .map(|k| k.parse::<i32>().unwrap())
-                .collect::<Vec<_>>()
+            seen["fds"].as_object().unwrap().keys().map(|k| k.parse::<i32>().unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(fds(&[], &[]), [0, 1, 2]);
         assert_eq!(fds(&["--preserve-fds", "1"], &[]), [0, 1, 2, 3]);
@@ -243,12 +198,7 @@ fn fds_of_the_caller_are_passed_on_only_when_asked() {
 fn listen_fds_tells_the_program_what_it_got() {
     obeys("runtime.md#create", |lab| {
         let c = lab.bundle().phrases(["env"]).container();
-        let ran = c
-            .command("run", &[])
-            .redirect("3</etc/passwd")
-            .env("LISTEN_FDS", "1")
-            .run()
-            .ok();
+        let ran = c.command("run", &[]).redirect("3</etc/passwd").env("LISTEN_FDS", "1").run().ok();
         let seen = Inside::parse(&ran.stdout());
         assert_eq!(seen["env"]["LISTEN_FDS"], "1");
         assert_eq!(seen["env"]["LISTEN_PID"], "1");
@@ -289,12 +239,7 @@ fn features_is_the_document_of_the_spec() {
 fn features_names_what_else_is_supported() {
     obeys("features-linux.md", |lab| {
         let features = lab.run(["features"]).ok().json();
-        let at = |path: &str| {
-            features
-                .pointer(path)
-                .cloned()
-                .unwrap_or_else(|| panic!("no {path}"))
-        };
+        let at = |path: &str| features.pointer(path).cloned().unwrap_or_else(|| panic!("no {path}"));
         for path in [
             "/linux/apparmor/enabled",
             "/linux/selinux/enabled",
@@ -304,49 +249,26 @@ fn features_names_what_else_is_supported() {
             assert_eq!(at(path), true, "{path}");
         }
         for (path, words) in [
-            (
-                "/linux/seccomp/archs",
-                &["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"][..],
-            ),
+            ("/linux/seccomp/archs", &["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"][..]),
             (
                 "/linux/seccomp/knownFlags",
-                &[
-                    "SECCOMP_FILTER_FLAG_LOG",
-                    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-                    "SECCOMP_FILTER_FLAG_TSYNC",
-                ],
+                &["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"],
             ),
-            (
-                "/potentiallyUnsafeConfigAnnotations",
-                &["org.criu.config", "org.systemd.property."],
-            ),
+            ("/potentiallyUnsafeConfigAnnotations", &["org.criu.config", "org.systemd.property."]),
         ] {
             let list = at(path);
             for word in words {
-                assert!(
-                    list.as_array().unwrap().contains(&json!(word)),
-                    "{path} has no {word}: {list}"
-                );
+                assert!(list.as_array().unwrap().contains(&json!(word)), "{path} has no {word}: {list}");
             }
         }
         // What is supported is known; that the kernel has the oldest flag is certain.
-        let (known, supported) = (
-            at("/linux/seccomp/knownFlags"),
-            at("/linux/seccomp/supportedFlags"),
-        );
+        let (known, supported) = (at("/linux/seccomp/knownFlags"), at("/linux/seccomp/supportedFlags"));
         let (known, supported) = (known.as_array().unwrap(), supported.as_array().unwrap());
-        assert!(
-            supported.contains(&json!("SECCOMP_FILTER_FLAG_TSYNC")),
-            "{supported:?}"
-        );
+        assert!(supported.contains(&json!("SECCOMP_FILTER_FLAG_TSYNC")), "{supported:?}");
         assert!(supported.iter().all(|flag| known.contains(flag)), "{supported:?}");
         let annotations = at("/annotations");
-        let annotation = |key: &str| {
-            annotations[key]
-                .as_str()
-                .unwrap_or_else(|| panic!("no {key}"))
-                .to_owned()
-        };
+        let annotation =
+            |key: &str| annotations[key].as_str().unwrap_or_else(|| panic!("no {key}")).to_owned();
         assert_eq!(annotation("org.opencontainers.runc.checkpoint.enabled"), "true");
         let version = annotation("io.github.seccomp.libseccomp.version");
         assert!(version.starts_with("2."), "{version}");
@@ -359,24 +281,14 @@ fn features_names_what_came_with_version_1_3() {
         let features = lab.run(["features"]).ok().json();
         assert_eq!(features.pointer("/linux/netDevices/enabled"), Some(&json!(true)));
         for (path, words) in [
-            (
-                "/linux/memoryPolicy/modes",
-                ["MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_LOCAL"],
-            ),
+            ("/linux/memoryPolicy/modes", ["MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_LOCAL"]),
             (
                 "/linux/memoryPolicy/flags",
-                [
-                    "MPOL_F_NUMA_BALANCING",
-                    "MPOL_F_RELATIVE_NODES",
-                    "MPOL_F_STATIC_NODES",
-                ],
+                ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"],
             ),
         ] {
             let list = features.pointer(path).and_then(|v| v.as_array()).expect(path);
-            assert!(
-                words.iter().all(|word| list.contains(&json!(word))),
-                "{path}: {list:?}"
-            );
+            assert!(words.iter().all(|word| list.contains(&json!(word))), "{path}: {list:?}");
         }
     });
 }
@@ -452,11 +364,7 @@ fn log_names_a_daemon() {
         let flags = nix::mount::MsFlags::MS_BIND;
         nix::mount::mount(Some(&run), "/run", None::<&str>, flags, None::<&str>).unwrap();
         for (daemon, socket, parts) in [
-            (
-                "journald",
-                "/run/systemd/journal/socket",
-                ["PRIORITY=3", "SYSLOG_IDENTIFIER=some-name"],
-            ),
+            ("journald", "/run/systemd/journal/socket", ["PRIORITY=3", "SYSLOG_IDENTIFIER=some-name"]),
             ("syslog", "/dev/log", ["<11>", "some-name"]),
         ] {
             let c = lab.bundle().args(["no-such-program"]).container();
@@ -503,8 +411,6 @@ fn config_names_another_file_than_the_bundles() {
         let other = dir.join("other.json").to_string_lossy().into_owned();
         fs::rename(dir.join("config.json"), &other).unwrap();
         c.command("run", &["--config", &other]).run().ok();
-        c.command("run", &["-f", "missing.json"])
-            .run()
-            .fails_saying(&["missing.json"]);
+        c.command("run", &["-f", "missing.json"]).run().fails_saying(&["missing.json"]);
     });
 }

@@ -26,10 +26,7 @@ fn sections_of_other_platforms_are_ignored() {
                 "/windows",
                 json!({ "layerFolders": ["x"], "network": { "allowUnqualifiedDNSQuery": true } }),
             )
-            .set(
-                "/solaris",
-                json!({ "milestone": "svc:/milestone/container:default", "anet": [{}] }),
-            )
+            .set("/solaris", json!({ "milestone": "svc:/milestone/container:default", "anet": [{}] }))
             .set(
                 "/freebsd",
                 json!({ "devices": [{ "path": "pty", "mode": 438 }], "jail": { "parent": "p" } }),
@@ -57,11 +54,7 @@ fn a_version_that_cannot_be_supported_is_refused() {
                 .create(&[])
                 .fails_saying(&["ociVersion", "version"]);
         }
-        lab.bundle()
-            .without("/ociVersion")
-            .container()
-            .create(&[])
-            .fails();
+        lab.bundle().without("/ociVersion").container().create(&[]).fails();
     });
 }
 
@@ -112,25 +105,12 @@ fn a_missing_root_section_is_refused() {
 #[test]
 fn the_personality_is_set() {
     obeys("config-linux.md#personality", |lab| {
-        needs(
-            std::env::consts::ARCH == "x86_64",
-            "a 32-bit personality with another name",
-        );
-        let seen = lab
-            .bundle()
-            .set("/linux/personality", json!({ "domain": "LINUX32" }))
-            .ask(["machine"]);
+        needs(std::env::consts::ARCH == "x86_64", "a 32-bit personality with another name");
+        let seen = lab.bundle().set("/linux/personality", json!({ "domain": "LINUX32" })).ask(["machine"]);
         assert_eq!(seen["machine"], "i686");
-        let seen = lab
-            .bundle()
-            .set("/linux/personality", json!({ "domain": "LINUX" }))
-            .ask(["machine"]);
+        let seen = lab.bundle().set("/linux/personality", json!({ "domain": "LINUX" })).ask(["machine"]);
         assert_eq!(seen["machine"], "x86_64");
-        lab.bundle()
-            .set("/linux/personality", json!({ "domain": "NOSUCH" }))
-            .container()
-            .create(&[])
-            .fails();
+        lab.bundle().set("/linux/personality", json!({ "domain": "NOSUCH" })).container().create(&[]).fails();
     });
 }
 
@@ -138,10 +118,7 @@ fn the_personality_is_set() {
 fn a_security_label_without_its_module_is_an_error() {
     obeys("runtime.md#errors", |lab| {
         if !fs::exists("/sys/module/apparmor").unwrap() {
-            lab.bundle()
-                .set("/process/apparmorProfile", "some-profile")
-                .run()
-                .fails_saying(&["apparmor"]);
+            lab.bundle().set("/process/apparmorProfile", "some-profile").run().fails_saying(&["apparmor"]);
         }
         if !fs::exists("/sys/fs/selinux").unwrap() {
             lab.bundle()
@@ -181,10 +158,7 @@ fn spec_writes_a_config_that_runs() {
         fs::write(dir.join("config.json"), config.to_string()).unwrap();
         let ran = lab.run(["run", "--bundle", dir.to_str().unwrap(), &c.id]).ok();
         let seen = Inside::parse(&ran.stdout());
-        assert_eq!(
-            (&seen["hostname"], &seen["status NoNewPrivs"]),
-            (&config["hostname"], &json!("1"))
-        );
+        assert_eq!((&seen["hostname"], &seen["status NoNewPrivs"]), (&config["hostname"], &json!("1")));
         let caps: Vec<&str> = seen.caps("CapEff").into_iter().collect();
         assert_eq!(caps, ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
         for at in ["/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys"] {
@@ -198,10 +172,7 @@ fn spec_refuses_to_overwrite() {
     obeys("config.md", |lab| {
         let file = lab.dir().join("config.json");
         fs::write(&file, "mine").unwrap();
-        lab.command(["spec"])
-            .cwd(lab.dir())
-            .run()
-            .fails_saying(&["exist"]);
+        lab.command(["spec"]).cwd(lab.dir()).run().fails_saying(&["exist"]);
         assert_eq!(fs::read_to_string(file).unwrap(), "mine");
     });
 }
@@ -212,17 +183,10 @@ fn spec_rootless_has_a_user_namespace() {
         lab.command(["spec", "--rootless"]).cwd(lab.dir()).run().ok();
         let config: Value =
             serde_json::from_slice(&fs::read(lab.dir().join("config.json")).unwrap()).unwrap();
-        let types: Vec<&Value> = config["linux"]["namespaces"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|n| &n["type"])
-            .collect();
+        let types: Vec<&Value> =
+            config["linux"]["namespaces"].as_array().unwrap().iter().map(|n| &n["type"]).collect();
         assert!(types.contains(&&json!("user")), "{types:?}");
         assert_eq!(config["linux"]["uidMappings"][0]["containerID"], 0);
-        assert!(
-            config["linux"].get("resources").is_none(),
-            "an ordinary user has no cgroup to set them in"
-        );
+        assert!(config["linux"].get("resources").is_none(), "an ordinary user has no cgroup to set them in");
     });
 }

@@ -14,12 +14,7 @@ const DEFAULT: [(&str, u32, u32); 6] = [
 
 fn with_dev(b: Bundle) -> Bundle {
     let b = b.mount("/dev", "tmpfs", "tmpfs", &["nosuid", "mode=755"]);
-    b.mount(
-        "/dev/pts",
-        "devpts",
-        "devpts",
-        &["newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-    )
+    b.mount("/dev/pts", "devpts", "devpts", &["newinstance", "ptmxmode=0666", "mode=0620", "gid=5"])
 }
 
 fn rules(b: Bundle, rules: Value) -> Bundle {
@@ -29,25 +24,13 @@ fn rules(b: Bundle, rules: Value) -> Bundle {
 #[test]
 fn default_devices_are_there_and_work() {
     obeys("config-linux.md#default-devices", |lab| {
-        let asks: Vec<String> = DEFAULT
-            .iter()
-            .map(|(path, _, _)| format!("stat {path}"))
-            .collect();
-        let more = [
-            "open /dev/null rw",
-            "open /dev/zero r",
-            "open /dev/urandom r",
-            "read /dev/null",
-        ];
+        let asks: Vec<String> = DEFAULT.iter().map(|(path, _, _)| format!("stat {path}")).collect();
+        let more = ["open /dev/null rw", "open /dev/zero r", "open /dev/urandom r", "read /dev/null"];
         let seen = with_dev(lab.bundle()).ask(asks.iter().map(String::as_str).chain(more));
         for (path, major, minor) in DEFAULT {
             let stat = &seen[format!("stat {path}").as_str()];
             assert_eq!(stat["type"], "c", "{path}");
-            assert_eq!(
-                (&stat["major"], &stat["minor"]),
-                (&json!(major), &json!(minor)),
-                "{path}"
-            );
+            assert_eq!((&stat["major"], &stat["minor"]), (&json!(major), &json!(minor)), "{path}");
             assert_eq!(stat["mode"], "0666", "{path}");
             assert_eq!((&stat["uid"], &stat["gid"]), (&json!(0), &json!(0)), "{path}");
         }
@@ -93,12 +76,7 @@ fn configured_devices_are_made() {
             { "path": "/dev/deep/pipe", "type": "p", "fileMode": 0o622 },
             { "path": "/dev/unbuffered", "type": "u", "major": 1, "minor": 5 },
         ]);
-        let asks = [
-            "stat /dev/one",
-            "stat /dev/block",
-            "stat /dev/deep/pipe",
-            "stat /dev/unbuffered",
-        ];
+        let asks = ["stat /dev/one", "stat /dev/block", "stat /dev/deep/pipe", "stat /dev/unbuffered"];
         let seen = with_dev(lab.bundle()).set("/linux/devices", devices).ask(asks);
         let is = |ask: &str, kind: &str, numbers: (u32, u32), mode: &str, ids: (u32, u32)| {
             let s = &seen[ask];
@@ -122,9 +100,7 @@ fn a_file_mode_may_have_the_type_in_it() {
         // Engines copy st_mode from a device of the host.
         let device =
             json!([{ "path": "/dev/one", "type": "c", "major": 1, "minor": 3, "fileMode": 0o20_640 }]);
-        let seen = with_dev(lab.bundle())
-            .set("/linux/devices", device)
-            .ask(["stat /dev/one"]);
+        let seen = with_dev(lab.bundle()).set("/linux/devices", device).ask(["stat /dev/one"]);
         let stat = &seen["stat /dev/one"];
         assert_eq!((&stat["type"], &stat["mode"]), (&json!("c"), &json!("0640")));
     });
@@ -134,9 +110,7 @@ fn a_file_mode_may_have_the_type_in_it() {
 fn a_configured_device_may_replace_a_default_one() {
     obeys("config-linux.md#devices", |lab| {
         let device = json!([{ "path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o600, "uid": 9 }]);
-        let seen = with_dev(lab.bundle())
-            .set("/linux/devices", device)
-            .ask(["stat /dev/null"]);
+        let seen = with_dev(lab.bundle()).set("/linux/devices", device).ask(["stat /dev/null"]);
         let stat = &seen["stat /dev/null"];
         assert_eq!((&stat["mode"], &stat["uid"]), (&json!("0600"), &json!(9)));
     });
@@ -150,10 +124,7 @@ fn a_wrong_device_is_refused() {
             json!({ "path": "/dev/x", "major": 1, "minor": 3 }),
         ];
         for device in wrong {
-            with_dev(lab.bundle())
-                .set("/linux/devices", json!([device]))
-                .run()
-                .fails();
+            with_dev(lab.bundle()).set("/linux/devices", json!([device])).run().fails();
         }
     });
 }
@@ -195,11 +166,9 @@ fn an_allowed_device_can_be_used() {
 #[test]
 fn access_is_read_and_write_apart() {
     obeys("config-linux.md#allowed-device-list", |lab| {
-        for (access, read, write) in [
-            ("r", "ENXIO", "EPERM"),
-            ("w", "EPERM", "ENXIO"),
-            ("rw", "ENXIO", "ENXIO"),
-        ] {
+        for (access, read, write) in
+            [("r", "ENXIO", "EPERM"), ("w", "EPERM", "ENXIO"), ("rw", "ENXIO", "ENXIO")]
+        {
             let list = json!([
                 { "allow": false, "access": "rwm" },
                 { "allow": true, "type": "c", "major": 501, "minor": 7, "access": access },
@@ -257,14 +226,7 @@ fn what_is_mounted_on_a_node_of_the_host_stays_inside() {
     obeys("config-linux.md#default-devices", |lab| {
         use nix::mount::{MsFlags, mount};
         // As systemd has it; the lab's own /dev is seen by nobody else.
-        mount(
-            None::<&str>,
-            "/dev",
-            None::<&str>,
-            MsFlags::MS_SHARED,
-            None::<&str>,
-        )
-        .expect("share /dev");
+        mount(None::<&str>, "/dev", None::<&str>, MsFlags::MS_SHARED, None::<&str>).expect("share /dev");
         let b = lab.bundle().user_namespace(300_000).caps(&["CAP_SYS_ADMIN"]);
         let b = b.mount("/dev", "tmpfs", "tmpfs", &["mode=755"]);
         let script = "busybox mount -o bind /etc/passwd /dev/full && head -c 4 /dev/full && sleep 100";

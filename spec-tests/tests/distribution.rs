@@ -8,14 +8,9 @@ use spec_tests::{obeys, skip};
 /// Made by `spec-tests/debian-root`, which prints where it is. In here, without a network, it can only find it.
 fn debian() -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("debian-root");
-    let made = std::process::Command::new(&script)
-        .output()
-        .expect("run debian-root");
+    let made = std::process::Command::new(&script).output().expect("run debian-root");
     if !made.status.success() {
-        skip!(
-            "run spec-tests/debian-root first: {}",
-            String::from_utf8_lossy(&made.stderr)
-        );
+        skip!("run spec-tests/debian-root first: {}", String::from_utf8_lossy(&made.stderr));
     }
     PathBuf::from(String::from_utf8_lossy(&made.stdout).trim())
 }

@@ -80,26 +80,14 @@ fn shell<'a>(lab: &'a Lab, script: &str, pointer: &str, value: Value) -> Bundle<
 /// The number after a word in a file of the container's cgroup.
 fn count(c: &Container, file: &str, word: &str) -> u64 {
     let text = fs::read_to_string(c.cgroup().join(file)).expect("a file of the cgroup");
-    let mut lines = text
-        .lines()
-        .filter_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
-    lines
-        .next()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or_else(|| panic!("no {word} in {file}: {text}"))
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
+    lines.next().and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("no {word} in {file}: {text}"))
 }
 
 fn too_much_memory_ends_it(lab: &Lab) {
     controller(lab, "memory");
     let limit = json!({ "limit": 32 << 20, "swap": 32 << 20 });
-    let greedy = |limit| {
-        shell(
-            lab,
-            "x=x; while [ ${#x} -lt 20000000 ]; do x=$x$x; done",
-            "memory",
-            limit,
-        )
-    };
+    let greedy = |limit| shell(lab, "x=x; while [ ${#x} -lt 20000000 ]; do x=$x$x; done", "memory", limit);
     greedy(limit).run().exits(137);
     greedy(json!({ "limit": 1 << 30, "swap": 1 << 30 })).run().ok();
 }
@@ -107,17 +95,9 @@ fn too_much_memory_ends_it(lab: &Lab) {
 fn an_oom_kill_is_told(lab: &Lab) {
     controller(lab, "memory");
     let script = "while [ ! -e /go ]; do sleep 0.1; done; x=x; while :; do x=$x$x; done";
-    let c = shell(
-        lab,
-        script,
-        "memory",
-        json!({ "limit": 32 << 20, "swap": 32 << 20 }),
-    )
-    .start();
+    let c = shell(lab, script, "memory", json!({ "limit": 32 << 20, "swap": 32 << 20 })).start();
     let events = lab.command(["events", "--interval", "1s", &c.id]).spawn();
-    eventually("statistics", || {
-        events.stdout().contains("\"stats\"").then_some(())
-    });
+    eventually("statistics", || events.stdout().contains("\"stats\"").then_some(()));
     assert!(!events.stdout().contains("\"oom\""));
     fs::write(c.bundle.path("/go"), "").expect("a file");
     c.wait_for("stopped");
@@ -128,18 +108,14 @@ fn an_oom_kill_is_told(lab: &Lab) {
 fn too_little_memory_to_start(lab: &Lab) {
     controller(lab, "memory");
     let b = shell(lab, "true", "memory", json!({ "limit": 4096, "swap": 4096 }));
-    b.container()
-        .create(&[])
-        .fails_saying(&["memory limit", "memory.limit"]);
+    b.container().create(&[]).fails_saying(&["memory limit", "memory.limit"]);
 }
 
 fn a_fork_bomb_is_stopped(lab: &Lab) {
     controller(lab, "pids");
     let script = "bomb() { bomb & bomb & wait; }; bomb & exec inside sleep";
     let c = shell(lab, script, "pids/limit", json!(20)).start();
-    eventually("a fork that fails", || {
-        (count(&c, "pids.events", "max") > 5).then_some(())
-    });
+    eventually("a fork that fails", || (count(&c, "pids.events", "max") > 5).then_some(()));
     let most = fs::read_to_string(c.cgroup().join("pids.peak")).expect("pids.peak");
     assert_eq!(most.trim(), "20");
 }
@@ -163,9 +139,7 @@ fn cpus_are_pinned(lab: &Lab) {
     let all = fs::read_to_string("/sys/fs/cgroup/cpuset.cpus.effective").expect("a list of CPUs");
     let last = all.trim().rsplit(['-', ',']).next().expect("a CPU");
     needs(last != "0", "a second CPU");
-    let b = lab
-        .bundle()
-        .set("/linux/resources/cpu", json!({ "cpus": last, "mems": "0" }));
+    let b = lab.bundle().set("/linux/resources/cpu", json!({ "cpus": last, "mems": "0" }));
     let seen = b.ask(["status Cpus_allowed_list", "status Mems_allowed_list"]);
     assert_eq!(seen["status Cpus_allowed_list"], last);
     assert_eq!(seen["status Mems_allowed_list"], "0");
@@ -193,18 +167,12 @@ fn writing_is_slowed(lab: &Lab) {
 fn huge_pages_run_out(lab: &Lab) {
     controller(lab, "hugetlb");
     let free = fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
-    needs(
-        free.is_ok_and(|n| n.trim().parse().unwrap_or(0) >= 4),
-        "huge pages (vm.nr_hugepages)",
-    );
+    needs(free.is_ok_and(|n| n.trim().parse().unwrap_or(0) >= 4), "huge pages (vm.nr_hugepages)");
     let took = |mib: u64| {
         let limit = json!([{ "pageSize": "2MB", "limit": 4 << 20 }]);
         let script = format!("busybox fallocate -l {} /huge/file", mib << 20);
         let b = shell(lab, &script, "hugepageLimits", limit);
-        b.directory("/huge")
-            .mount("/huge", "hugetlbfs", "hugetlbfs", &["pagesize=2M"])
-            .run()
-            .code()
+        b.directory("/huge").mount("/huge", "hugetlbfs", "hugetlbfs", &["pagesize=2M"]).run().code()
     };
     assert_eq!(took(4), 0);
     assert_ne!(took(6), 0);
@@ -212,18 +180,12 @@ fn huge_pages_run_out(lab: &Lab) {
 
 /// Any node may be made, as all engines have it; but only some may be opened.
 fn devices_are_refused(lab: &Lab) {
-    needs(
-        fs::exists("/sys/class/misc/fuse").unwrap_or(false),
-        "a device that anybody may open",
-    );
+    needs(fs::exists("/sys/class/misc/fuse").unwrap_or(false), "a device that anybody may open");
     let rules = json!([
         { "allow": false, "access": "rwm" },
         { "allow": true, "type": "c", "major": 10, "minor": 229, "access": "r" },
     ]);
-    let b = lab
-        .bundle()
-        .caps(&ALL_CAPS)
-        .set("/linux/resources/devices", rules);
+    let b = lab.bundle().caps(&ALL_CAPS).set("/linux/resources/devices", rules);
     let seen = b.ask([
         "mknod /bin/fuse c 10 229",
         "mknod /bin/kmsg c 1 11",

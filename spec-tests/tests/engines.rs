@@ -29,16 +29,8 @@ fn adapted<'a>(lab: &'a Lab, text: &str) -> Bundle<'a> {
         let log = format!("to {}", lab.dir().join("hook").display());
         *hook = json!({ "path": b.path("/bin/inside"), "args": ["libnetwork-setkey", "stdin", log, "ns"] });
     }
-    let path = config["process"]["env"]
-        .as_array()
-        .expect("env")
-        .iter()
-        .filter_map(Value::as_str);
-    assert!(
-        path.clone()
-            .any(|v| v.starts_with("PATH=") && v.ends_with("/bin")),
-        "the helper is found"
-    );
+    let path = config["process"]["env"].as_array().expect("env").iter().filter_map(Value::as_str);
+    assert!(path.clone().any(|v| v.starts_with("PATH=") && v.ends_with("/bin")), "the helper is found");
     b.config = config;
     b
 }
@@ -47,27 +39,12 @@ fn adapted<'a>(lab: &'a Lab, text: &str) -> Bundle<'a> {
 fn assert_confined(b: Bundle) -> Inside {
     let masked = ["read /proc/timer_list", "ls /proc/acpi"];
     let readonly = ["write /proc/sys/kernel/shmmni 1", "mkdir /sys/fs/cgroup/x"];
-    let more = [
-        "status Seccomp",
-        "caps",
-        "mounts",
-        "read /etc/hostname",
-        "pid",
-        "open /dev/kmsg r",
-    ];
+    let more = ["status Seccomp", "caps", "mounts", "read /etc/hostname", "pid", "open /dev/kmsg r"];
     let unmounted = "syscall umount2 /proc 0";
     let asks = masked.into_iter().chain(readonly).chain(more).chain([unmounted]);
     let seen = b.ask(asks);
-    assert!(
-        ["", "ENOENT"].contains(&seen[masked[0]].as_str().unwrap()),
-        "{}",
-        seen[masked[0]]
-    );
-    assert!(
-        seen[masked[1]] == json!([]) || seen[masked[1]] == "ENOENT",
-        "{}",
-        seen[masked[1]]
-    );
+    assert!(["", "ENOENT"].contains(&seen[masked[0]].as_str().unwrap()), "{}", seen[masked[0]]);
+    assert!(seen[masked[1]] == json!([]) || seen[masked[1]] == "ENOENT", "{}", seen[masked[1]]);
     for ask in readonly {
         assert_eq!(seen[ask], "EROFS", "{ask}");
     }

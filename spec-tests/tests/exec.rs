@@ -64,23 +64,13 @@ fn it_is_like_the_containers_process() {
     obeys(SECTION, |lab| {
         let b = lab
             .bundle()
-            .set(
-                "/process/user",
-                json!({"uid": 5, "gid": 6, "additionalGids": [7], "umask": 0o27}),
-            )
+            .set("/process/user", json!({"uid": 5, "gid": 6, "additionalGids": [7], "umask": 0o27}))
             .set("/process/env", json!(["PATH=/bin", "A=1"]))
             .set("/process/cwd", "/tmp")
             .set("/process/noNewPrivileges", true)
-            .set(
-                "/process/rlimits",
-                json!([{"type": "RLIMIT_NOFILE", "soft": 64, "hard": 128}]),
-            )
+            .set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 64, "hard": 128}]))
             .directory("/tmp");
-        let seen = ask(
-            &sleeping(b),
-            &[],
-            &["ids", "env", "cwd", "umask", "status NoNewPrivs", "rlimits"],
-        );
+        let seen = ask(&sleeping(b), &[], &["ids", "env", "cwd", "umask", "status NoNewPrivs", "rlimits"]);
         assert_eq!(seen["ids"]["uid"], json!(5));
         assert_eq!(seen["ids"]["gid"], json!(6));
         assert_eq!(seen["ids"]["groups"], json!([7]));
@@ -100,9 +90,8 @@ fn options_say_otherwise() {
                 .set("/process/env", json!(["PATH=/bin", "A=1"]))
                 .set("/process/user/gid", 13),
         );
-        let options = [
-            "--user", "8:9", "-g", "10", "-g", "11", "--cwd", "/tmp", "--env", "A=2", "--env", "B=3",
-        ];
+        let options =
+            ["--user", "8:9", "-g", "10", "-g", "11", "--cwd", "/tmp", "--env", "A=2", "--env", "B=3"];
         let seen = ask(&c, &options, &["ids", "env", "cwd"]);
         assert_eq!(seen["ids"]["uid"], json!(8));
         assert_eq!(seen["ids"]["gid"], json!(9));
@@ -150,17 +139,7 @@ fn nothing_is_granted_where_the_container_has_nothing() {
 fn a_user_is_a_number() {
     obeys(SECTION, |lab| {
         let c = sleeping(lab.bundle());
-        for user in [
-            "1000x",
-            "-1",
-            "1000:",
-            ":",
-            "0x0",
-            "4294967296",
-            "root",
-            "1:2:3",
-            " 1",
-        ] {
+        for user in ["1000x", "-1", "1000:", ":", "0x0", "4294967296", "root", "1:2:3", " 1"] {
             exec(&c, &["--user", user], &["ids"]).fails();
         }
     });
@@ -211,13 +190,7 @@ fn what_cannot_be_executed_is_255() {
     obeys(SECTION, |lab| {
         let c = sleeping(lab.bundle().file("/plain", "text").directory("/directory"));
         for (program, texts) in [
-            (
-                "nope",
-                [
-                    "executable file not found in $path",
-                    "executable file `nope` not found in $path",
-                ],
-            ),
+            ("nope", ["executable file not found in $path", "executable file `nope` not found in $path"]),
             ("/no/such", ["no such file or directory"; 2]),
             ("/plain", ["permission denied", "not executable"]),
             ("/directory", ["is a directory", "not a regular file"]),
@@ -235,10 +208,8 @@ fn there_must_be_a_container_that_runs() {
         let c = sleeping(lab.bundle());
         c.kill(&["KILL"]).ok();
         c.wait_for("stopped");
-        lab.run(["exec", &c.id, "true"])
-            .fails_saying(&["stopped", "not running"]);
-        lab.run(["exec", "no-such", "true"])
-            .fails_saying(&["does not exist"]);
+        lab.run(["exec", &c.id, "true"]).fails_saying(&["stopped", "not running"]);
+        lab.run(["exec", "no-such", "true"]).fails_saying(&["does not exist"]);
     });
 }
 
@@ -246,9 +217,7 @@ fn there_must_be_a_container_that_runs() {
 fn flags_after_the_program_are_its_own() {
     obeys(SECTION, |lab| {
         let c = sleeping(lab.bundle());
-        let ran = lab
-            .run(["exec", &c.id, "sh", "-c", "echo $0 $@", "--tty", "-d", "--", "x"])
-            .ok();
+        let ran = lab.run(["exec", &c.id, "sh", "-c", "echo $0 $@", "--tty", "-d", "--", "x"]).ok();
         assert_eq!(ran.stdout(), "--tty -d -- x\n");
     });
 }
@@ -258,21 +227,13 @@ fn detached_it_goes_on_and_its_pid_is_written() {
     obeys(SECTION, |lab| {
         let c = sleeping(lab.bundle());
         let file = lab.dir().join("pid");
-        exec(
-            &c,
-            &["--detach", "--pid-file", file.to_str().unwrap()],
-            &["to /answer", "pid", "sleep"],
-        )
-        .ok();
+        exec(&c, &["--detach", "--pid-file", file.to_str().unwrap()], &["to /answer", "pid", "sleep"]).ok();
         let pid = fs::read_to_string(&file).unwrap();
         let pid: i32 = pid.parse().expect("a number, and nothing else");
         let seen = c.wait_for_answer("/answer", "pid");
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let inner = status.lines().find_map(|l| l.strip_prefix("NSpid:")).unwrap();
-        assert_eq!(
-            inner.split_whitespace().last(),
-            Some(seen["pid"].to_string().as_str())
-        );
+        assert_eq!(inner.split_whitespace().last(), Some(seen["pid"].to_string().as_str()));
         c.delete(&["--force"]).ok();
         eventually("the end of it, with the container", || {
             (!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(())
@@ -285,12 +246,7 @@ fn only_the_streams_are_inherited() {
     obeys(SECTION, |lab| {
         let c = sleeping(lab.bundle());
         let seen = ask(&c, &[], &["fds"]);
-        let mut fds: Vec<_> = seen["fds"]
-            .as_object()
-            .unwrap()
-            .keys()
-            .map(String::as_str)
-            .collect();
+        let mut fds: Vec<_> = seen["fds"].as_object().unwrap().keys().map(String::as_str).collect();
         fds.sort_unstable();
         // One is the directory that is being read.
         assert!(fds.len() <= 4 && fds[..3] == ["0", "1", "2"], "{seen:?}");
@@ -324,12 +280,7 @@ fn standard_input_is_passed_on() {
 fn with_a_terminal() {
     obeys(SECTION, |lab| {
         let b = lab.bundle().mount("/dev", "tmpfs", "tmpfs", &["mode=755"]);
-        let b = b.mount(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            &["newinstance", "ptmxmode=0666", "mode=0620"],
-        );
+        let b = b.mount("/dev/pts", "devpts", "devpts", &["newinstance", "ptmxmode=0666", "mode=0620"]);
         let c = sleeping(b);
         let socket = FdSocket::listen(lab.dir().join("console"));
         let options = ["--tty", "--detach", "--console-socket", socket.path()];
@@ -353,10 +304,7 @@ fn seccomp_is_the_containers() {
             let b = lab
                 .bundle()
                 .set("/process/noNewPrivileges", no_new_privileges)
-                .set(
-                    "/linux/seccomp",
-                    json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}),
-                );
+                .set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}));
             let seen = ask(&sleeping(b), &[], &["syscall getpriority 0 0", "status Seccomp"]);
             assert_eq!(seen["syscall getpriority 0 0"], "EADDRNOTAVAIL");
             assert_eq!(seen["status Seccomp"], "2");
@@ -381,14 +329,8 @@ fn without_a_mount_namespace() {
         let b = lab.bundle().without_namespace("mount").set("/mounts", json!([]));
         let c = sleeping(b);
         let seen = ask(&c, &[], &["ls /"]);
-        assert!(
-            seen["ls /"].as_array().unwrap().contains(&json!("bin")),
-            "{seen:?}"
-        );
-        assert!(
-            !seen["ls /"].as_array().unwrap().contains(&json!("boot")),
-            "{seen:?}"
-        );
+        assert!(seen["ls /"].as_array().unwrap().contains(&json!("bin")), "{seen:?}");
+        assert!(!seen["ls /"].as_array().unwrap().contains(&json!("boot")), "{seen:?}");
     });
 }
 
@@ -429,10 +371,7 @@ fn a_cgroup_below_the_containers() {
         let sub = c.cgroup().join("sub");
         fs::create_dir(&sub).unwrap();
         let seen = ask(&c, &["--cgroup", "sub"], &["cgroup"]);
-        assert!(
-            seen["cgroup"].as_array().unwrap().contains(&json!("0::/sub")),
-            "{seen:?}"
-        );
+        assert!(seen["cgroup"].as_array().unwrap().contains(&json!("0::/sub")), "{seen:?}");
         for path in ["..", "../x", "sub/../../x"] {
             exec(&c, &["--cgroup", path], &["cgroup"]).fails();
         }
@@ -447,17 +386,10 @@ fn it_runs_on_the_cpus_that_are_asked_for() {
         let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap();
         needs(online.trim() != "0", "two CPUs");
         let ask = "status Cpus_allowed_list";
-        let c = sleeping(
-            lab.bundle()
-                .set("/process/execCPUAffinity", json!({"initial": "0", "final": "1"})),
-        );
+        let c = sleeping(lab.bundle().set("/process/execCPUAffinity", json!({"initial": "0", "final": "1"})));
         let init = fs::read_to_string(format!("/proc/{}/status", c.pid())).unwrap();
         let all = init.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:\t"));
-        assert_eq!(
-            all,
-            Some(online.trim()),
-            "it is not for the container's first process"
-        );
+        assert_eq!(all, Some(online.trim()), "it is not for the container's first process");
         assert_eq!(self::ask(&c, &[], &[ask])[ask], "1");
 
         let asked = |affinity: Value| {
@@ -533,16 +465,9 @@ fn fds_are_preserved() {
     obeys(SECTION, |lab| {
         let c = sleeping(lab.bundle());
         let line = ["exec", "--preserve-fds", "2", &c.id, "/bin/inside", "fds"];
-        let ran = lab
-            .command(line)
-            .redirect("3</dev/zero 4</dev/full 5</dev/zero")
-            .run()
-            .ok();
+        let ran = lab.command(line).redirect("3</dev/zero 4</dev/full 5</dev/zero").run().ok();
         let seen = Inside::parse(&ran.stdout());
-        assert_eq!(
-            (&seen["fds"]["3"], &seen["fds"]["4"]),
-            (&json!("/dev/zero"), &json!("/dev/full"))
-        );
+        assert_eq!((&seen["fds"]["3"], &seen["fds"]["4"]), (&json!("/dev/zero"), &json!("/dev/full")));
         assert_ne!(seen["fds"]["5"], "/dev/zero");
     });
 }

@@ -5,14 +5,8 @@ use std::fs;
 use serde_json::{Value, json};
 use spec_tests::*;
 
-const ALL: [&str; 6] = [
-    "prestart",
-    "createRuntime",
-    "createContainer",
-    "startContainer",
-    "poststart",
-    "poststop",
-];
+const ALL: [&str; 6] =
+    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
 /// A bundle whose hooks write what `phrases` ask for into a file each; the container's own is at /tmp/startContainer.
 /// They read the state, since some runtimes fail if they can't write it.
@@ -22,10 +16,7 @@ fn with_hooks<'a>(lab: &'a Lab, phrases: &[&str]) -> Bundle<'a> {
             "startContainer" => "to /tmp/startContainer".to_owned(),
             list => format!("to {}", lab.dir().join(list).display()),
         };
-        b.hook(
-            list,
-            [to.as_str(), "stdin"].into_iter().chain(phrases.iter().copied()),
-        )
+        b.hook(list, [to.as_str(), "stdin"].into_iter().chain(phrases.iter().copied()))
     })
 }
 
@@ -40,25 +31,12 @@ fn answers(c: &Container, list: &str) -> Inside {
 fn each_hook_runs_at_its_time() {
     obeys("config.md#posix-platform-hooks", |lab| {
         let c = with_hooks(lab, &["pid"]).args(["true"]).container();
-        let ran = || {
-            ALL.into_iter()
-                .filter(|list| answers(&c, list).has("pid"))
-                .collect::<Vec<_>>()
-        };
+        let ran = || ALL.into_iter().filter(|list| answers(&c, list).has("pid")).collect::<Vec<_>>();
         c.create(&[]).ok();
         assert_eq!(ran(), ["prestart", "createRuntime", "createContainer"]);
         c.start().ok();
         c.wait_for("stopped");
-        assert_eq!(
-            ran(),
-            [
-                "prestart",
-                "createRuntime",
-                "createContainer",
-                "startContainer",
-                "poststart"
-            ]
-        );
+        assert_eq!(ran(), ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"]);
         c.delete(&[]).ok();
         assert_eq!(ran(), ALL);
     });
@@ -69,28 +47,16 @@ fn hooks_of_a_list_run_in_order() {
     obeys("config.md#posix-platform-hooks", |lab| {
         let file = lab.dir().join("order");
         let to = format!("to {}", file.display());
-        let lists = [
-            "prestart",
-            "createRuntime",
-            "createContainer",
-            "poststart",
-            "poststop",
-        ];
+        let lists = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"];
         let b = lists.iter().fold(lab.bundle(), |b, list| {
             let (first, second) = (format!("print {list} 1"), format!("print {list} 2"));
-            b.hook(list, ["stdin", to.as_str(), &first])
-                .hook(list, ["stdin", to.as_str(), &second])
+            b.hook(list, ["stdin", to.as_str(), &first]).hook(list, ["stdin", to.as_str(), &second])
         });
         b.run().ok();
         let text = fs::read_to_string(file).unwrap();
-        let order: Vec<Value> = text
-            .lines()
-            .map(|l| serde_json::from_str::<Value>(l).unwrap()["answer"].take())
-            .collect();
-        let expected: Vec<String> = lists
-            .iter()
-            .flat_map(|l| [format!("{l} 1"), format!("{l} 2")])
-            .collect();
+        let order: Vec<Value> =
+            text.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()["answer"].take()).collect();
+        let expected: Vec<String> = lists.iter().flat_map(|l| [format!("{l} 1"), format!("{l} 2")]).collect();
         assert_eq!(order, expected);
     });
 }
@@ -98,10 +64,8 @@ fn hooks_of_a_list_run_in_order() {
 #[test]
 fn a_hook_reads_the_state_of_its_time() {
     obeys("runtime.md#state", |lab| {
-        let c = with_hooks(lab, &["stdin"])
-            .set("/annotations", json!({ "a": "b" }))
-            .args(["true"])
-            .container();
+        let c =
+            with_hooks(lab, &["stdin"]).set("/annotations", json!({ "a": "b" })).args(["true"]).container();
         c.create(&[]).ok();
         let pid = c.pid();
         c.start().ok();
@@ -120,19 +84,11 @@ fn a_hook_reads_the_state_of_its_time() {
             let state: Value =
                 serde_json::from_str(&text).unwrap_or_else(|e| panic!("{list}: {e}: {text:?}"));
             assert!(statuses.iter().any(|s| state["status"] == *s), "{list}: {state}");
-            assert_eq!(
-                (&state["id"], &state["bundle"]),
-                (&json!(c.id), &json!(c.bundle.dir())),
-                "{list}"
-            );
+            assert_eq!((&state["id"], &state["bundle"]), (&json!(c.id), &json!(c.bundle.dir())), "{list}");
             assert!(state["ociVersion"].is_string(), "{list}: {state}");
             assert_eq!(state["annotations"]["a"], "b", "{list}");
             match list {
-                "poststop" => assert_eq!(
-                    state["pid"].as_i64().unwrap_or(0),
-                    0,
-                    "{list}: no process is left"
-                ),
+                "poststop" => assert_eq!(state["pid"].as_i64().unwrap_or(0), 0, "{list}: no process is left"),
                 // Which process it is depends on who looks: in the container's pid namespace it is 1.
                 "createContainer" | "startContainer" => {
                     assert!([1, pid].map(|p| json!(p)).contains(&state["pid"]))
@@ -147,22 +103,9 @@ fn a_hook_reads_the_state_of_its_time() {
 fn a_hook_need_not_read_the_state() {
     obeys("config.md#posix-platform-hooks", |lab| {
         // More than a pipe or a socket buffers, for certain.
-        let b = lab
-            .bundle()
-            .set("/annotations", json!({ "long": "x".repeat(1 << 20) }))
-            .args(["true"]);
-        let lists = [
-            "prestart",
-            "createRuntime",
-            "createContainer",
-            "poststart",
-            "poststop",
-        ];
-        lists
-            .iter()
-            .fold(b, |b, list| b.hook(list, ["exit 0"]))
-            .run()
-            .ok();
+        let b = lab.bundle().set("/annotations", json!({ "long": "x".repeat(1 << 20) })).args(["true"]);
+        let lists = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"];
+        lists.iter().fold(b, |b, list| b.hook(list, ["exit 0"])).run().ok();
     });
 }
 
@@ -191,9 +134,7 @@ fn create_container_hooks_see_the_hosts_files_and_start_container_hooks_the_cont
         let host = lab.dir().join("on-the-host");
         fs::write(&host, "").unwrap();
         let stat = format!("stat {}", host.display());
-        let c = with_hooks(lab, &[&stat, "stat /bin/inside"])
-            .args(["true"])
-            .container();
+        let c = with_hooks(lab, &[&stat, "stat /bin/inside"]).args(["true"]).container();
         c.run(&[]).ok();
         for list in ALL {
             let seen = answers(&c, list);
@@ -211,19 +152,13 @@ fn create_container_hooks_see_the_hosts_files_and_start_container_hooks_the_cont
 fn a_hook_gets_its_args_and_its_env_and_no_other() {
     obeys("config.md#posix-platform-hooks", |lab| {
         let b = with_hooks(lab, &["args", "environ"]);
-        let b = ALL.iter().fold(b, |b, list| {
-            b.set(&format!("/hooks/{list}/0/env"), ["ONE=1", "TWO=2 2"])
-        });
+        let b = ALL.iter().fold(b, |b, list| b.set(&format!("/hooks/{list}/0/env"), ["ONE=1", "TWO=2 2"]));
         let c = b.args(["true"]).container();
         c.command("run", &[]).env("RUNTIME_ONLY", "1").run().ok();
         for list in ALL {
             let seen = answers(&c, list);
             assert_eq!(seen["args"][0], "inside", "{list}");
-            assert_eq!(
-                seen["args"].as_array().unwrap()[2..],
-                ["stdin", "args", "environ"],
-                "{list}"
-            );
+            assert_eq!(seen["args"].as_array().unwrap()[2..], ["stdin", "args", "environ"], "{list}");
             assert_eq!(seen["environ"], json!(["ONE=1", "TWO=2 2"]), "{list}");
         }
     });
@@ -246,11 +181,7 @@ fn a_hook_without_env_gets_none_of_the_runtimes() {
 fn a_failing_hook_of_create_fails_the_create() {
     obeys("runtime.md#lifecycle", |lab| {
         for list in ["prestart", "createRuntime", "createContainer"] {
-            let c = lab
-                .bundle()
-                .hook(list, ["stdin", "exit 3"])
-                .phrases(["sleep"])
-                .container();
+            let c = lab.bundle().hook(list, ["stdin", "exit 3"]).phrases(["sleep"]).container();
             c.create(&[]).fails();
             lab.run(["state", &c.id]).fails();
         }
@@ -288,11 +219,8 @@ fn a_create_that_fails_after_its_hooks_runs_the_poststop_hooks() {
 #[test]
 fn a_failing_start_container_hook_keeps_the_program_from_running() {
     obeys("runtime.md#lifecycle", |lab| {
-        let c = lab
-            .bundle()
-            .hook("startContainer", ["stdin", "exit 3"])
-            .phrases(["to /tmp/out", "pid"])
-            .create();
+        let c =
+            lab.bundle().hook("startContainer", ["stdin", "exit 3"]).phrases(["to /tmp/out", "pid"]).create();
         c.start();
         eventually("its end", || {
             (lab.run(["state", &c.id]).code() != 0 || c.status() == "stopped").then_some(())
@@ -304,11 +232,7 @@ fn a_failing_start_container_hook_keeps_the_program_from_running() {
 #[test]
 fn a_failing_start_container_hook_fails_the_start() {
     obeys("runtime.md#lifecycle", |lab| {
-        let c = lab
-            .bundle()
-            .hook("startContainer", ["stdin", "exit 3"])
-            .phrases(["sleep"])
-            .create();
+        let c = lab.bundle().hook("startContainer", ["stdin", "exit 3"]).phrases(["sleep"]).create();
         c.start().fails();
     });
 }
@@ -317,10 +241,7 @@ fn a_failing_start_container_hook_fails_the_start() {
 fn a_failing_poststart_hook_fails_the_start() {
     obeys("runtime.md#lifecycle", |lab| {
         let b = lab.bundle().set("/ociVersion", "1.3.0");
-        let c = b
-            .hook("poststart", ["stdin", "exit 3"])
-            .phrases(["sleep"])
-            .create();
+        let c = b.hook("poststart", ["stdin", "exit 3"]).phrases(["sleep"]).create();
         c.start().fails();
         c.wait_for("stopped");
     });
@@ -346,10 +267,7 @@ fn a_failing_poststop_hook_does_not_stop_the_delete() {
 fn a_hook_that_takes_longer_than_its_timeout_is_killed_and_fails() {
     obeys("config.md#posix-platform-hooks", |lab| {
         for list in ["prestart", "createRuntime", "createContainer"] {
-            let b = lab
-                .bundle()
-                .hook(list, ["sleep"])
-                .set(&format!("/hooks/{list}/0/timeout"), 1);
+            let b = lab.bundle().hook(list, ["sleep"]).set(&format!("/hooks/{list}/0/timeout"), 1);
             let before = std::time::Instant::now();
             b.container().create(&[]).fails();
             let took = before.elapsed().as_secs_f64();
@@ -362,9 +280,7 @@ fn a_hook_that_takes_longer_than_its_timeout_is_killed_and_fails() {
 fn a_hook_that_is_missing_or_relative_fails_the_create() {
     obeys("config.md#posix-platform-hooks", |lab| {
         for path in ["/no/such/hook", "relative"] {
-            let b = lab
-                .bundle()
-                .set("/hooks/createRuntime", json!([{ "path": path }]));
+            let b = lab.bundle().set("/hooks/createRuntime", json!([{ "path": path }]));
             b.container().create(&[]).fails();
         }
     });
@@ -374,10 +290,8 @@ fn a_hook_that_is_missing_or_relative_fails_the_create() {
 fn a_timeout_that_is_not_positive_is_refused() {
     obeys("config.md#posix-platform-hooks", |lab| {
         for timeout in [0, -1] {
-            let b = lab
-                .bundle()
-                .hook("createRuntime", ["stdin"])
-                .set("/hooks/createRuntime/0/timeout", timeout);
+            let b =
+                lab.bundle().hook("createRuntime", ["stdin"]).set("/hooks/createRuntime/0/timeout", timeout);
             b.container().create(&[]).fails();
         }
     });

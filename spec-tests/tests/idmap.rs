@@ -24,14 +24,7 @@ fn host_tree(lab: &Lab) -> PathBuf {
     let dir = host_directory(lab);
     let bind = MsFlags::MS_BIND;
     mount(Some(&dir), &dir, None::<&str>, bind, None::<&str>).unwrap();
-    mount(
-        Some("sub"),
-        &dir.join("sub"),
-        Some("tmpfs"),
-        MsFlags::empty(),
-        None::<&str>,
-    )
-    .unwrap();
+    mount(Some("sub"), &dir.join("sub"), Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
     fs::write(dir.join("sub/deep"), "").unwrap();
     dir
 }
@@ -50,9 +43,7 @@ fn mapped<'a>(b: Bundle<'a>, from: &str, options: &[&str], maps: Option<(u32, u3
 fn owners(b: Bundle, files: &[&str]) -> Vec<Value> {
     let asks: Vec<String> = files.iter().map(|file| format!("stat {file}")).collect();
     let seen = b.ask(asks.iter().map(String::as_str));
-    asks.iter()
-        .map(|ask| json!([seen[ask.as_str()]["uid"], seen[ask.as_str()]["gid"]]))
-        .collect()
+    asks.iter().map(|ask| json!([seen[ask.as_str()]["uid"], seen[ask.as_str()]["gid"]])).collect()
 }
 
 fn unmount(dir: &std::path::Path) {
@@ -66,19 +57,10 @@ fn ids_are_those_of_the_user_namespace() {
         let from = tree.to_str().unwrap();
         let file = ["/new/file"];
         let bundle = || lab.bundle().user_namespace(300_000);
-        assert_eq!(
-            owners(mapped(bundle(), from, &["bind"], None), &file),
-            [json!([65534, 65534])]
-        );
-        assert_eq!(
-            owners(mapped(bundle(), from, &["bind", "idmap"], None), &file),
-            [json!([3, 4])]
-        );
+        assert_eq!(owners(mapped(bundle(), from, &["bind"], None), &file), [json!([65534, 65534])]);
+        assert_eq!(owners(mapped(bundle(), from, &["bind", "idmap"], None), &file), [json!([3, 4])]);
         let same = Some((0, 300_000, 65_536));
-        assert_eq!(
-            owners(mapped(bundle(), from, &["bind", "idmap"], same), &file),
-            [json!([3, 4])]
-        );
+        assert_eq!(owners(mapped(bundle(), from, &["bind", "idmap"], same), &file), [json!([3, 4])]);
     });
 }
 
@@ -86,12 +68,8 @@ fn ids_are_those_of_the_user_namespace() {
 fn what_the_containers_root_makes_is_roots() {
     obeys(SECTION, |lab| {
         let tree = host_directory(lab);
-        let b = mapped(
-            lab.bundle().user_namespace(300_000),
-            tree.to_str().unwrap(),
-            &["bind", "idmap"],
-            None,
-        );
+        let b =
+            mapped(lab.bundle().user_namespace(300_000), tree.to_str().unwrap(), &["bind", "idmap"], None);
         let ask = "create /new/made";
         assert_eq!(b.ask([ask])[ask], "ok");
         assert_eq!(fs::metadata(tree.join("made")).unwrap().uid(), 0);
@@ -106,10 +84,7 @@ fn a_mount_has_maps_of_its_own() {
         let file = ["/new/file"];
         let maps = Some((0, 300_100, 100));
         let b = lab.bundle().user_namespace(300_000);
-        assert_eq!(
-            owners(mapped(b, from, &["bind", "idmap"], maps), &file),
-            [json!([103, 104])]
-        );
+        assert_eq!(owners(mapped(b, from, &["bind", "idmap"], maps), &file), [json!([103, 104])]);
     });
 }
 
@@ -147,10 +122,7 @@ fn two_mounts_have_different_maps() {
         let b = lab.bundle();
         let b = b.mount("/a", "bind", from, &["bind", &options(20)]);
         let b = b.mount("/b", "bind", from, &["bind", &options(30)]);
-        assert_eq!(
-            owners(b, &["/a/file", "/b/file"]),
-            [json!([23, 24]), json!([33, 34])]
-        );
+        assert_eq!(owners(b, &["/a/file", "/b/file"]), [json!([23, 24]), json!([33, 34])]);
     });
 }
 
@@ -160,12 +132,7 @@ fn maps_are_relative_to_the_user_namespace() {
         let tree = host_directory(lab);
         let from = tree.to_str().unwrap();
         let b = lab.bundle().user_namespace(300_000);
-        let b = b.mount(
-            "/new",
-            "bind",
-            from,
-            &["bind", "idmap=uids=@0-500-10;gids=@0-600-10"],
-        );
+        let b = b.mount("/new", "bind", from, &["bind", "idmap=uids=@0-500-10;gids=@0-600-10"]);
         assert_eq!(owners(b, &["/new/file"]), [json!([503, 604])]);
     });
 }
@@ -176,10 +143,7 @@ fn a_joined_user_namespace_maps_too() {
         let tree = host_directory(lab);
         let first = lab.bundle().user_namespace(300_000).phrases(["sleep"]).start();
         let path = format!("/proc/{}/ns/user", first.pid());
-        let b = lab
-            .bundle()
-            .user_namespace(300_000)
-            .namespace("user", Some(&path));
+        let b = lab.bundle().user_namespace(300_000).namespace("user", Some(&path));
         let b = mapped(b, tree.to_str().unwrap(), &["bind", "idmap"], None);
         assert_eq!(owners(b, &["/new/file"]), [json!([3, 4])]);
     });
@@ -193,19 +157,10 @@ fn what_cannot_be_mapped_is_refused() {
             b.container().create(&[]).fails_saying(text);
         };
         // A procfs has no files of anybody's.
-        check(
-            mapped(lab.bundle(), "/proc/self", &["bind", "idmap"], maps),
-            &["/proc/self", "/new"],
-        );
-        check(
-            mapped(lab.bundle(), "/tmp", &["bind", "idmap"], None),
-            &["apping", "mount_setattr"],
-        );
+        check(mapped(lab.bundle(), "/proc/self", &["bind", "idmap"], maps), &["/proc/self", "/new"]);
+        check(mapped(lab.bundle(), "/tmp", &["bind", "idmap"], None), &["apping", "mount_setattr"]);
         let tmpfs =
             json!({ "destination": "/new", "type": "tmpfs", "source": "tmpfs", "options": ["idmap"] });
-        check(
-            lab.bundle().user_namespace(300_000).set("/mounts/-", tmpfs),
-            &["bind"],
-        );
+        check(lab.bundle().user_namespace(300_000).set("/mounts/-", tmpfs), &["bind"]);
     });
 }

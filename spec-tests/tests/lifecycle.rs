@@ -15,10 +15,7 @@ fn create_makes_a_container_that_waits() {
     obeys("runtime.md#create", |lab| {
         let c = lab.bundle().phrases(["to /tmp/out", "pid", "sleep"]).create();
         assert_eq!(c.status(), "created");
-        assert!(
-            !c.bundle.path("/tmp/out").exists(),
-            "the program must not run before start"
-        );
+        assert!(!c.bundle.path("/tmp/out").exists(), "the program must not run before start");
         c.start().ok();
         assert_eq!(c.wait_for_answer("/tmp/out", "pid")["pid"], 1);
         assert_eq!(c.status(), "running");
@@ -34,19 +31,13 @@ fn state_tells_what_the_specification_asks_for() {
             .set("/annotations", json!({ "org.example.key": "value" }))
             .create();
         let state = c.state();
-        assert!(
-            state["ociVersion"].as_str().is_some_and(|v| v.starts_with("1.")),
-            "{state}"
-        );
+        assert!(state["ociVersion"].as_str().is_some_and(|v| v.starts_with("1.")), "{state}");
         assert_eq!(state["id"], c.id);
         assert_eq!(state["status"], "created");
         assert_eq!(state["bundle"], json!(c.bundle.dir()));
         assert_eq!(state["annotations"]["org.example.key"], "value");
         let pid = state["pid"].as_i64().expect("a pid");
-        assert!(
-            fs::exists(format!("/proc/{pid}")).unwrap(),
-            "pid {pid} is of the runtime's pid namespace"
-        );
+        assert!(fs::exists(format!("/proc/{pid}")).unwrap(), "pid {pid} is of the runtime's pid namespace");
     });
 }
 
@@ -55,11 +46,7 @@ fn a_container_whose_program_ended_is_stopped_until_deleted() {
     obeys("runtime.md#lifecycle", |lab| {
         let c = lab.bundle().args(["true"]).start();
         c.wait_for("stopped");
-        assert_eq!(
-            c.state()["pid"].as_i64().unwrap_or(0),
-            0,
-            "a stopped container has no process"
-        );
+        assert_eq!(c.state()["pid"].as_i64().unwrap_or(0), 0, "a stopped container has no process");
         c.delete(&[]).ok();
         lab.run(["state", &c.id]).fails_saying(&UNKNOWN);
     });
@@ -114,10 +101,8 @@ fn a_bundle_without_a_config_is_refused() {
     obeys("bundle.md#container-format", |lab| {
         let c = lab.bundle().container();
         let dir = c.bundle.dir().to_str().unwrap();
-        lab.run(["create", "--bundle", dir, &c.id])
-            .fails_saying(&["config.json"]);
-        lab.run(["create", "--bundle", "/nonexistent/bundle", &c.id])
-            .fails_saying(&["no such file"]);
+        lab.run(["create", "--bundle", dir, &c.id]).fails_saying(&["config.json"]);
+        lab.run(["create", "--bundle", "/nonexistent/bundle", &c.id]).fails_saying(&["no such file"]);
     });
 }
 
@@ -133,10 +118,7 @@ fn a_failed_create_leaves_nothing() {
 #[test]
 fn a_change_of_config_json_after_create_has_no_effect() {
     obeys("runtime.md#create", |lab| {
-        let mut c = lab
-            .bundle()
-            .phrases(["to /tmp/out", "print first", "sleep"])
-            .create();
+        let mut c = lab.bundle().phrases(["to /tmp/out", "print first", "sleep"]).create();
         c.bundle.config["process"]["args"] = json!(["/bin/inside", "to /tmp/out", "print second", "sleep"]);
         c.bundle.write();
         c.start().ok();
@@ -147,10 +129,7 @@ fn a_change_of_config_json_after_create_has_no_effect() {
 #[test]
 fn start_is_for_created_containers_only() {
     obeys("runtime.md#start", |lab| {
-        let c = lab
-            .bundle()
-            .phrases(["to /tmp/out", "block SIGTERM", "await SIGTERM"])
-            .start();
+        let c = lab.bundle().phrases(["to /tmp/out", "block SIGTERM", "await SIGTERM"]).start();
         c.start().fails();
         c.wait_for_answer("/tmp/out", "block SIGTERM");
         assert_eq!(c.status(), "running", "a refused start has no effect");
@@ -201,10 +180,7 @@ fn delete_removes_what_create_made() {
 #[test]
 fn delete_force_ends_a_running_container() {
     obeys("runtime.md#delete", |lab| {
-        let c = lab
-            .bundle()
-            .phrases(["to /tmp/out", "background", "sleep"])
-            .start();
+        let c = lab.bundle().phrases(["to /tmp/out", "background", "sleep"]).start();
         c.wait_for_answer("/tmp/out", "background");
         let cgroup = c.cgroup();
         c.delete(&["--force"]).ok();
@@ -233,18 +209,11 @@ fn delete_of_a_created_container_ends_its_waiting_process() {
 #[test]
 fn kill_sends_the_signal_by_name_or_number_and_term_by_default() {
     obeys("runtime.md#kill", |lab| {
-        let cases = [
-            (&[][..], "SIGTERM"),
-            (&["USR1"], "SIGUSR1"),
-            (&["SIGUSR2"], "SIGUSR2"),
-            (&["1"], "SIGHUP"),
-        ];
+        let cases =
+            [(&[][..], "SIGTERM"), (&["USR1"], "SIGUSR1"), (&["SIGUSR2"], "SIGUSR2"), (&["1"], "SIGHUP")];
         let all = "SIGTERM SIGUSR1 SIGUSR2 SIGHUP";
         let (block, wait) = (format!("block {all}"), format!("await {all}"));
-        let c = lab
-            .bundle()
-            .phrases(["to /tmp/out", &block, &wait, &wait, &wait, &wait, "sleep"])
-            .start();
+        let c = lab.bundle().phrases(["to /tmp/out", &block, &wait, &wait, &wait, &wait, "sleep"]).start();
         c.wait_for_answer("/tmp/out", &block);
         for (i, (option, name)) in cases.iter().enumerate() {
             c.kill(option).ok();
@@ -259,8 +228,7 @@ fn kill_refuses_what_is_no_signal() {
     obeys("runtime.md#kill", |lab| {
         let c = lab.bundle().phrases(["sleep"]).start();
         for signal in ["NOSUCH", "999", "-1"] {
-            c.kill(&["--", signal][usize::from(!signal.starts_with('-'))..])
-                .fails();
+            c.kill(&["--", signal][usize::from(!signal.starts_with('-'))..]).fails();
         }
         assert_eq!(c.status(), "running");
     });
@@ -308,18 +276,14 @@ fn kill_of_a_stopped_container_fails() {
     obeys("runtime.md#kill", |lab| {
         let c = lab.bundle().args(["true"]).start();
         c.wait_for("stopped");
-        c.kill(&["TERM"])
-            .fails_saying(&["not running", "no such process"]);
+        c.kill(&["TERM"]).fails_saying(&["not running", "no such process"]);
     });
 }
 
 #[test]
 fn a_killed_container_ends_with_all_its_processes() {
     obeys("runtime.md#kill", |lab| {
-        let c = lab
-            .bundle()
-            .phrases(["to /tmp/out", "background", "sleep"])
-            .start();
+        let c = lab.bundle().phrases(["to /tmp/out", "background", "sleep"]).start();
         c.wait_for_answer("/tmp/out", "background");
         let procs = fs::read_to_string(c.cgroup().join("cgroup.procs")).unwrap();
         assert_eq!(procs.lines().count(), 2, "{procs:?}");
@@ -336,13 +300,9 @@ fn a_container_without_a_pid_namespace_ends_with_all_its_processes_too() {
     obeys("runtime.md#delete", |lab| {
         let b = lab.bundle().without_namespace("pid");
         let c = b.phrases(["to /tmp/out", "background", "sleep"]).start();
-        let second = c.wait_for_answer("/tmp/out", "background")["background"]
-            .as_i64()
-            .unwrap();
+        let second = c.wait_for_answer("/tmp/out", "background")["background"].as_i64().unwrap();
         c.delete(&["--force"]).ok();
-        eventually("the second process is gone", || {
-            kill(Pid::from_raw(second as i32), None).err()
-        });
+        eventually("the second process is gone", || kill(Pid::from_raw(second as i32), None).err());
     });
 }
 
@@ -351,14 +311,10 @@ fn without_a_pid_namespace_kill_reaches_those_that_outlive_the_first() {
     obeys("runtime.md#kill", |lab| {
         let b = lab.bundle().without_namespace("pid");
         let c = b.phrases(["to /tmp/out", "background", "exit 0"]).start();
-        let second = c.wait_for_answer("/tmp/out", "background")["background"]
-            .as_i64()
-            .unwrap();
+        let second = c.wait_for_answer("/tmp/out", "background")["background"].as_i64().unwrap();
         c.wait_for("stopped");
         c.kill(&["KILL"]).ok();
-        eventually("the second process is gone", || {
-            kill(Pid::from_raw(second as i32), None).err()
-        });
+        eventually("the second process is gone", || kill(Pid::from_raw(second as i32), None).err());
         c.delete(&[]).ok();
     });
 }
@@ -366,10 +322,7 @@ fn without_a_pid_namespace_kill_reaches_those_that_outlive_the_first() {
 #[test]
 fn a_container_that_was_killed_from_outside_is_stopped() {
     obeys("runtime.md#state", |lab| {
-        for c in [
-            lab.bundle().phrases(["sleep"]).create(),
-            lab.bundle().phrases(["sleep"]).start(),
-        ] {
+        for c in [lab.bundle().phrases(["sleep"]).create(), lab.bundle().phrases(["sleep"]).start()] {
             kill(Pid::from_raw(c.pid()), Signal::SIGKILL).unwrap();
             c.wait_for("stopped");
             c.start().fails();
@@ -384,10 +337,7 @@ fn the_bundle_in_the_state_is_an_absolute_path() {
         let c = lab.bundle().phrases(["sleep"]).container();
         c.bundle.write();
         let name = c.bundle.dir().file_name().unwrap().to_str().unwrap();
-        lab.command(["create", "--bundle", name, &c.id])
-            .cwd(lab.dir())
-            .run()
-            .ok();
+        lab.command(["create", "--bundle", name, &c.id]).cwd(lab.dir()).run().ok();
         assert_eq!(c.state()["bundle"], json!(c.bundle.dir()));
     });
 }

@@ -43,19 +43,13 @@ fn shell<'a>(lab: &'a Lab, script: &str) -> Container<'a> {
 fn a_limit_of_processes_stops_a_fork() {
     obeys("config-linux.md#pids", |lab| {
         controller("pids");
-        let c = shell(
-            lab,
-            "while [ ! -e /go ]; do :; done; true & wait; echo done > /out; exec sleep 1000",
-        );
+        let c = shell(lab, "while [ ! -e /go ]; do :; done; true & wait; echo done > /out; exec sleep 1000");
         let cgroup = c.cgroup();
         update(&c, &["--pids-limit", "1"]).ok();
         fs::write(c.bundle.path("/go"), "").unwrap();
         eventually("a fork that fails", || {
             let events = value_in(&cgroup, "pids.events");
-            events
-                .lines()
-                .any(|line| line.starts_with("max ") && line != "max 0")
-                .then_some(())
+            events.lines().any(|line| line.starts_with("max ") && line != "max 0").then_some(())
         });
         assert!(!c.bundle.path("/out").exists());
     });
@@ -86,9 +80,7 @@ fn a_quota_throttles() {
         let c = shell(lab, "while :; do :; done");
         let throttled = || {
             let stats = lab.run(["events", "--stats", &c.id]).ok().json();
-            stats["data"]["cpu"]["throttling"]["throttledPeriods"]
-                .as_u64()
-                .unwrap_or(0)
+            stats["data"]["cpu"]["throttling"]["throttledPeriods"].as_u64().unwrap_or(0)
         };
         assert_eq!(throttled(), 0);
         update(&c, &["--cpu-period", "20000", "--cpu-quota", "2000"]).ok();
@@ -96,16 +88,11 @@ fn a_quota_throttles() {
         // A tenth, whatever the machine's load; a whole one it would be without the limit.
         let usage = || {
             let stat = value(&c, "cpu.stat");
-            let line = stat
-                .lines()
-                .find_map(|line| line.strip_prefix("usage_usec "))
-                .unwrap();
+            let line = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap();
             Duration::from_micros(line.parse().unwrap())
         };
         let (began, before) = (Instant::now(), usage());
-        eventually("ten periods more", || {
-            (began.elapsed() > Duration::from_millis(1000)).then_some(())
-        });
+        eventually("ten periods more", || (began.elapsed() > Duration::from_millis(1000)).then_some(()));
         let used = usage() - before;
         assert!(used < began.elapsed() / 4, "{used:?} in {:?}", began.elapsed());
     });
@@ -138,17 +125,12 @@ fn memory_that_is_too_much_is_taken_back() {
             "x=0123456789abcdef; i=0; while [ $i -lt 16 ]; do x=$x$x; i=$((i+1)); [ $i -lt 16 ] || break; done; \
              echo > /out; while :; do sleep 1000; done",
         );
-        eventually("a megabyte in use", || {
-            c.bundle.path("/out").exists().then_some(())
-        });
+        eventually("a megabyte in use", || c.bundle.path("/out").exists().then_some(()));
         let cgroup = c.cgroup();
         update(&c, &["--memory", "512k", "--memory-swap", "512k"]);
         eventually("the end of what uses more", || {
             let events = value_in(&cgroup, "memory.events");
-            events
-                .lines()
-                .any(|line| line.starts_with("oom_kill ") && line != "oom_kill 0")
-                .then_some(())
+            events.lines().any(|line| line.starts_with("oom_kill ") && line != "oom_kill 0").then_some(())
         });
     });
 }
@@ -189,11 +171,7 @@ fn writing_is_slowed() {
         let began = Instant::now();
         fs::write(c.bundle.path("/go"), "").unwrap();
         eventually("two megabytes", || c.bundle.path("/out").exists().then_some(()));
-        assert!(
-            began.elapsed() > Duration::from_millis(1200),
-            "{:?}",
-            began.elapsed()
-        );
+        assert!(began.elapsed() > Duration::from_millis(1200), "{:?}", began.elapsed());
     });
 }
 
@@ -219,10 +197,7 @@ fn the_other_options_are_written() {
         update(&c, &["--cpu-idle", "1"]).ok();
         assert_eq!(value(&c, "cpu.idle"), "1");
         update(&c, &["--cpu-idle", "0"]).ok();
-        assert_eq!(
-            (value(&c, "cpu.idle"), value(&c, "cpu.weight")),
-            ("0".into(), weight)
-        );
+        assert_eq!((value(&c, "cpu.idle"), value(&c, "cpu.weight")), ("0".into(), weight));
         update(&c, &["--memory", "64m"]).ok();
         update(&c, &["--memory", "-1", "--memory-swap", "-1"]).ok();
         assert_eq!(value(&c, "memory.max"), "max");

@@ -22,12 +22,7 @@ fn started(lab: &Lab) -> Container<'_> {
     let container = bundle.set("/linux/resources/pids/limit", 17).start();
     let user = lab.user().expect("the user");
     let place = container.cgroup();
-    assert!(
-        place
-            .to_string_lossy()
-            .contains(&format!("/user@{user}.service/")),
-        "{place:?}"
-    );
+    assert!(place.to_string_lossy().contains(&format!("/user@{user}.service/")), "{place:?}");
     container
 }
 
@@ -42,10 +37,7 @@ fn a_container_is_born_in_its_scope() {
         set_up(lab);
         let args = ["cat", "/proc/self/cgroup"];
         let seen = lab.bundle().args(args).run().ok().stdout();
-        assert_eq!(
-            seen, "0::/\n",
-            "a cgroup namespace begins where its first process is"
-        );
+        assert_eq!(seen, "0::/\n", "a cgroup namespace begins where its first process is");
     });
 }
 
@@ -103,9 +95,7 @@ fn a_container_without_a_cgroup_namespace() {
     obeys(CGROUPS, |lab| {
         set_up(lab);
         let mut bundle = lab.bundle().args(["cat", "/proc/self/cgroup"]);
-        let namespaces = bundle.config["linux"]["namespaces"]
-            .as_array_mut()
-            .expect("a list");
+        let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().expect("a list");
         namespaces.retain(|namespace| namespace["type"] != json!("cgroup"));
         let seen = bundle.run().ok().stdout();
         assert!(seen.contains("/user@") && seen.contains(".scope"), "{seen}");

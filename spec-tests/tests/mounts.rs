@@ -15,9 +15,7 @@ fn kernel_file_systems_are_mounted() {
             ("/dev/mqueue", "mqueue"),
             ("/new", "tmpfs"),
         ];
-        let b = types
-            .iter()
-            .fold(lab.bundle(), |b, (at, kind)| b.mount(at, kind, kind, &[]));
+        let b = types.iter().fold(lab.bundle(), |b, (at, kind)| b.mount(at, kind, kind, &[]));
         let seen = b.ask(["mounts"]);
         for (at, kind) in types.iter().chain([&("/proc", "proc")]) {
             assert_eq!(seen.mount(at).unwrap_or_else(|| panic!("{at}")).0["type"], *kind);
@@ -28,10 +26,7 @@ fn kernel_file_systems_are_mounted() {
 #[test]
 fn the_source_of_a_mount_is_shown() {
     obeys("config.md#mounts", |lab| {
-        let seen = lab
-            .bundle()
-            .mount("/new", "tmpfs", "my-source", &[])
-            .ask(["mounts"]);
+        let seen = lab.bundle().mount("/new", "tmpfs", "my-source", &[]).ask(["mounts"]);
         assert_eq!(seen.mount("/new").unwrap().0["source"], "my-source");
     });
 }
@@ -39,32 +34,13 @@ fn the_source_of_a_mount_is_shown() {
 #[test]
 fn options_of_the_mount_are_set() {
     obeys("config.md#linux-mount-options", |lab| {
-        let options = [
-            "ro",
-            "nosuid",
-            "nodev",
-            "noexec",
-            "noatime",
-            "nodiratime",
-            "relatime",
-            "sync",
-            "dirsync",
-        ];
+        let options =
+            ["ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime", "sync", "dirsync"];
         for option in options {
-            let seen = lab
-                .bundle()
-                .mount("/new", "tmpfs", "tmpfs", &[option])
-                .ask(["mounts"]);
-            assert!(
-                seen.mount("/new").unwrap().has(option),
-                "{option}: {:?}",
-                seen.mount("/new")
-            );
+            let seen = lab.bundle().mount("/new", "tmpfs", "tmpfs", &[option]).ask(["mounts"]);
+            assert!(seen.mount("/new").unwrap().has(option), "{option}: {:?}", seen.mount("/new"));
         }
-        let seen = lab
-            .bundle()
-            .mount("/new", "tmpfs", "tmpfs", &["strictatime"])
-            .ask(["mounts"]);
+        let seen = lab.bundle().mount("/new", "tmpfs", "tmpfs", &["strictatime"]).ask(["mounts"]);
         assert!(!seen.mount("/new").unwrap().has("relatime"), "strictatime");
     });
 }
@@ -72,10 +48,7 @@ fn options_of_the_mount_are_set() {
 #[test]
 fn lazytime_is_set() {
     obeys("config.md#linux-mount-options", |lab| {
-        let seen = lab
-            .bundle()
-            .mount("/new", "tmpfs", "tmpfs", &["lazytime"])
-            .ask(["mounts"]);
+        let seen = lab.bundle().mount("/new", "tmpfs", "tmpfs", &["lazytime"]).ask(["mounts"]);
         assert!(seen.mount("/new").unwrap().has("lazytime"));
     });
 }
@@ -93,10 +66,7 @@ fn an_option_is_undone_by_its_opposite() {
             ("sync", "async"),
         ];
         for (option, opposite) in pairs {
-            let seen = lab
-                .bundle()
-                .mount("/new", "tmpfs", "tmpfs", &[option, opposite])
-                .ask(["mounts"]);
+            let seen = lab.bundle().mount("/new", "tmpfs", "tmpfs", &[option, opposite]).ask(["mounts"]);
             assert!(!seen.mount("/new").unwrap().has(option), "{option},{opposite}");
         }
     });
@@ -106,11 +76,7 @@ fn an_option_is_undone_by_its_opposite() {
 fn options_without_a_visible_effect_are_taken() {
     obeys("config.md#linux-mount-options", |lab| {
         for option in ["defaults", "norelatime", "nostrictatime"] {
-            lab.bundle()
-                .mount("/new", "tmpfs", "tmpfs", &[option])
-                .args(["true"])
-                .run()
-                .ok();
+            lab.bundle().mount("/new", "tmpfs", "tmpfs", &[option]).args(["true"]).run().ok();
         }
     });
 }
@@ -118,19 +84,8 @@ fn options_without_a_visible_effect_are_taken() {
 #[test]
 fn options_that_came_with_version_1_1_are_taken() {
     obeys("config.md#linux-mount-options", |lab| {
-        for option in [
-            "silent",
-            "loud",
-            "iversion",
-            "noiversion",
-            "lazytime",
-            "nolazytime",
-        ] {
-            lab.bundle()
-                .mount("/new", "tmpfs", "tmpfs", &[option])
-                .args(["true"])
-                .run()
-                .ok();
+        for option in ["silent", "loud", "iversion", "noiversion", "lazytime", "nolazytime"] {
+            lab.bundle().mount("/new", "tmpfs", "tmpfs", &[option]).args(["true"]).run().ok();
         }
     });
 }
@@ -138,15 +93,10 @@ fn options_that_came_with_version_1_1_are_taken() {
 #[test]
 fn nosymfollow_is_set() {
     obeys("config.md#linux-mount-options", |lab| {
-        let seen = lab
-            .bundle()
-            .mount("/new", "tmpfs", "tmpfs", &["nosymfollow"])
-            .ask(["mounts"]);
+        let seen = lab.bundle().mount("/new", "tmpfs", "tmpfs", &["nosymfollow"]).ask(["mounts"]);
         assert!(seen.mount("/new").unwrap().has("nosymfollow"));
-        let seen = lab
-            .bundle()
-            .mount("/new", "tmpfs", "tmpfs", &["nosymfollow", "symfollow"])
-            .ask(["mounts"]);
+        let seen =
+            lab.bundle().mount("/new", "tmpfs", "tmpfs", &["nosymfollow", "symfollow"]).ask(["mounts"]);
         assert!(!seen.mount("/new").unwrap().has("nosymfollow"));
     });
 }
@@ -160,26 +110,15 @@ fn options_of_the_file_system_are_passed_on() {
         let mount = seen.mount("/new").unwrap();
         assert!(mount.has("size=64k") && mount.has("nosuid"), "{mount:?}");
         let stat = &seen["stat /new"];
-        assert_eq!(
-            json!([stat["mode"], stat["uid"], stat["gid"]]),
-            json!(["1755", 7, 8])
-        );
+        assert_eq!(json!([stat["mode"], stat["uid"], stat["gid"]]), json!(["1755", 7, 8]));
     });
 }
 
 #[test]
 fn an_option_that_the_file_system_refuses_fails_the_create() {
     obeys("config.md#mounts", |lab| {
-        lab.bundle()
-            .mount("/new", "tmpfs", "tmpfs", &["nosuchoption"])
-            .container()
-            .create(&[])
-            .fails();
-        lab.bundle()
-            .mount("/new", "tmpfs", "tmpfs", &["mode=nonsense"])
-            .container()
-            .create(&[])
-            .fails();
+        lab.bundle().mount("/new", "tmpfs", "tmpfs", &["nosuchoption"]).container().create(&[]).fails();
+        lab.bundle().mount("/new", "tmpfs", "tmpfs", &["mode=nonsense"]).container().create(&[]).fails();
         lab.bundle()
             .mount("/new", "nosuchfs", "none", &[])
             .container()
@@ -196,9 +135,7 @@ fn mounts_are_made_in_the_order_of_the_list() {
             fs::create_dir_all(dir.join("sub")).unwrap();
             fs::write(dir.join("file"), text).unwrap();
         }
-        let b = lab
-            .bundle()
-            .mount("/new", "bind", one.to_str().unwrap(), &["bind"]);
+        let b = lab.bundle().mount("/new", "bind", one.to_str().unwrap(), &["bind"]);
         let b = b.mount("/new/sub", "bind", two.to_str().unwrap(), &["bind"]);
         let b = b.mount("/over", "bind", one.to_str().unwrap(), &["bind"]);
         let b = b.mount("/over", "bind", two.to_str().unwrap(), &["bind"]);
@@ -212,11 +149,8 @@ fn mounts_are_made_in_the_order_of_the_list() {
 #[test]
 fn a_relative_destination_is_relative_to_the_root() {
     obeys("config.md#mounts", |lab| {
-        let seen = lab
-            .bundle()
-            .set("/process/cwd", "/tmp")
-            .mount("new/dir", "tmpfs", "tmpfs", &[])
-            .ask(["mounts"]);
+        let seen =
+            lab.bundle().set("/process/cwd", "/tmp").mount("new/dir", "tmpfs", "tmpfs", &[]).ask(["mounts"]);
         assert!(seen.mount("/new/dir").is_some());
     });
 }
@@ -227,9 +161,7 @@ fn a_destination_is_looked_up_in_the_root() {
         let b = lab.bundle().directory("/real");
         std::os::unix::fs::symlink("/real", b.path("/absolute")).unwrap();
         std::os::unix::fs::symlink("../../../../../../../real", b.path("/dots")).unwrap();
-        let b = b
-            .mount("/absolute/one", "tmpfs", "tmpfs", &[])
-            .mount("/dots/two", "tmpfs", "tmpfs", &[]);
+        let b = b.mount("/absolute/one", "tmpfs", "tmpfs", &[]).mount("/dots/two", "tmpfs", "tmpfs", &[]);
         let b = b.mount("/../../three", "tmpfs", "tmpfs", &[]);
         let seen = b.ask(["mounts"]);
         for at in ["/real/one", "/real/two", "/three"] {
@@ -253,9 +185,8 @@ fn proc_is_not_mounted_through_a_symlink() {
 fn a_mount_is_changed_by_remount() {
     obeys("config.md#linux-mount-options", |lab| {
         let b = lab.bundle().mount("/new", "tmpfs", "tmpfs", &["nosuid"]);
-        let seen = b
-            .mount("/new", "tmpfs", "tmpfs", &["remount", "ro", "nosuid"])
-            .ask(["mounts", "create /new/x"]);
+        let seen =
+            b.mount("/new", "tmpfs", "tmpfs", &["remount", "ro", "nosuid"]).ask(["mounts", "create /new/x"]);
         assert_eq!(seen["create /new/x"], "EROFS");
     });
 }
@@ -263,10 +194,7 @@ fn a_mount_is_changed_by_remount() {
 #[test]
 fn tmpcopyup_keeps_what_was_there() {
     obeys("config.md#linux-mount-options", |lab| {
-        let b = lab
-            .bundle()
-            .file("/etc/app/config", "kept")
-            .mode("/etc/app/config", 0o640);
+        let b = lab.bundle().file("/etc/app/config", "kept").mode("/etc/app/config", 0o640);
         std::os::unix::fs::symlink("config", b.path("/etc/app/link")).unwrap();
         let file = b.path("/etc/app/config");
         let b = b.mount("/etc/app", "tmpfs", "tmpfs", &["tmpcopyup", "mode=700"]);
@@ -282,15 +210,8 @@ fn tmpcopyup_keeps_what_was_there() {
         assert_eq!(seen[asks[1]]["mode"], "0640");
         assert_eq!(seen[asks[2]], "config");
         assert_eq!(seen[asks[3]], "ok");
-        assert_eq!(
-            seen[asks[4]]["mode"], "0700",
-            "the option's, not that of what is covered"
-        );
-        assert_eq!(
-            fs::read_to_string(file).unwrap(),
-            "kept",
-            "the image is not written"
-        );
+        assert_eq!(seen[asks[4]]["mode"], "0700", "the option's, not that of what is covered");
+        assert_eq!(fs::read_to_string(file).unwrap(), "kept", "the image is not written");
     });
 }
 
@@ -303,13 +224,8 @@ fn noexec_and_nodev_mean_it() {
         copy_programs(&[&b.path("/bin/true")], &dir);
         let from = dir.to_str().unwrap();
         let b =
-            lab.bundle()
-                .mount("/x", "bind", from, &["bind"])
-                .mount("/nx", "bind", from, &["bind", "noexec"]);
+            lab.bundle().mount("/x", "bind", from, &["bind"]).mount("/nx", "bind", from, &["bind", "noexec"]);
         let seen = b.ask(["spawn /x/true", "spawn /nx/true"]);
-        assert_eq!(
-            (&seen["spawn /x/true"], &seen["spawn /nx/true"]),
-            (&json!(0), &json!("EACCES"))
-        );
+        assert_eq!((&seen["spawn /x/true"], &seen["spawn /nx/true"]), (&json!(0), &json!("EACCES")));
     });
 }

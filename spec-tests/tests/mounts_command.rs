@@ -49,21 +49,12 @@ fn a_bind_comes_and_goes() {
             bind(&format!("{host}/file"), "/tmp/file", &["bind"])
         ]);
         mounts(&container, "add", &list).ok();
-        assert_eq!(
-            fs::read_to_string(inside(&container, "/new/dir/file")).unwrap(),
-            "of the host"
-        );
-        assert_eq!(
-            fs::read_to_string(inside(&container, "/tmp/file")).unwrap(),
-            "of the host"
-        );
+        assert_eq!(fs::read_to_string(inside(&container, "/new/dir/file")).unwrap(), "of the host");
+        assert_eq!(fs::read_to_string(inside(&container, "/tmp/file")).unwrap(), "of the host");
         assert!(options(&container, "/new/dir").unwrap().starts_with("ro"));
         assert!(options(&container, "/tmp/file").unwrap().starts_with("rw"));
         mounts(&container, "remove", &list).ok();
-        assert_eq!(
-            (options(&container, "/new/dir"), options(&container, "/tmp/file")),
-            (None, None)
-        );
+        assert_eq!((options(&container, "/new/dir"), options(&container, "/tmp/file")), (None, None));
         mounts(&container, "remove", &list).fails();
     });
 }
@@ -76,10 +67,7 @@ fn a_new_file_system_comes_and_goes() {
         mounts(&container, "add", &list).ok();
         assert!(options(&container, "/tmp").unwrap().contains("nosuid"));
         let tmp = fs::metadata(inside(&container, "/tmp")).unwrap();
-        assert_eq!(
-            std::os::unix::fs::PermissionsExt::mode(&tmp.permissions()) & 0o7777,
-            0o700
-        );
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&tmp.permissions()) & 0o7777, 0o700);
         mounts(&container, "remove", &list).ok();
         assert_eq!(options(&container, "/tmp"), None);
     });
@@ -146,17 +134,11 @@ fn it_works_in_a_user_namespace() {
             bind(&host, "/mapped", &["bind", "idmap"]),
         ]);
         mounts(&container, "add", &list).ok();
-        assert_eq!(
-            fs::read_to_string(inside(&container, "/new/file")).unwrap(),
-            "of the host"
-        );
+        assert_eq!(fs::read_to_string(inside(&container, "/new/file")).unwrap(), "of the host");
         let owner = |path: &str| fs::metadata(inside(&container, path)).unwrap().uid();
         assert_eq!((owner("/new/file"), owner("/mapped/file")), (0, 300_000));
         mounts(&container, "remove", &list).ok();
-        assert_eq!(
-            (options(&container, "/new"), options(&container, "/tmp")),
-            (None, None)
-        );
+        assert_eq!((options(&container, "/new"), options(&container, "/tmp")), (None, None));
     });
 }
 
@@ -166,17 +148,9 @@ fn a_created_container_can_be_added_to() {
         let file = lab.dir().join("file");
         fs::write(&file, "of the host").unwrap();
         let container = lab.bundle().phrases(["to /tmp/out", "read /new"]).create();
-        mounts(
-            &container,
-            "add",
-            &json!([bind(file.to_str().unwrap(), "/new", &["bind"])]),
-        )
-        .ok();
+        mounts(&container, "add", &json!([bind(file.to_str().unwrap(), "/new", &["bind"])])).ok();
         container.start().ok();
-        assert_eq!(
-            container.wait_for_answer("/tmp/out", "read /new")["read /new"],
-            "of the host"
-        );
+        assert_eq!(container.wait_for_answer("/tmp/out", "read /new")["read /new"], "of the host");
     });
 }
 
@@ -190,7 +164,6 @@ fn what_cannot_be_is_refused() {
         container.kill(&["KILL"]).ok();
         container.wait_for("stopped");
         mounts(&container, "add", &json!([bind(&host, "/tmp", &["bind"])])).fails();
-        lab.run(["mounts", "add", "no-such-container", "/dev/null"])
-            .fails();
+        lab.run(["mounts", "add", "no-such-container", "/dev/null"]).fails();
     });
 }

@@ -22,11 +22,7 @@ struct Holder(Child);
 impl Holder {
     /// `flags` are those of unshare(1).
     fn new(flags: &[&str]) -> Holder {
-        let child = Command::new("unshare")
-            .args(flags)
-            .args(["sleep", "600"])
-            .spawn()
-            .expect("unshare(1)");
+        let child = Command::new("unshare").args(flags).args(["sleep", "600"]).spawn().expect("unshare(1)");
         let holder = Holder(child);
         eventually("the holder sleeps", || {
             let name = fs::read_to_string(format!("/proc/{}/comm", holder.0.id())).ok()?;
@@ -52,10 +48,7 @@ impl Drop for Holder {
 }
 
 fn link(path: &str) -> String {
-    fs::read_link(path)
-        .unwrap_or_else(|e| panic!("{path}: {e}"))
-        .to_string_lossy()
-        .into_owned()
+    fs::read_link(path).unwrap_or_else(|e| panic!("{path}: {e}")).to_string_lossy().into_owned()
 }
 
 fn own(kind: &str) -> String {
@@ -69,11 +62,7 @@ fn a_listed_namespace_is_new() {
         for (_, kind) in TYPES {
             assert_ne!(seen["ns"][kind], own(kind), "{kind}");
         }
-        assert_eq!(
-            seen["ns"]["user"],
-            own("user"),
-            "one that isn't listed is the runtime's"
-        );
+        assert_eq!(seen["ns"]["user"], own("user"), "one that isn't listed is the runtime's");
     });
 }
 
@@ -105,14 +94,7 @@ fn a_bind_mounted_namespace_is_joined() {
         let file = lab.dir().join("netns");
         fs::write(&file, "").unwrap();
         let flags = nix::mount::MsFlags::MS_BIND;
-        nix::mount::mount(
-            Some(&*holder.path("net")),
-            &file,
-            None::<&str>,
-            flags,
-            None::<&str>,
-        )
-        .unwrap();
+        nix::mount::mount(Some(&*holder.path("net")), &file, None::<&str>, flags, None::<&str>).unwrap();
         let seen = lab.bundle().namespace("network", file.to_str()).ask(["ns"]);
         assert_eq!(seen["ns"]["net"], holder.id("net"));
         nix::mount::umount(&file).unwrap();
@@ -135,10 +117,7 @@ fn a_mount_namespace_is_joined() {
     obeys("config-linux.md#namespaces", |lab| {
         // A mount namespace that shares nothing with this one, so that the runtime's mounts stay in it.
         let holder = Holder::new(&["--mount", "--propagation", "private"]);
-        let seen = lab
-            .bundle()
-            .namespace("mount", Some(&holder.path("mnt")))
-            .ask(["ns", "cwd"]);
+        let seen = lab.bundle().namespace("mount", Some(&holder.path("mnt"))).ask(["ns", "cwd"]);
         assert_eq!(seen["ns"]["mnt"], holder.id("mnt"));
     });
 }
@@ -147,10 +126,7 @@ fn a_mount_namespace_is_joined() {
 fn a_cgroup_namespace_is_joined() {
     obeys("config-linux.md#namespaces", |lab| {
         let holder = Holder::new(&["--cgroup"]);
-        let seen = lab
-            .bundle()
-            .namespace("cgroup", Some(&holder.path("cgroup")))
-            .ask(["ns"]);
+        let seen = lab.bundle().namespace("cgroup", Some(&holder.path("cgroup"))).ask(["ns"]);
         assert_eq!(seen["ns"]["cgroup"], holder.id("cgroup"));
     });
 }
@@ -160,14 +136,8 @@ fn a_user_namespace_is_joined() {
     obeys("config-linux.md#namespaces", |lab| {
         let first = lab.bundle().user_namespace(200_000).phrases(["sleep"]).start();
         let path = format!("/proc/{}/ns/user", first.pid());
-        let b = lab
-            .bundle()
-            .user_namespace(200_000)
-            .namespace("user", Some(&path));
-        let seen = b
-            .without("/linux/uidMappings")
-            .without("/linux/gidMappings")
-            .ask(["ns", "ids"]);
+        let b = lab.bundle().user_namespace(200_000).namespace("user", Some(&path));
+        let seen = b.without("/linux/uidMappings").without("/linux/gidMappings").ask(["ns", "ids"]);
         assert_eq!(seen["ns"]["user"], link(&path));
         assert_eq!(seen["ids"]["uid"], 0);
     });
@@ -177,12 +147,7 @@ fn a_user_namespace_is_joined() {
 fn a_path_that_is_no_namespace_is_refused() {
     obeys("config-linux.md#namespaces", |lab| {
         let net = own("net");
-        for path in [
-            "/no/such/path",
-            "/etc/passwd",
-            "/proc/self/ns/uts",
-            "relative/path",
-        ] {
+        for path in ["/no/such/path", "/etc/passwd", "/proc/self/ns/uts", "relative/path"] {
             lab.bundle().namespace("network", Some(path)).run().fails();
         }
         assert_eq!(own("net"), net);
@@ -192,10 +157,7 @@ fn a_path_that_is_no_namespace_is_refused() {
 #[test]
 fn a_type_that_is_unknown_or_listed_twice_is_refused() {
     obeys("config-linux.md#namespaces", |lab| {
-        lab.bundle()
-            .set("/linux/namespaces/-", json!({ "type": "nosuch" }))
-            .run()
-            .fails_saying(&["nosuch"]);
+        lab.bundle().set("/linux/namespaces/-", json!({ "type": "nosuch" })).run().fails_saying(&["nosuch"]);
         lab.bundle()
             .set("/linux/namespaces/-", json!({ "type": "uts" }))
             .run()
@@ -208,11 +170,7 @@ fn the_first_process_of_a_pid_namespace_is_the_program() {
     obeys("config-linux.md#namespaces", |lab| {
         let seen = lab.bundle().ask(["pid", "ls /proc"]);
         assert_eq!(seen["pid"], 1);
-        let names = seen["ls /proc"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter_map(|n| n.as_str());
+        let names = seen["ls /proc"].as_array().unwrap().iter().filter_map(|n| n.as_str());
         let pids: Vec<&str> = names.filter(|n| n.bytes().all(|b| b.is_ascii_digit())).collect();
         assert_eq!(pids, ["1"], "nothing else is in it");
     });
@@ -229,25 +187,16 @@ fn a_new_network_namespace_has_loopback_only() {
 #[test]
 fn ids_of_a_user_namespace_are_mapped() {
     obeys("config-linux.md#user-namespace-mappings", |lab| {
-        let b = lab
-            .bundle()
-            .user_namespace(300_000)
-            .set("/process/user", json!({ "uid": 7, "gid": 8 }));
+        let b = lab.bundle().user_namespace(300_000).set("/process/user", json!({ "uid": 7, "gid": 8 }));
         let c = b.phrases(["to /tmp/out", "ids", "ns", "read /proc/self/uid_map", "sleep"]);
         let c = c.mode("/tmp", 0o777).start();
         let seen = c.wait_for_answer("/tmp/out", "read /proc/self/uid_map");
         assert_eq!((&seen["ids"]["uid"], &seen["ids"]["gid"]), (&json!(7), &json!(8)));
         assert_ne!(seen["ns"]["user"], own("user"));
-        let map = seen["read /proc/self/uid_map"]
-            .as_str()
-            .unwrap()
-            .split_whitespace();
+        let map = seen["read /proc/self/uid_map"].as_str().unwrap().split_whitespace();
         assert_eq!(map.collect::<Vec<_>>(), ["0", "300000", "65536"]);
         let status = fs::read_to_string(format!("/proc/{}/status", c.pid())).unwrap();
-        assert!(
-            status.contains("\nUid:\t300007\t") && status.contains("\nGid:\t300008\t"),
-            "{status}"
-        );
+        assert!(status.contains("\nUid:\t300007\t") && status.contains("\nGid:\t300008\t"), "{status}");
     });
 }
 
@@ -258,22 +207,12 @@ fn several_mappings_are_all_used() {
             { "containerID": 0, "hostID": 300_000, "size": 10 },
             { "containerID": 1000, "hostID": 400_000, "size": 1 },
         ]);
-        let b = lab
-            .bundle()
-            .user_namespace(300_000)
-            .set("/linux/uidMappings", map.clone());
+        let b = lab.bundle().user_namespace(300_000).set("/linux/uidMappings", map.clone());
         let ask = "read /proc/self/uid_map";
-        let seen = b
-            .set("/linux/gidMappings", map)
-            .set("/process/user/uid", 1000)
-            .ask([ask, "ids"]);
+        let seen = b.set("/linux/gidMappings", map).set("/process/user/uid", 1000).ask([ask, "ids"]);
         assert_eq!(seen["ids"]["uid"], 1000);
-        let lines: Vec<Vec<&str>> = seen[ask]
-            .as_str()
-            .unwrap()
-            .lines()
-            .map(|l| l.split_whitespace().collect())
-            .collect();
+        let lines: Vec<Vec<&str>> =
+            seen[ask].as_str().unwrap().lines().map(|l| l.split_whitespace().collect()).collect();
         assert_eq!(lines, [["0", "300000", "10"], ["1000", "400000", "1"]]);
     });
 }
@@ -281,11 +220,8 @@ fn several_mappings_are_all_used() {
 #[test]
 fn a_user_namespace_without_mappings_is_refused() {
     obeys("config-linux.md#user-namespace-mappings", |lab| {
-        let b = lab
-            .bundle()
-            .user_namespace(300_000)
-            .without("/linux/uidMappings")
-            .without("/linux/gidMappings");
+        let b =
+            lab.bundle().user_namespace(300_000).without("/linux/uidMappings").without("/linux/gidMappings");
         b.run().fails();
     });
 }
@@ -293,19 +229,10 @@ fn a_user_namespace_without_mappings_is_refused() {
 #[test]
 fn all_kinds_of_file_systems_can_be_mounted_in_a_user_namespace() {
     obeys("config-linux.md#user-namespace-mappings", |lab| {
-        let b = lab
-            .bundle()
-            .user_namespace(300_000)
-            .mount("/sys", "sysfs", "sysfs", &["ro", "nosuid"]);
+        let b = lab.bundle().user_namespace(300_000).mount("/sys", "sysfs", "sysfs", &["ro", "nosuid"]);
         let b =
-            b.mount("/dev", "tmpfs", "tmpfs", &["mode=755"])
-                .mount("/dev/mqueue", "mqueue", "mqueue", &[]);
-        let b = b.mount(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            &["newinstance", "ptmxmode=0666", "mode=0620"],
-        );
+            b.mount("/dev", "tmpfs", "tmpfs", &["mode=755"]).mount("/dev/mqueue", "mqueue", "mqueue", &[]);
+        let b = b.mount("/dev/pts", "devpts", "devpts", &["newinstance", "ptmxmode=0666", "mode=0620"]);
         let seen = b.ask(["mounts", "stat /dev/null", "open /dev/null rw"]);
         for at in ["/proc", "/sys", "/dev", "/dev/mqueue", "/dev/pts"] {
             assert!(seen.mount(at).is_some(), "{at}");
@@ -320,22 +247,11 @@ fn a_time_namespace_has_its_offsets() {
         let offsets =
             json!({ "boottime": { "secs": 1_000_000 }, "monotonic": { "secs": 2_000_000, "nanosecs": 5 } });
         let host = lab.bundle().ask(["clock"])["clock"].clone();
-        let seen = lab
-            .bundle()
-            .namespace("time", None)
-            .set("/linux/timeOffsets", offsets)
-            .ask(["clock", "ns"]);
+        let seen =
+            lab.bundle().namespace("time", None).set("/linux/timeOffsets", offsets).ask(["clock", "ns"]);
         let ahead = |clock: &str| seen["clock"][clock].as_i64().unwrap() - host[clock].as_i64().unwrap();
-        assert!(
-            (1_000_000..1_000_600).contains(&ahead("boottime")),
-            "{}",
-            ahead("boottime")
-        );
-        assert!(
-            (2_000_000..2_000_600).contains(&ahead("monotonic")),
-            "{}",
-            ahead("monotonic")
-        );
+        assert!((1_000_000..1_000_600).contains(&ahead("boottime")), "{}", ahead("boottime"));
+        assert!((2_000_000..2_000_600).contains(&ahead("monotonic")), "{}", ahead("monotonic"));
         assert_ne!(seen["ns"]["time"], own("time"));
     });
 }
@@ -354,10 +270,7 @@ fn a_time_namespace_is_joined() {
 #[test]
 fn time_offsets_need_a_time_namespace() {
     obeys("config-linux.md#offset-for-time-namespace", |lab| {
-        lab.bundle()
-            .set("/linux/timeOffsets", json!({ "boottime": { "secs": 1 } }))
-            .run()
-            .fails();
+        lab.bundle().set("/linux/timeOffsets", json!({ "boottime": { "secs": 1 } })).run().fails();
     });
 }
 
@@ -372,10 +285,7 @@ fn the_hostname_is_set() {
 #[test]
 fn the_domainname_is_set() {
     obeys("config.md#domainname", |lab| {
-        let seen = lab
-            .bundle()
-            .set("/domainname", "spec.example")
-            .ask(["domainname"]);
+        let seen = lab.bundle().set("/domainname", "spec.example").ask(["domainname"]);
         assert_eq!(seen["domainname"], "spec.example");
     });
 }
@@ -383,15 +293,7 @@ fn the_domainname_is_set() {
 #[test]
 fn a_hostname_needs_a_uts_namespace_of_its_own() {
     obeys("config.md#hostname", |lab| {
-        lab.bundle()
-            .without_namespace("uts")
-            .set("/hostname", "spec-host")
-            .run()
-            .fails_saying(&["uts"]);
-        assert_ne!(
-            nix::unistd::gethostname().unwrap(),
-            "spec-host",
-            "the runtime's own was changed"
-        );
+        lab.bundle().without_namespace("uts").set("/hostname", "spec-host").run().fails_saying(&["uts"]);
+        assert_ne!(nix::unistd::gethostname().unwrap(), "spec-host", "the runtime's own was changed");
     });
 }

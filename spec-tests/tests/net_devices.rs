@@ -10,11 +10,7 @@ fn ip(lab: &Lab, words: &str) -> String {
     let out = std::process::Command::new("ip").args(words.split(' ')).output();
     let out = out.unwrap_or_else(|_| skip!("ip is missing: apt-get install iproute2"));
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    lab.note(&format!(
-        "ip {words}: {} {text}{}",
-        out.status,
-        String::from_utf8_lossy(&out.stderr)
-    ));
+    lab.note(&format!("ip {words}: {} {text}{}", out.status, String::from_utf8_lossy(&out.stderr)));
     assert!(out.status.success(), "ip {words}");
     text
 }
@@ -42,62 +38,38 @@ fn with_devices<'a>(lab: &'a Lab, devices: serde_json::Value) -> Bundle<'a> {
 
 /// What the container has: its devices and the addresses of one.
 fn seen_inside(container: &Container) -> Vec<String> {
-    let inside = format!(
-        "nsenter --net=/proc/{}/ns/net ip -oneline address show",
-        container.pid()
-    );
-    let out = std::process::Command::new("sh")
-        .args(["-c", &inside])
-        .output()
-        .unwrap();
+    let inside = format!("nsenter --net=/proc/{}/ns/net ip -oneline address show", container.pid());
+    let out = std::process::Command::new("sh").args(["-c", &inside]).output().unwrap();
     assert!(out.status.success(), "{inside}");
     // 3: moved    inet 10.1.2.3/24 scope …
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     let mut seen: Vec<String> = text
         .lines()
-        .map(|line| {
-            line.split_whitespace()
-                .skip(1)
-                .take(3)
-                .collect::<Vec<_>>()
-                .join(" ")
-        })
+        .map(|line| line.split_whitespace().skip(1).take(3).collect::<Vec<_>>().join(" "))
         .collect();
     seen.retain(|line| !line.contains("fe80:"));
     seen.sort();
     seen
 }
 
-const ADDRESSES: [&str; 4] = [
-    "inet 10.1.2.3/24",
-    "inet 10.1.2.4/24",
-    "inet 192.0.2.1",
-    "inet6 2001:db8::3/64",
-];
+const ADDRESSES: [&str; 4] =
+    ["inet 10.1.2.3/24", "inet 10.1.2.4/24", "inet 192.0.2.1", "inet6 2001:db8::3/64"];
 
 fn addresses_of(name: &str) -> Vec<String> {
-    ADDRESSES
-        .iter()
-        .map(|address| format!("{name} {address}"))
-        .collect()
+    ADDRESSES.iter().map(|address| format!("{name} {address}")).collect()
 }
 
 #[test]
 fn a_device_is_moved_with_its_addresses() {
     obeys(SECTION, |lab| {
         pair(lab);
-        let container = with_devices(lab, json!({ "moved": {} }))
-            .phrases(["sleep"])
-            .create();
+        let container = with_devices(lab, json!({ "moved": {} })).phrases(["sleep"]).create();
         let mut seen = seen_inside(&container);
         seen.retain(|line| line.starts_with("moved"));
         assert_eq!(seen, addresses_of("moved"));
         assert!(!ip(lab, "-oneline link show").contains("moved"));
         container.start().ok();
-        assert!(
-            ip(lab, "-oneline link show stays").contains("LOWER_UP"),
-            "both ends are up"
-        );
+        assert!(ip(lab, "-oneline link show stays").contains("LOWER_UP"), "both ends are up");
     });
 }
 
@@ -109,10 +81,7 @@ fn a_device_has_another_name_inside() {
             with_devices(lab, json!({ "moved": { "name": "eth7" } })).mount("/sys", "sysfs", "sysfs", &[]);
         let seen = b.ask(["interfaces", "read /sys/class/net/eth7/flags"]);
         let names = seen["interfaces"].as_array().unwrap().clone();
-        assert!(
-            names.contains(&json!("eth7")) && !names.contains(&json!("moved")),
-            "{names:?}"
-        );
+        assert!(names.contains(&json!("eth7")) && !names.contains(&json!("moved")), "{names:?}");
         // The administrator's flag, not operstate, which follows up to a second later.
         let flags = seen["read /sys/class/net/eth7/flags"].as_str().unwrap();
         let flags = u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).unwrap();
@@ -176,9 +145,7 @@ fn a_device_that_cannot_be_moved_is_an_error() {
 fn lo_is_up_in_a_new_namespace() {
     obeys(SECTION, |lab| {
         let flags = |bundle: Bundle| {
-            let seen = bundle
-                .mount("/sys", "sysfs", "sysfs", &[])
-                .ask(["read /sys/class/net/lo/flags"]);
+            let seen = bundle.mount("/sys", "sysfs", "sysfs", &[]).ask(["read /sys/class/net/lo/flags"]);
             seen["read /sys/class/net/lo/flags"].clone()
         };
         assert_eq!(flags(lab.bundle()), "0x9\n");

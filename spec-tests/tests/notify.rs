@@ -27,9 +27,7 @@ impl Manager {
 
     fn of(socket: UnixDatagram, name: String) -> Manager {
         // A control that never says anything is waited for as long, several times.
-        socket
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .expect("a timeout");
+        socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
         Manager { socket, name }
     }
 
@@ -82,15 +80,9 @@ fn start_waits_until_the_program_is_ready() {
         let manager = Manager::new(lab);
         let c = slow(lab).container();
         c.bundle.write();
-        c.command("create", &[])
-            .env("NOTIFY_SOCKET", &manager.name)
-            .run()
-            .ok();
+        c.command("create", &[]).env("NOTIFY_SOCKET", &manager.name).run().ok();
         manager.assert_silent();
-        let mut start = lab
-            .command(["start", &c.id])
-            .env("NOTIFY_SOCKET", &manager.name)
-            .spawn();
+        let mut start = lab.command(["start", &c.id]).env("NOTIFY_SOCKET", &manager.name).spawn();
         let seen = c.wait_for_answer("/out", "mounts");
         assert_eq!(seen["env"]["NOTIFY_SOCKET"], "/run/notify/notify.sock");
         let mount = seen.mount("/run/notify").expect("its directory");
@@ -113,10 +105,7 @@ fn run_detached_waits_too() {
         let manager = Manager::new(lab);
         let c = slow(lab).container();
         c.bundle.write();
-        let mut run = c
-            .command("run", &["--detach"])
-            .env("NOTIFY_SOCKET", &manager.name)
-            .spawn();
+        let mut run = c.command("run", &["--detach"]).env("NOTIFY_SOCKET", &manager.name).spawn();
         c.wait_for_answer("/out", "mounts");
         assert!(!run.is_over(), "the program isn't ready");
         c.kill(&["USR1"]).ok();
@@ -139,10 +128,7 @@ fn run_in_the_foreground_is_the_service_itself() {
         let heard = manager.until("READY=1");
         drop(manager);
         let pid = format!("MAINPID={}", run.pid());
-        assert!(
-            heard == lines([&pid, "READY=1"]) || heard == lines(["READY=1"]),
-            "{heard:?}"
-        );
+        assert!(heard == lines([&pid, "READY=1"]) || heard == lines(["READY=1"]), "{heard:?}");
         c.kill(&["KILL"]).ok();
         run.wait().exits(137);
     });
@@ -154,14 +140,8 @@ fn a_program_that_ends_was_never_ready() {
         let manager = Manager::new(lab);
         let c = lab.bundle().phrases(["exit 3"]).container();
         c.bundle.write();
-        c.command("create", &[])
-            .env("NOTIFY_SOCKET", &manager.name)
-            .run()
-            .ok();
-        lab.command(["start", &c.id])
-            .env("NOTIFY_SOCKET", &manager.name)
-            .run()
-            .ok();
+        c.command("create", &[]).env("NOTIFY_SOCKET", &manager.name).run().ok();
+        lab.command(["start", &c.id]).env("NOTIFY_SOCKET", &manager.name).run().ok();
         manager.assert_silent();
         c.wait_for("stopped");
     });
@@ -176,10 +156,7 @@ fn a_user_of_a_user_namespace_is_heard() {
             .set("/process/user", json!({ "uid": 1000, "gid": 1000 }))
             .container();
         c.bundle.write();
-        let run = c
-            .command("run", &["--detach"])
-            .env("NOTIFY_SOCKET", &manager.name)
-            .spawn();
+        let run = c.command("run", &["--detach"]).env("NOTIFY_SOCKET", &manager.name).spawn();
         c.wait_for_answer("/out", "mounts");
         c.kill(&["USR1"]).ok();
         manager.until("READY=1");
@@ -197,10 +174,7 @@ fn a_manager_may_have_an_abstract_name() {
         let manager = Manager::of(socket, format!("@{name}"));
         let c = lab.bundle().phrases([READY, "sleep"]).container();
         c.bundle.write();
-        let run = c
-            .command("run", &["--detach"])
-            .env("NOTIFY_SOCKET", &manager.name)
-            .spawn();
+        let run = c.command("run", &["--detach"]).env("NOTIFY_SOCKET", &manager.name).spawn();
         manager.until("BARRIER=1");
         run.wait().ok();
     });
@@ -222,15 +196,9 @@ fn a_program_says_no_more_than_that_it_is_ready() {
             tell("MAINPID=1\\nREADY=1\\nFDSTORE=1"),
             "sleep".into(),
         ];
-        let c = lab
-            .bundle()
-            .phrases(phrases.iter().map(String::as_str))
-            .container();
+        let c = lab.bundle().phrases(phrases.iter().map(String::as_str)).container();
         c.bundle.write();
-        let run = c
-            .command("run", &["--detach"])
-            .env("NOTIFY_SOCKET", &manager.name)
-            .spawn();
+        let run = c.command("run", &["--detach"]).env("NOTIFY_SOCKET", &manager.name).spawn();
         let heard = manager.until("BARRIER=1");
         let pid = format!("MAINPID={}", c.pid());
         assert_eq!(heard, lines([&pid, "READY=1", "BARRIER=1"]));
@@ -245,19 +213,10 @@ fn the_directory_is_not_the_programs_to_change() {
         let c = lab
             .bundle()
             .caps(&["CAP_DAC_OVERRIDE"])
-            .phrases([
-                "create /run/notify/other",
-                "remove /run/notify/notify.sock",
-                READY,
-                "exit 0",
-            ])
+            .phrases(["create /run/notify/other", "remove /run/notify/notify.sock", READY, "exit 0"])
             .container();
         c.bundle.write();
-        let ran = c
-            .command("run", &[])
-            .env("NOTIFY_SOCKET", &manager.name)
-            .run()
-            .ok();
+        let ran = c.command("run", &[]).env("NOTIFY_SOCKET", &manager.name).run().ok();
         let seen = Inside::parse(&ran.stdout());
         assert_eq!(seen["create /run/notify/other"], "EROFS");
         assert_eq!(seen["remove /run/notify/notify.sock"], "EROFS");

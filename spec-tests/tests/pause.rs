@@ -8,10 +8,7 @@ const SECTION: &str = "runtime.md#operations";
 #[test]
 fn a_paused_container_stands_still() {
     obeys(SECTION, |lab| {
-        let c = lab
-            .bundle()
-            .args(["sh", "-c", "while :; do echo x >> /out; done"])
-            .start();
+        let c = lab.bundle().args(["sh", "-c", "while :; do echo x >> /out; done"]).start();
         let length = || std::fs::metadata(c.bundle.path("/out")).map_or(0, |m| m.len());
         eventually("output", || (length() > 0).then_some(()));
         lab.run(["pause", &c.id]).ok();
@@ -30,8 +27,7 @@ fn a_paused_container_stands_still() {
 fn only_what_runs_is_paused_and_what_is_paused_resumed() {
     obeys(SECTION, |lab| {
         let c = lab.bundle().phrases(["sleep"]).start();
-        lab.run(["resume", &c.id])
-            .fails_saying(&["not paused", "not frozen"]);
+        lab.run(["resume", &c.id]).fails_saying(&["not paused", "not frozen"]);
         lab.run(["pause", &c.id]).ok();
         lab.run(["resume", &c.id]).ok();
         c.kill(&["KILL"]).ok();
@@ -80,10 +76,7 @@ fn ps_lists_the_containers_processes() {
         assert!(table.starts_with("UID"), "{table}");
         assert_eq!(table.lines().count(), 3, "{table}");
         let table = lab.run(["ps", &c.id, "-o", "pid,args", "-A"]).ok().stdout();
-        assert!(
-            table.contains(&format!("{} /bin/inside sleep", c.pid())),
-            "{table}"
-        );
+        assert!(table.contains(&format!("{} /bin/inside sleep", c.pid())), "{table}");
         lab.run(["ps", &c.id, "-o", "args", "-A"]).fails_saying(&["pid"]);
     });
 }

@@ -6,13 +6,8 @@ use spec_tests::*;
 #[test]
 fn args_reach_the_program_as_they_are() {
     obeys("config.md#process", |lab| {
-        let seen = lab
-            .bundle()
-            .ask(["args", "print a  b", "print \"$HOME\" *", "print"]);
-        assert_eq!(
-            seen["args"],
-            json!(["/bin/inside", "args", "print a  b", "print \"$HOME\" *", "print"])
-        );
+        let seen = lab.bundle().ask(["args", "print a  b", "print \"$HOME\" *", "print"]);
+        assert_eq!(seen["args"], json!(["/bin/inside", "args", "print a  b", "print \"$HOME\" *", "print"]));
     });
 }
 
@@ -21,9 +16,7 @@ fn the_program_is_looked_up_in_the_containers_path() {
     obeys("config.md#process", |lab| {
         // A directory and a file that isn't executable are passed over.
         let b = lab.bundle().directory("/zeroth/tool").file("/first/tool", "");
-        let b = b
-            .directory("/second")
-            .set("/process/env", ["PATH=/zeroth:/first:/second:/bin"]);
+        let b = b.directory("/second").set("/process/env", ["PATH=/zeroth:/first:/second:/bin"]);
         std::os::unix::fs::symlink("/bin/inside", b.path("/second/tool")).unwrap();
         let seen = Inside::parse(&b.args(["tool", "args"]).run().ok().stdout());
         assert_eq!(seen["args"], json!(["tool", "args"]));
@@ -42,20 +35,9 @@ fn a_relative_program_is_relative_to_the_working_directory() {
 fn a_program_that_cannot_be_executed_is_named() {
     obeys("config.md#process", |lab| {
         let cases: [(&str, &[&str]); 4] = [
-            (
-                "missing",
-                &["executable file not found", "executable file `missing` not found"],
-            ),
+            ("missing", &["executable file not found", "executable file `missing` not found"]),
             ("/no/such/program", &["no such file or directory"]),
-            (
-                "/bin",
-                &[
-                    "is a directory",
-                    "not a regular file",
-                    "permission denied",
-                    "not permitted",
-                ],
-            ),
+            ("/bin", &["is a directory", "not a regular file", "permission denied", "not permitted"]),
             ("/etc/passwd", &["permission denied", "not executable"]),
         ];
         for (program, says) in cases {
@@ -67,26 +49,15 @@ fn a_program_that_cannot_be_executed_is_named() {
 #[test]
 fn empty_args_are_refused() {
     obeys("config.md#process", |lab| {
-        lab.bundle()
-            .set("/process/args", json!([]))
-            .container()
-            .create(&[])
-            .fails();
-        lab.bundle()
-            .without("/process/args")
-            .container()
-            .create(&[])
-            .fails();
+        lab.bundle().set("/process/args", json!([])).container().create(&[]).fails();
+        lab.bundle().without("/process/args").container().create(&[]).fails();
     });
 }
 
 #[test]
 fn the_environment_is_that_of_the_config() {
     obeys("config.md#process", |lab| {
-        let b = lab.bundle().set(
-            "/process/env",
-            ["A=1", "EMPTY=", "PATH=/bin", "B=x=y z", "HOME=/here"],
-        );
+        let b = lab.bundle().set("/process/env", ["A=1", "EMPTY=", "PATH=/bin", "B=x=y z", "HOME=/here"]);
         let c = b.phrases(["environ"]).container();
         let ran = c.command("run", &[]).env("RUNTIME_ONLY", "1").run().ok();
         let mut seen: Vec<String> =
@@ -99,9 +70,7 @@ fn the_environment_is_that_of_the_config() {
 #[test]
 fn the_last_of_a_repeated_variable_counts() {
     obeys("config.md#process", |lab| {
-        let b = lab
-            .bundle()
-            .set("/process/env", ["A=1", "PATH=/bin", "A=2", "A=3"]);
+        let b = lab.bundle().set("/process/env", ["A=1", "PATH=/bin", "A=2", "A=3"]);
         assert_eq!(b.ask(["env"])["env"]["A"], "3");
     });
 }
@@ -113,10 +82,7 @@ fn home_comes_from_the_containers_passwd() {
             let seen = lab.bundle().set("/process/user/uid", uid).ask(["env"]);
             assert_eq!(seen["env"]["HOME"], home, "uid {uid}");
         }
-        let seen = lab
-            .bundle()
-            .set("/process/env", ["PATH=/bin", "HOME=/elsewhere"])
-            .ask(["env"]);
+        let seen = lab.bundle().set("/process/env", ["PATH=/bin", "HOME=/elsewhere"]).ask(["env"]);
         assert_eq!(seen["env"]["HOME"], "/elsewhere");
     });
 }
@@ -124,26 +90,17 @@ fn home_comes_from_the_containers_passwd() {
 #[test]
 fn home_of_an_unknown_user_is_the_root() {
     obeys("config.md#process", |lab| {
-        assert_eq!(
-            lab.bundle().set("/process/user/uid", 4242).ask(["env"])["env"]["HOME"],
-            "/"
-        );
+        assert_eq!(lab.bundle().set("/process/user/uid", 4242).ask(["env"])["env"]["HOME"], "/");
     });
 }
 
 #[test]
 fn the_working_directory_is_set_and_made() {
     obeys("config.md#process", |lab| {
-        assert_eq!(
-            lab.bundle().set("/process/cwd", "/etc").ask(["cwd"])["cwd"],
-            "/etc"
-        );
+        assert_eq!(lab.bundle().set("/process/cwd", "/etc").ask(["cwd"])["cwd"], "/etc");
         let b = lab.bundle().set("/process/cwd", "/new/dir");
         let seen = b.ask(["cwd", "stat /new/dir"]);
-        assert_eq!(
-            (&seen["cwd"], &seen["stat /new/dir"]["mode"]),
-            (&json!("/new/dir"), &json!("0755"))
-        );
+        assert_eq!((&seen["cwd"], &seen["stat /new/dir"]["mode"]), (&json!("/new/dir"), &json!("0755")));
     });
 }
 
@@ -161,9 +118,7 @@ fn the_working_directory_of_a_user_may_be_one_that_only_he_can_enter() {
     obeys("config.md#process", |lab| {
         let b = lab.bundle().directory("/mine").mode("/mine", 0o700);
         std::os::unix::fs::chown(b.path("/mine"), Some(1000), Some(1000)).unwrap();
-        let b = b
-            .set("/process/user", json!({ "uid": 1000, "gid": 1000 }))
-            .set("/process/cwd", "/mine");
+        let b = b.set("/process/user", json!({ "uid": 1000, "gid": 1000 })).set("/process/cwd", "/mine");
         assert_eq!(b.ask(["cwd"])["cwd"], "/mine");
     });
 }
@@ -173,11 +128,7 @@ fn the_working_directory_may_not_be_outside_of_the_root() {
     obeys("config.md#process", |lab| {
         for fd in 3..12 {
             let cwd = format!("/proc/self/fd/{fd}");
-            let ran = lab
-                .bundle()
-                .set("/process/cwd", cwd)
-                .phrases(["cwd", "ls .."])
-                .run();
+            let ran = lab.bundle().set("/process/cwd", cwd).phrases(["cwd", "ls .."]).run();
             assert_ne!(ran.code(), 0, "/proc/self/fd/{fd} could be entered");
         }
     });
@@ -191,12 +142,7 @@ fn ids_and_groups_are_set() {
         let ids = &seen["ids"];
         assert_eq!([&ids["uid"], &ids["euid"], &ids["suid"]], [1000, 1000, 1000]);
         assert_eq!([&ids["gid"], &ids["egid"], &ids["sgid"]], [1001, 1001, 1001]);
-        let groups: Vec<_> = ids["groups"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter(|g| **g != 1001)
-            .collect();
+        let groups: Vec<_> = ids["groups"].as_array().unwrap().iter().filter(|g| **g != 1001).collect();
         assert_eq!(groups, [5, 44, 100_000]);
     });
 }
@@ -207,14 +153,7 @@ fn groups_of_the_caller_are_dropped() {
         let c = lab.bundle().phrases(["ids"]).container();
         c.bundle.write();
         let seen = Inside::parse(&c.run(&[]).ok().stdout());
-        assert_eq!(
-            seen["ids"]["groups"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .find(|g| **g != 0),
-            None
-        );
+        assert_eq!(seen["ids"]["groups"].as_array().unwrap().iter().find(|g| **g != 0), None);
     });
 }
 
@@ -223,23 +162,10 @@ fn dev_null_of_the_caller_does_not_become_the_users() {
     obeys("runtime.md#create", |lab| {
         use std::os::unix::fs::MetadataExt;
         let user = json!({ "uid": 1000, "gid": 1000 });
-        lab.bundle()
-            .set("/process/user", user.clone())
-            .args(["true"])
-            .run()
-            .ok();
-        lab.bundle()
-            .user_namespace(300_000)
-            .set("/process/user", user)
-            .args(["true"])
-            .run()
-            .ok();
+        lab.bundle().set("/process/user", user.clone()).args(["true"]).run().ok();
+        lab.bundle().user_namespace(300_000).set("/process/user", user).args(["true"]).run().ok();
         let null = std::fs::metadata("/dev/null").unwrap();
-        assert_eq!(
-            (null.uid(), null.gid()),
-            (0, 0),
-            "the container's stdin was /dev/null"
-        );
+        assert_eq!((null.uid(), null.gid()), (0, 0), "the container's stdin was /dev/null");
     });
 }
 
@@ -257,10 +183,7 @@ fn an_id_beyond_32_bits_is_refused() {
 fn umask_is_0022_unless_told() {
     obeys("config.md#posix-platform-user", |lab| {
         assert_eq!(lab.bundle().ask(["umask"])["umask"], "0022");
-        assert_eq!(
-            lab.bundle().set("/process/user/umask", 0o27).ask(["umask"])["umask"],
-            "0027"
-        );
+        assert_eq!(lab.bundle().set("/process/user/umask", 0o27).ask(["umask"])["umask"], "0027");
     });
 }
 
@@ -274,17 +197,10 @@ fn rlimits_are_set() {
             { "type": "RLIMIT_CPU", "soft": 100, "hard": 200 },
             { "type": "RLIMIT_FSIZE", "soft": 1_000_000, "hard": 1_000_000 },
         ]);
-        let seen = lab
-            .bundle()
-            .set("/process/rlimits", limits.clone())
-            .ask(["rlimits"]);
+        let seen = lab.bundle().set("/process/rlimits", limits.clone()).ask(["rlimits"]);
         for limit in limits.as_array().unwrap() {
             let name = limit["type"].as_str().unwrap();
-            assert_eq!(
-                seen["rlimits"][name],
-                json!([limit["soft"], limit["hard"]]),
-                "{name}"
-            );
+            assert_eq!(seen["rlimits"][name], json!([limit["soft"], limit["hard"]]), "{name}");
         }
     });
 }
@@ -294,14 +210,9 @@ fn every_kind_of_rlimit_is_known() {
     obeys("config.md#posix-process", |lab| {
         let own = lab.bundle().ask(["rlimits"])["rlimits"].clone();
         let same = own.as_object().unwrap().iter();
-        let same: Vec<_> = same
-            .map(|(k, v)| json!({ "type": k, "soft": v[0], "hard": v[1] }))
-            .collect();
+        let same: Vec<_> = same.map(|(k, v)| json!({ "type": k, "soft": v[0], "hard": v[1] })).collect();
         assert_eq!(same.len(), 16);
-        assert_eq!(
-            lab.bundle().set("/process/rlimits", same).ask(["rlimits"])["rlimits"],
-            own
-        );
+        assert_eq!(lab.bundle().set("/process/rlimits", same).ask(["rlimits"])["rlimits"], own);
     });
 }
 
@@ -309,10 +220,7 @@ fn every_kind_of_rlimit_is_known() {
 fn a_repeated_rlimit_is_refused() {
     obeys("config.md#posix-process", |lab| {
         let nofile = json!({ "type": "RLIMIT_NOFILE", "soft": 64, "hard": 64 });
-        lab.bundle()
-            .set("/process/rlimits", json!([nofile, nofile]))
-            .run()
-            .fails_saying(&["rlimit"]);
+        lab.bundle().set("/process/rlimits", json!([nofile, nofile])).run().fails_saying(&["rlimit"]);
     });
 }
 
@@ -320,10 +228,7 @@ fn a_repeated_rlimit_is_refused() {
 fn an_unknown_rlimit_is_refused() {
     obeys("config.md#posix-process", |lab| {
         let unknown = json!({ "type": "RLIMIT_NOSUCH", "soft": 1, "hard": 1 });
-        lab.bundle()
-            .set("/process/rlimits", json!([unknown]))
-            .run()
-            .fails_saying(&["rlimit"]);
+        lab.bundle().set("/process/rlimits", json!([unknown])).run().fails_saying(&["rlimit"]);
     });
 }
 
@@ -331,10 +236,7 @@ fn an_unknown_rlimit_is_refused() {
 fn a_soft_rlimit_above_the_hard_one_is_refused() {
     obeys("config.md#posix-process", |lab| {
         let turned = json!({ "type": "RLIMIT_NOFILE", "soft": 65, "hard": 64 });
-        lab.bundle()
-            .set("/process/rlimits", json!([turned]))
-            .run()
-            .fails_saying(&["rlimit"]);
+        lab.bundle().set("/process/rlimits", json!([turned])).run().fails_saying(&["rlimit"]);
     });
 }
 
@@ -344,25 +246,16 @@ fn oom_score_adj_is_set_and_else_inherited() {
         let read = "read /proc/self/oom_score_adj";
         let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
         assert_eq!(lab.bundle().ask([read])[read], own);
-        assert_eq!(
-            lab.bundle().set("/process/oomScoreAdj", 500).ask([read])[read],
-            "500\n"
-        );
+        assert_eq!(lab.bundle().set("/process/oomScoreAdj", 500).ask([read])[read], "500\n");
     });
 }
 
 #[test]
 fn oom_score_adj_can_be_lowered() {
     obeys("config.md#linux-process", |lab| {
-        needs(
-            machine::may_raise_limits(),
-            "CAP_SYS_RESOURCE, to lower oom_score_adj",
-        );
+        needs(machine::may_raise_limits(), "CAP_SYS_RESOURCE, to lower oom_score_adj");
         let read = "read /proc/self/oom_score_adj";
-        assert_eq!(
-            lab.bundle().set("/process/oomScoreAdj", -500).ask([read])[read],
-            "-500\n"
-        );
+        assert_eq!(lab.bundle().set("/process/oomScoreAdj", -500).ask([read])[read], "-500\n");
     });
 }
 
@@ -371,14 +264,8 @@ fn no_new_privileges_is_set_only_when_asked() {
     obeys("config.md#linux-process", |lab| {
         let ask = "status NoNewPrivs";
         assert_eq!(lab.bundle().ask([ask])[ask], "0");
-        assert_eq!(
-            lab.bundle().set("/process/noNewPrivileges", false).ask([ask])[ask],
-            "0"
-        );
-        assert_eq!(
-            lab.bundle().set("/process/noNewPrivileges", true).ask([ask])[ask],
-            "1"
-        );
+        assert_eq!(lab.bundle().set("/process/noNewPrivileges", false).ask([ask])[ask], "0");
+        assert_eq!(lab.bundle().set("/process/noNewPrivileges", true).ask([ask])[ask], "1");
     });
 }
 
@@ -389,11 +276,7 @@ fn the_program_starts_with_default_signals() {
         let bits = |ask| u64::from_str_radix(seen[ask].as_str().unwrap(), 16).unwrap();
         assert_eq!(bits("status SigBlk"), 0, "blocked signals");
         // The helper's own start-up ignores SIGPIPE; from 32 on they are the caller's and the libc's business.
-        assert_eq!(
-            bits("status SigIgn") & 0x7fff_ffff & !(1 << 12),
-            0,
-            "ignored signals"
-        );
+        assert_eq!(bits("status SigIgn") & 0x7fff_ffff & !(1 << 12), 0, "ignored signals");
     });
 }
 
@@ -429,10 +312,7 @@ fn the_session_keyring_is_named_and_can_be_searched() {
         let ran = container.run(&[]).ok();
         let name = format!("_ses.{}:", container.id);
         // id, flags, usage, expiry, permissions, uid, gid, type, description
-        let keys = Inside::parse(&ran.stdout())["read /proc/keys"]
-            .as_str()
-            .unwrap()
-            .to_owned();
+        let keys = Inside::parse(&ran.stdout())["read /proc/keys"].as_str().unwrap().to_owned();
         let key: Vec<&str> = keys
             .lines()
             .map(|line| line.split_whitespace().collect::<Vec<_>>())
@@ -448,14 +328,8 @@ fn a_scheduling_policy_is_set() {
     obeys("config.md#linux-process", |lab| {
         let (policy, nice) = ("syscall sched_getscheduler 0", "syscall getpriority 0 0");
         let scheduler = json!({ "policy": "SCHED_BATCH", "nice": 7 });
-        let seen = lab
-            .bundle()
-            .set("/process/scheduler", scheduler)
-            .ask([policy, nice]);
-        assert_eq!(
-            (&seen[policy], &seen[nice]),
-            (&json!(libc::SCHED_BATCH), &json!(20 - 7))
-        );
+        let seen = lab.bundle().set("/process/scheduler", scheduler).ask([policy, nice]);
+        assert_eq!((&seen[policy], &seen[nice]), (&json!(libc::SCHED_BATCH), &json!(20 - 7)));
     });
 }
 
@@ -468,17 +342,9 @@ fn every_scheduling_policy_is_known() {
         let reset_on_fork = 0x4000_0000; // sched_getscheduler(2)
         // What proc shows is the kernel's own priority: 99 less that of a real-time policy, or 120 and the nice value.
         for (scheduler, number, prio) in [
-            (
-                json!({"policy": "SCHED_OTHER", "nice": 3}),
-                libc::SCHED_OTHER,
-                123,
-            ),
+            (json!({"policy": "SCHED_OTHER", "nice": 3}), libc::SCHED_OTHER, 123),
             (json!({"policy": "SCHED_IDLE"}), libc::SCHED_IDLE, 120),
-            (
-                json!({"policy": "SCHED_FIFO", "priority": 7}),
-                libc::SCHED_FIFO,
-                92,
-            ),
+            (json!({"policy": "SCHED_FIFO", "priority": 7}), libc::SCHED_FIFO, 92),
             (json!({"policy": "SCHED_RR", "priority": 99}), libc::SCHED_RR, 0),
             (
                 json!({"policy": "SCHED_RR", "priority": 1, "flags": ["SCHED_FLAG_RESET_ON_FORK"]}),
@@ -531,21 +397,12 @@ fn memory_comes_from_the_nodes_that_are_asked_for() {
             (json!({"mode": "MPOL_INTERLEAVE", "nodes": "0-0"}), "interleave:0"),
             (json!({"mode": "MPOL_LOCAL"}), "local"),
         ] {
-            let b = lab
-                .bundle()
-                .set("/ociVersion", "1.3.0")
-                .set("/linux/memoryPolicy", policy.clone());
+            let b = lab.bundle().set("/ociVersion", "1.3.0").set("/linux/memoryPolicy", policy.clone());
             let seen = b.ask(["read /proc/self/numa_maps"]);
-            let maps = seen["read /proc/self/numa_maps"]
-                .as_str()
-                .expect("text")
-                .to_owned();
+            let maps = seen["read /proc/self/numa_maps"].as_str().expect("text").to_owned();
             assert!(maps.contains(&format!(" {expected} ")), "{policy}: {maps}");
         }
-        let b = lab.bundle().set(
-            "/linux/memoryPolicy",
-            json!({"mode": "MPOL_BIND", "nodes": "1000"}),
-        );
+        let b = lab.bundle().set("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "1000"}));
         b.run().fails();
     });
 }

@@ -7,10 +7,7 @@ const SECTION: &str = "runtime.md#operations";
 #[test]
 fn all_that_match_are_killed_and_deleted() {
     obeys(SECTION, |lab| {
-        let (a, b) = (
-            lab.bundle().phrases(["sleep"]).start(),
-            lab.bundle().phrases(["sleep"]).start(),
-        );
+        let (a, b) = (lab.bundle().phrases(["sleep"]).start(), lab.bundle().phrases(["sleep"]).start());
         let other = lab.bundle().phrases(["sleep"]).start();
         let pattern = format!("^({}|{})$", a.id, b.id);
         lab.run(["kill", "--regex", &pattern, "KILL"]).ok();
@@ -39,10 +36,8 @@ fn none_may_match() {
 #[test]
 fn one_that_fails_keeps_none_of_the_others() {
     obeys(SECTION, |lab| {
-        let (running, ended) = (
-            lab.bundle().phrases(["sleep"]).start(),
-            lab.bundle().phrases(["exit 0"]).start(),
-        );
+        let (running, ended) =
+            (lab.bundle().phrases(["sleep"]).start(), lab.bundle().phrases(["exit 0"]).start());
         ended.wait_for("stopped");
         lab.run(["delete", "--regex", "."])
             .fails_saying(&[&format!("cannot delete container {}", running.id)]);
@@ -55,8 +50,7 @@ fn one_that_fails_keeps_none_of_the_others() {
 fn what_is_no_regular_expression_is_refused() {
     obeys(SECTION, |lab| {
         for command in ["kill", "delete"] {
-            lab.run([command, "--regex", "("])
-                .fails_saying(&["regular expression"]);
+            lab.run([command, "--regex", "("]).fails_saying(&["regular expression"]);
         }
     });
 }

@@ -6,20 +6,9 @@ use spec_tests::*;
 #[test]
 fn the_root_is_the_bundles() {
     obeys("config.md#root", |lab| {
-        let seen = lab
-            .bundle()
-            .file("/mark", "here")
-            .ask(["read /mark", "ls /", "create /new"]);
-        assert_eq!(
-            (&seen["read /mark"], &seen["create /new"]),
-            (&json!("here"), &json!("ok"))
-        );
-        let names: Vec<_> = seen["ls /"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter(|n| **n != "mark")
-            .collect();
+        let seen = lab.bundle().file("/mark", "here").ask(["read /mark", "ls /", "create /new"]);
+        assert_eq!((&seen["read /mark"], &seen["create /new"]), (&json!("here"), &json!("ok")));
+        let names: Vec<_> = seen["ls /"].as_array().unwrap().iter().filter(|n| **n != "mark").collect();
         assert_eq!(names, ["bin", "dev", "etc", "proc", "sys", "tmp"]);
     });
 }
@@ -29,20 +18,14 @@ fn the_root_may_be_an_absolute_path() {
     obeys("config.md#root", |lab| {
         let b = lab.bundle().file("/mark", "here");
         let path = b.rootfs();
-        assert_eq!(
-            b.set("/root/path", json!(path)).ask(["read /mark"])["read /mark"],
-            "here"
-        );
+        assert_eq!(b.set("/root/path", json!(path)).ask(["read /mark"])["read /mark"], "here");
     });
 }
 
 #[test]
 fn a_missing_root_is_refused() {
     obeys("config.md#root", |lab| {
-        lab.bundle()
-            .set("/root/path", "nosuch")
-            .run()
-            .fails_saying(&["no such file"]);
+        lab.bundle().set("/root/path", "nosuch").run().fails_saying(&["no such file"]);
         lab.bundle().set("/root/path", "").run().fails();
         lab.bundle().set("/root/path", "config.json").run().fails();
     });
@@ -51,19 +34,10 @@ fn a_missing_root_is_refused() {
 #[test]
 fn a_readonly_root_cannot_be_written() {
     obeys("config.md#root", |lab| {
-        let b = lab
-            .bundle()
-            .set("/root/readonly", true)
-            .mount("/tmp", "tmpfs", "tmpfs", &[]);
+        let b = lab.bundle().set("/root/readonly", true).mount("/tmp", "tmpfs", "tmpfs", &[]);
         let seen = b.ask(["create /new", "create /etc/new", "create /tmp/new", "mounts"]);
-        assert_eq!(
-            (&seen["create /new"], &seen["create /etc/new"]),
-            (&json!("EROFS"), &json!("EROFS"))
-        );
-        assert_eq!(
-            seen["create /tmp/new"], "ok",
-            "mounts in it keep their own options"
-        );
+        assert_eq!((&seen["create /new"], &seen["create /etc/new"]), (&json!("EROFS"), &json!("EROFS")));
+        assert_eq!(seen["create /tmp/new"], "ok", "mounts in it keep their own options");
         assert!(seen.mount("/").unwrap().has("ro"));
     });
 }
@@ -71,10 +45,7 @@ fn a_readonly_root_cannot_be_written() {
 #[test]
 fn a_readonly_root_gets_its_mount_points() {
     obeys("config.md#root", |lab| {
-        let b = lab
-            .bundle()
-            .set("/root/readonly", true)
-            .mount("/made/for/it", "tmpfs", "tmpfs", &[]);
+        let b = lab.bundle().set("/root/readonly", true).mount("/made/for/it", "tmpfs", "tmpfs", &[]);
         assert!(b.ask(["mounts"]).mount("/made/for/it").is_some());
     });
 }
@@ -83,12 +54,8 @@ fn a_readonly_root_gets_its_mount_points() {
 fn the_hosts_mounts_are_not_seen() {
     obeys("config.md#root", |lab| {
         let seen = lab.bundle().ask(["mounts"]);
-        let at: Vec<&str> = seen["mounts"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter_map(|m| m["at"].as_str())
-            .collect();
+        let at: Vec<&str> =
+            seen["mounts"].as_array().unwrap().iter().filter_map(|m| m["at"].as_str()).collect();
         let ours = |at: &&str| *at == "/" || ["/proc", "/dev"].iter().any(|p| at.starts_with(p));
         assert!(at.iter().all(ours), "{at:?}");
     });
@@ -97,11 +64,7 @@ fn the_hosts_mounts_are_not_seen() {
 #[test]
 fn no_pivot_gives_the_same_view() {
     obeys("config.md#root", |lab| {
-        let c = lab
-            .bundle()
-            .file("/mark", "here")
-            .phrases(["read /mark", "cwd", "create /new"])
-            .container();
+        let c = lab.bundle().file("/mark", "here").phrases(["read /mark", "cwd", "create /new"]).container();
         let seen = Inside::parse(&c.run(&["--no-pivot"]).ok().stdout());
         assert_eq!((&seen["read /mark"], &seen["cwd"]), (&json!("here"), &json!("/")));
     });
@@ -133,10 +96,7 @@ fn rootfs_propagation_is_what_the_config_says() {
 #[test]
 fn an_unknown_rootfs_propagation_is_refused() {
     obeys("config-linux.md#rootfs-mount-propagation", |lab| {
-        lab.bundle()
-            .set("/linux/rootfsPropagation", "nosuch")
-            .run()
-            .fails();
+        lab.bundle().set("/linux/rootfsPropagation", "nosuch").run().fails();
     });
 }
 
@@ -144,10 +104,7 @@ fn an_unknown_rootfs_propagation_is_refused() {
 fn masked_paths_have_nothing_to_read() {
     obeys("config-linux.md#masked-paths", |lab| {
         let b = lab.bundle().file("/secret", "s").file("/secrets/key", "s");
-        let b = b.set(
-            "/linux/maskedPaths",
-            ["/secret", "/secrets", "/proc/version", "/no/such/path"],
-        );
+        let b = b.set("/linux/maskedPaths", ["/secret", "/secrets", "/proc/version", "/no/such/path"]);
         let seen = b.ask([
             "read /secret",
             "ls /secrets",
@@ -155,16 +112,10 @@ fn masked_paths_have_nothing_to_read() {
             "stat /secret",
             "read /proc/version",
         ]);
-        assert_eq!(
-            (&seen["read /secret"], &seen["ls /secrets"]),
-            (&json!(""), &json!([]))
-        );
+        assert_eq!((&seen["read /secret"], &seen["ls /secrets"]), (&json!(""), &json!([])));
         assert_eq!(seen["create /secrets/new"], "EROFS");
         let stat = &seen["stat /secret"];
-        assert_eq!(
-            [&stat["type"], &stat["major"], &stat["minor"]],
-            [&json!("c"), &json!(1), &json!(3)]
-        );
+        assert_eq!([&stat["type"], &stat["major"], &stat["minor"]], [&json!("c"), &json!(1), &json!(3)]);
         assert_eq!(seen["read /proc/version"], "");
     });
 }
@@ -173,10 +124,7 @@ fn masked_paths_have_nothing_to_read() {
 fn readonly_paths_cannot_be_written() {
     obeys("config-linux.md#readonly-paths", |lab| {
         let b = lab.bundle().file("/config", "c").file("/configs/one", "c");
-        let b = b.set(
-            "/linux/readonlyPaths",
-            ["/config", "/configs", "/proc/sys", "/no/such/path"],
-        );
+        let b = b.set("/linux/readonlyPaths", ["/config", "/configs", "/proc/sys", "/no/such/path"]);
         let seen = b.ask([
             "read /config",
             "write /config x",
@@ -201,9 +149,7 @@ fn readonly_paths_cannot_be_written() {
 #[test]
 fn readonly_paths_keep_the_options_of_their_mount() {
     obeys("config-linux.md#readonly-paths", |lab| {
-        let b = lab
-            .bundle()
-            .mount("/data", "tmpfs", "tmpfs", &["nosuid", "nodev", "noexec"]);
+        let b = lab.bundle().mount("/data", "tmpfs", "tmpfs", &["nosuid", "nodev", "noexec"]);
         let seen = b.set("/linux/readonlyPaths", ["/data"]).ask(["mounts"]);
         let mount = seen.mount("/data").unwrap();
         for option in ["ro", "nosuid", "nodev", "noexec"] {

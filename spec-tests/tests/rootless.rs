@@ -19,9 +19,7 @@ fn with_subordinates(bundle: Bundle) -> Bundle {
         { "containerID": 0, "hostID": UID, "size": 1 },
         { "containerID": 1, "hostID": SUBORDINATE, "size": 1000 },
     ]);
-    bundle
-        .set("/linux/uidMappings", map.clone())
-        .set("/linux/gidMappings", map)
+    bundle.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map)
 }
 
 /// The lines of a map in /proc, each as its numbers.
@@ -47,21 +45,12 @@ fn the_written_configuration_runs() {
         let mut bundle = bundle;
         bundle.config = written;
         let inside = Inside::parse(&bundle.run().ok().stdout());
-        assert_eq!(
-            (&inside["ids"]["uid"], &inside["ids"]["gid"]),
-            (&json!(0), &json!(0))
-        );
-        for (at, kind) in [
-            ("/proc", "proc"),
-            ("/dev/pts", "devpts"),
-            ("/dev/mqueue", "mqueue"),
-            ("/sys", "sysfs"),
-        ] {
+        assert_eq!((&inside["ids"]["uid"], &inside["ids"]["gid"]), (&json!(0), &json!(0)));
+        for (at, kind) in
+            [("/proc", "proc"), ("/dev/pts", "devpts"), ("/dev/mqueue", "mqueue"), ("/sys", "sysfs")]
+        {
             let mounts = inside["mounts"].as_array().expect("mounts");
-            assert!(
-                mounts.iter().any(|m| m["at"] == at && m["type"] == kind),
-                "{kind} on {at}: {mounts:?}"
-            );
+            assert!(mounts.iter().any(|m| m["at"] == at && m["type"] == kind), "{kind} on {at}: {mounts:?}");
         }
         assert!(inside.mount("/sys").is_some_and(|m| m.has("ro")));
     });
@@ -91,9 +80,7 @@ fn exec_enters_it() {
     obeys(LIFE, |lab| {
         lab.become_user();
         let container = lab.bundle().args(["sleep", "600"]).start();
-        let ran = lab
-            .run(["exec", &container.id, "/bin/inside", "ids", "ns", "pid"])
-            .ok();
+        let ran = lab.run(["exec", &container.id, "/bin/inside", "ids", "ns", "pid"]).ok();
         let inside = Inside::parse(&ran.stdout());
         assert_eq!(inside["ids"]["uid"], 0);
         let own =
@@ -117,10 +104,7 @@ fn a_single_id_takes_no_helper() {
         let container = bundle.container();
         let ran = container.command("run", &[]).env("PATH", "/nowhere").run().ok();
         let inside = Inside::parse(&ran.stdout());
-        let maps = inside
-            .all("read /proc/self/uid_map")
-            .iter()
-            .chain(inside.all("read /proc/self/gid_map"));
+        let maps = inside.all("read /proc/self/uid_map").iter().chain(inside.all("read /proc/self/gid_map"));
         for found in maps {
             assert_eq!(map(found), [[0, UID, 1]]);
         }
@@ -147,9 +131,7 @@ fn additional_groups_are_subordinate_ones() {
     obeys("config.md#posix-platform-user", |lab| {
         lab.become_user();
         let user = json!({ "uid": 0, "gid": 0, "additionalGids": [7] });
-        let inside = with_subordinates(lab.bundle())
-            .set("/process/user", user)
-            .ask(["ids"]);
+        let inside = with_subordinates(lab.bundle()).set("/process/user", user).ask(["ids"]);
         assert_eq!(inside["ids"]["groups"], json!([7]));
     });
 }
@@ -183,9 +165,7 @@ fn a_user_namespace_is_needed() {
         lab.become_user();
         let bundle = lab.bundle().without_namespace("user");
         let bundle = bundle.without("/linux/uidMappings").without("/linux/gidMappings");
-        bundle
-            .run()
-            .fails_saying(&["user namespaces", "permission denied", "not permitted"]);
+        bundle.run().fails_saying(&["user namespaces", "permission denied", "not permitted"]);
     });
 }
 
@@ -193,13 +173,8 @@ fn a_user_namespace_is_needed() {
 fn all_capabilities_can_be_granted() {
     obeys("config.md#linux-process", |lab| {
         lab.become_user();
-        let inside = lab
-            .bundle()
-            .caps(&["CAP_SYS_ADMIN", "CAP_NET_RAW", "CAP_SYS_RESOURCE"])
-            .ask(["caps"]);
-        let expected = ["CAP_NET_RAW", "CAP_SYS_ADMIN", "CAP_SYS_RESOURCE"]
-            .into_iter()
-            .collect();
+        let inside = lab.bundle().caps(&["CAP_SYS_ADMIN", "CAP_NET_RAW", "CAP_SYS_RESOURCE"]).ask(["caps"]);
+        let expected = ["CAP_NET_RAW", "CAP_SYS_ADMIN", "CAP_SYS_RESOURCE"].into_iter().collect();
         for set in ["CapEff", "CapPrm", "CapBnd"] {
             assert_eq!(inside.caps(set), expected, "{set}");
         }
@@ -210,15 +185,9 @@ fn all_capabilities_can_be_granted() {
 fn default_devices_work() {
     obeys("config-linux.md#default-devices", |lab| {
         lab.become_user();
-        let bundle = lab
-            .bundle()
-            .mount("/dev", "tmpfs", "tmpfs", &["nosuid", "mode=755"]);
-        let inside = bundle.ask([
-            "write /dev/null x",
-            "open /dev/zero r",
-            "write /dev/full x",
-            "stat /dev/urandom",
-        ]);
+        let bundle = lab.bundle().mount("/dev", "tmpfs", "tmpfs", &["nosuid", "mode=755"]);
+        let inside =
+            bundle.ask(["write /dev/null x", "open /dev/zero r", "write /dev/full x", "stat /dev/urandom"]);
         assert_eq!(inside["write /dev/null x"], "ok");
         assert_eq!(inside["open /dev/zero r"], "ok");
         assert_eq!(inside["write /dev/full x"], "ENOSPC");
@@ -240,9 +209,7 @@ fn a_bind_may_lie_where_only_the_user_gets() {
         let map = json!([{ "containerID": 0, "hostID": SUBORDINATE, "size": 1000 }]);
         let source = home.join("data").to_string_lossy().into_owned();
         let bundle = lab.bundle().mount("/tmp", "", &source, &["bind", "ro"]);
-        let bundle = bundle
-            .set("/linux/uidMappings", map.clone())
-            .set("/linux/gidMappings", map);
+        let bundle = bundle.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
         let bundle = bundle.mount("/dev", "tmpfs", "tmpfs", &["nosuid"]);
         let inside = bundle.ask(["read /tmp/file", "write /tmp/file x"]);
         assert_eq!(inside["read /tmp/file"], "here");
@@ -261,14 +228,8 @@ fn a_bind_keeps_what_the_host_has_locked() {
             .args(["-t", "tmpfs", "-o", "nosuid,nodev,noexec,ro", "tmpfs", &at])
             .status();
         assert!(mount.is_ok_and(|s| s.success()), "mount a tmpfs");
-        let inside = lab
-            .bundle()
-            .mount("/tmp", "", &at, &["rbind", "nosuid"])
-            .ask(["mounts"]);
-        let refused = lab
-            .bundle()
-            .mount("/tmp", "", &at, &["rbind", "rw", "exec"])
-            .run();
+        let inside = lab.bundle().mount("/tmp", "", &at, &["rbind", "nosuid"]).ask(["mounts"]);
+        let refused = lab.bundle().mount("/tmp", "", &at, &["rbind", "rw", "exec"]).run();
         let found = inside.mount("/tmp").expect("a mount");
         let umount = std::process::Command::new("umount").arg(&at).status();
         assert!(umount.is_ok_and(|s| s.success()), "unmount it");
@@ -284,16 +245,10 @@ fn sysfs_goes_with_a_network_of_its_own() {
     obeys(MOUNTS, |lab| {
         lab.become_user();
         let sysfs = |bundle: Bundle| {
-            bundle
-                .mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"])
-                .run()
-                .code()
+            bundle.mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]).run().code()
         };
         assert_eq!(sysfs(lab.bundle().args(["true"])), 0);
-        let bound = lab
-            .bundle()
-            .without_namespace("network")
-            .mount("/sys", "none", "/sys", &["rbind", "ro"]);
+        let bound = lab.bundle().without_namespace("network").mount("/sys", "none", "/sys", &["rbind", "ro"]);
         assert!(bound.ask(["mounts"]).mount("/sys").is_some());
     });
 }
@@ -368,15 +323,10 @@ fn a_delegated_cgroup_is_used() {
         assert!(cgroup.starts_with(&top) && cgroup != leaf, "{cgroup:?}");
         container.delete(&["--force"]).ok();
         assert!(!cgroup.exists(), "{cgroup:?} is left");
-        let is_empty = || {
-            fs::read_to_string(leaf.join("cgroup.procs"))
-                .is_ok_and(|text| text.is_empty())
-                .then_some(())
-        };
+        let is_empty =
+            || fs::read_to_string(leaf.join("cgroup.procs")).is_ok_and(|text| text.is_empty()).then_some(());
         eventually("the caller's cgroup is empty", is_empty);
-        fs::remove_dir(&leaf)
-            .and_then(|()| fs::remove_dir(&top))
-            .expect("remove");
+        fs::remove_dir(&leaf).and_then(|()| fs::remove_dir(&top)).expect("remove");
     });
 }
 
@@ -397,11 +347,7 @@ fn hooks_run_as_the_user() {
         lab.become_user();
         let answers = lab.dir().join("run/hook");
         let to = format!("to {}", answers.display());
-        lab.bundle()
-            .hook("createRuntime", ["stdin", to.as_str(), "ids"])
-            .args(["true"])
-            .run()
-            .ok();
+        lab.bundle().hook("createRuntime", ["stdin", to.as_str(), "ids"]).args(["true"]).run().ok();
         let inside = Inside::parse(&fs::read_to_string(&answers).expect("the hook's answers"));
         assert_eq!(inside["ids"]["uid"], UID);
     });
@@ -415,14 +361,8 @@ fn state_is_kept_in_the_runtime_directory() {
         bundle.write();
         let id = lab.fresh("c");
         let dir = bundle.dir().to_string_lossy().into_owned();
-        lab.command(["create", "--bundle", &dir, &id])
-            .default_root()
-            .run()
-            .ok();
-        let found: Vec<_> = fs::read_dir(lab.dir().join("run"))
-            .expect("run")
-            .flatten()
-            .collect();
+        lab.command(["create", "--bundle", &dir, &id]).default_root().run().ok();
+        let found: Vec<_> = fs::read_dir(lab.dir().join("run")).expect("run").flatten().collect();
         let own = found.iter().find(|entry| entry.path().join(&id).is_dir());
         let mode = own.map(|entry| entry.metadata().expect("metadata").permissions().mode() & 0o7777);
         lab.command(["delete", "--force", &id]).default_root().run().ok();
@@ -438,10 +378,7 @@ fn without_a_runtime_directory_root_must_be_given() {
         bundle.write();
         let (dir, id) = (bundle.dir().to_string_lossy().into_owned(), lab.fresh("c"));
         let command = lab.command(["run", "--bundle", &dir, &id]).default_root();
-        command
-            .env("XDG_RUNTIME_DIR", "")
-            .run()
-            .fails_saying(&["permission denied"]);
+        command.env("XDG_RUNTIME_DIR", "").run().fails_saying(&["permission denied"]);
     });
 }
 
@@ -451,19 +388,9 @@ fn namespaces_of_another_container_are_joined() {
         lab.become_user();
         let first = lab.bundle().args(["sleep", "600"]).start();
         let path = |kind: &str| format!("/proc/{}/ns/{kind}", first.pid());
-        let second = lab
-            .bundle()
-            .without("/linux/uidMappings")
-            .without("/linux/gidMappings");
-        let kinds = [
-            ("user", "user"),
-            ("network", "net"),
-            ("ipc", "ipc"),
-            ("uts", "uts"),
-        ];
-        let second = kinds
-            .iter()
-            .fold(second, |b, (kind, file)| b.namespace(kind, Some(&path(file))));
+        let second = lab.bundle().without("/linux/uidMappings").without("/linux/gidMappings");
+        let kinds = [("user", "user"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts")];
+        let second = kinds.iter().fold(second, |b, (kind, file)| b.namespace(kind, Some(&path(file))));
         let inside = second.ask(["ns", "ids"]);
         for (_, file) in kinds {
             let own = fs::read_link(path(file)).expect("a namespace");
@@ -525,12 +452,6 @@ fn nothing_is_left_of_a_failed_create() {
 }
 
 fn is_empty(dir: &Path) -> bool {
-    let names = fs::read_dir(dir)
-        .expect("a directory")
-        .flatten()
-        .map(|e| e.file_name());
-    names
-        .filter(|name| !name.to_string_lossy().starts_with('.'))
-        .count()
-        == 0
+    let names = fs::read_dir(dir).expect("a directory").flatten().map(|e| e.file_name());
+    names.filter(|name| !name.to_string_lossy().starts_with('.')).count() == 0
 }

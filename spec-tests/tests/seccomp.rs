@@ -13,26 +13,15 @@ const NEEDED: &str = "access arch_prctl brk capget capset chdir clock_getres clo
     set_tid_address setgid setgroups setresgid setresuid setuid sigaltstack socket stat statx tgkill uname unlinkat wait4 \
     waitid write writev";
 
-const NATIVE: &str = if cfg!(target_arch = "x86_64") {
-    "SCMP_ARCH_X86_64"
-} else {
-    "SCMP_ARCH_AARCH64"
-};
+const NATIVE: &str = if cfg!(target_arch = "x86_64") { "SCMP_ARCH_X86_64" } else { "SCMP_ARCH_AARCH64" };
 
 fn profile<'a>(b: Bundle<'a>, default: &str, syscalls: Value) -> Bundle<'a> {
-    b.set(
-        "/linux/seccomp",
-        json!({ "defaultAction": default, "syscalls": syscalls }),
-    )
+    b.set("/linux/seccomp", json!({ "defaultAction": default, "syscalls": syscalls }))
 }
 
 /// All is allowed but sched_yield, which has this action.
 fn with_action<'a>(lab: &'a Lab, action: &str) -> Bundle<'a> {
-    profile(
-        lab.bundle(),
-        "SCMP_ACT_ALLOW",
-        json!([{ "names": ["sched_yield"], "action": action }]),
-    )
+    profile(lab.bundle(), "SCMP_ACT_ALLOW", json!([{ "names": ["sched_yield"], "action": action }]))
 }
 
 const YIELD: &str = "syscall sched_yield";
@@ -50,10 +39,7 @@ fn a_filter_is_there_only_with_a_profile() {
 fn errno_is_eperm_unless_told() {
     obeys("config-linux.md#seccomp", |lab| {
         let seen = with_action(lab, "SCMP_ACT_ERRNO").ask([YIELD, "syscall getpid"]);
-        assert_eq!(
-            (&seen[YIELD], &seen["syscall getpid"]),
-            (&json!("EPERM"), &json!(1))
-        );
+        assert_eq!((&seen[YIELD], &seen["syscall getpid"]), (&json!("EPERM"), &json!(1)));
         let b = with_action(lab, "SCMP_ACT_ERRNO").set("/linux/seccomp/syscalls/0/errnoRet", libc::EXDEV);
         assert_eq!(b.ask([YIELD])[YIELD], "EXDEV");
     });
@@ -85,26 +71,16 @@ fn a_syscall_newer_than_the_profile_is_enosys() {
         let b = b.set("/linux/seccomp/architectures", [NATIVE]);
         // A number that no kernel has given away yet: to a libc it must look like an old kernel, not like a refusal.
         let seen = b.ask(["syscall 1000", "syscall sync"]);
-        assert_eq!(
-            (&seen["syscall 1000"], &seen["syscall sync"]),
-            (&json!("ENOSYS"), &json!("EPERM"))
-        );
+        assert_eq!((&seen["syscall 1000"], &seen["syscall sync"]), (&json!("ENOSYS"), &json!("EPERM")));
     });
 }
 
 #[test]
 fn actions_that_kill_do() {
     obeys("config-linux.md#seccomp", |lab| {
-        for action in [
-            "SCMP_ACT_KILL",
-            "SCMP_ACT_KILL_PROCESS",
-            "SCMP_ACT_KILL_THREAD",
-            "SCMP_ACT_TRAP",
-        ] {
-            let ran = with_action(lab, action)
-                .phrases([YIELD, "print alive"])
-                .run()
-                .exits(128 + libc::SIGSYS);
+        for action in ["SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_TRAP"] {
+            let ran =
+                with_action(lab, action).phrases([YIELD, "print alive"]).run().exits(128 + libc::SIGSYS);
             assert!(!ran.stdout().contains("alive"), "{action}");
         }
     });
@@ -142,13 +118,7 @@ fn arguments_are_compared() {
         check("SCMP_CMP_EQ", 500_000, 0, &[500_000], &[499_999, 500_001]);
         check("SCMP_CMP_GE", 500_000, 0, &[500_000, 500_001], &[499_999]);
         check("SCMP_CMP_GT", 500_000, 0, &[500_001], &[500_000, 499_999]);
-        check(
-            "SCMP_CMP_MASKED_EQ",
-            0xffff_0000,
-            0x50_0000,
-            &[0x50_0000, 0x50_ffff],
-            &[0x51_0000, 0x4f_ffff],
-        );
+        check("SCMP_CMP_MASKED_EQ", 0xffff_0000, 0x50_0000, &[0x50_0000, 0x50_ffff], &[0x51_0000, 0x4f_ffff]);
     });
 }
 
@@ -158,15 +128,9 @@ fn all_64_bits_of_an_argument_are_compared() {
         let value = 0x1_0007_a120_u64; // its lower half is 500000
         let args = json!([{ "index": 0, "value": value, "op": "SCMP_CMP_EQ" }]);
         let row = json!({ "names": ["sched_getscheduler"], "action": "SCMP_ACT_ERRNO", "args": args });
-        let asks = [
-            "syscall sched_getscheduler 500000",
-            "syscall sched_getscheduler 0x10007a120",
-        ];
+        let asks = ["syscall sched_getscheduler 500000", "syscall sched_getscheduler 0x10007a120"];
         let seen = profile(lab.bundle(), "SCMP_ACT_ALLOW", json!([row])).ask(asks);
-        assert_eq!(
-            (&seen[asks[0]], &seen[asks[1]]),
-            (&json!("ESRCH"), &json!("EPERM"))
-        );
+        assert_eq!((&seen[asks[0]], &seen[asks[1]]), (&json!("ESRCH"), &json!("EPERM")));
     });
 }
 
@@ -176,11 +140,8 @@ fn all_arguments_of_a_rule_must_match_and_any_of_several_rules() {
         let arg = |index: u32, value: u64| json!({ "index": index, "value": value, "op": "SCMP_CMP_EQ" });
         let row = |args: Value| json!({ "names": ["getpriority"], "action": "SCMP_ACT_ERRNO", "args": args });
         let rows = json!([row(json!([arg(0, 0), arg(1, 500_000)])), row(json!([arg(0, 1)]))]);
-        let asks = [
-            "syscall getpriority 0 500000",
-            "syscall getpriority 0 500001",
-            "syscall getpriority 1 500001",
-        ];
+        let asks =
+            ["syscall getpriority 0 500000", "syscall getpriority 0 500001", "syscall getpriority 1 500001"];
         let seen = profile(lab.bundle(), "SCMP_ACT_ALLOW", rows).ask(asks);
         assert_eq!(asks.map(|a| seen[a].clone()), ["EPERM", "ESRCH", "EPERM"]);
     });
@@ -194,10 +155,7 @@ fn comparisons_of_the_same_argument_are_alternatives() {
         let rows = json!([{ "names": ["sched_getscheduler"], "action": "SCMP_ACT_ERRNO", "args": args }]);
         let asks = [500_000, 500_001, 500_002].map(|n| format!("syscall sched_getscheduler {n}"));
         let seen = profile(lab.bundle(), "SCMP_ACT_ALLOW", rows).ask(asks.iter().map(String::as_str));
-        assert_eq!(
-            asks.each_ref().map(|a| seen[a.as_str()].clone()),
-            ["EPERM", "EPERM", "ESRCH"]
-        );
+        assert_eq!(asks.each_ref().map(|a| seen[a.as_str()].clone()), ["EPERM", "EPERM", "ESRCH"]);
     });
 }
 
@@ -205,10 +163,7 @@ fn comparisons_of_the_same_argument_are_alternatives() {
 fn a_syscall_that_is_unknown_is_passed_over() {
     obeys("config-linux.md#seccomp", |lab| {
         let rows = json!([{ "names": ["no_such_syscall", "sched_yield"], "action": "SCMP_ACT_ERRNO" }]);
-        assert_eq!(
-            profile(lab.bundle(), "SCMP_ACT_ALLOW", rows).ask([YIELD])[YIELD],
-            "EPERM"
-        );
+        assert_eq!(profile(lab.bundle(), "SCMP_ACT_ALLOW", rows).ask([YIELD])[YIELD], "EPERM");
     });
 }
 
@@ -216,27 +171,12 @@ fn a_syscall_that_is_unknown_is_passed_over() {
 fn words_that_are_unknown_are_refused() {
     obeys("config-linux.md#seccomp", |lab| {
         let b = || with_action(lab, "SCMP_ACT_ERRNO");
-        b().set("/linux/seccomp/defaultAction", "SCMP_ACT_NOSUCH")
-            .container()
-            .create(&[])
-            .fails();
-        b().set("/linux/seccomp/syscalls/0/action", "SCMP_ACT_NOSUCH")
-            .container()
-            .create(&[])
-            .fails();
-        b().set("/linux/seccomp/architectures", ["SCMP_ARCH_NOSUCH"])
-            .container()
-            .create(&[])
-            .fails();
-        b().set("/linux/seccomp/flags", ["SECCOMP_FILTER_FLAG_NOSUCH"])
-            .container()
-            .create(&[])
-            .fails();
+        b().set("/linux/seccomp/defaultAction", "SCMP_ACT_NOSUCH").container().create(&[]).fails();
+        b().set("/linux/seccomp/syscalls/0/action", "SCMP_ACT_NOSUCH").container().create(&[]).fails();
+        b().set("/linux/seccomp/architectures", ["SCMP_ARCH_NOSUCH"]).container().create(&[]).fails();
+        b().set("/linux/seccomp/flags", ["SECCOMP_FILTER_FLAG_NOSUCH"]).container().create(&[]).fails();
         let args = json!([{ "index": 0, "value": 1, "op": "SCMP_CMP_NOSUCH" }]);
-        b().set("/linux/seccomp/syscalls/0/args", args)
-            .container()
-            .create(&[])
-            .fails();
+        b().set("/linux/seccomp/syscalls/0/args", args).container().create(&[]).fails();
     });
 }
 
@@ -258,11 +198,7 @@ fn other_architectures_come_on_top_of_the_native_one() {
 #[test]
 fn flags_are_taken() {
     obeys("config-linux.md#seccomp", |lab| {
-        let all = [
-            "SECCOMP_FILTER_FLAG_TSYNC",
-            "SECCOMP_FILTER_FLAG_LOG",
-            "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-        ];
+        let all = ["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"];
         for flags in [&all[..1], &all[1..2], &all[2..], &all[..], &[]] {
             let b = with_action(lab, "SCMP_ACT_ERRNO").set("/linux/seccomp/flags", flags);
             assert_eq!(b.ask([YIELD])[YIELD], "EPERM", "{flags:?}");
@@ -277,11 +213,7 @@ fn a_filter_is_loaded_with_and_without_no_new_privileges() {
             let b = with_action(lab, "SCMP_ACT_ERRNO").set("/process/noNewPrivileges", nnp);
             let b = b.set("/process/user", json!({ "uid": 1000, "gid": 1000 }));
             let seen = b.ask([YIELD, "status Seccomp", "caps"]);
-            assert_eq!(
-                (&seen[YIELD], &seen["status Seccomp"]),
-                (&json!("EPERM"), &json!("2")),
-                "{nnp}"
-            );
+            assert_eq!((&seen[YIELD], &seen["status Seccomp"]), (&json!("EPERM"), &json!("2")), "{nnp}");
             assert!(seen.caps("CapEff").is_empty());
         }
     });
@@ -290,21 +222,11 @@ fn a_filter_is_loaded_with_and_without_no_new_privileges() {
 #[test]
 fn a_profile_may_deny_what_the_runtime_needed_before() {
     obeys("config-linux.md#seccomp", |lab| {
-        let names = [
-            "mount",
-            "pivot_root",
-            "umount2",
-            "sethostname",
-            "setns",
-            "unshare",
-            "chroot",
-            "mknodat",
-        ];
+        let names =
+            ["mount", "pivot_root", "umount2", "sethostname", "setns", "unshare", "chroot", "mknodat"];
         let rows = json!([{ "names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": libc::EXDEV }]);
         let b = profile(lab.bundle(), "SCMP_ACT_ALLOW", rows).set("/hostname", "spec-host");
-        let seen = b
-            .set("/process/noNewPrivileges", true)
-            .ask(["hostname", "syscall sethostname x 1"]);
+        let seen = b.set("/process/noNewPrivileges", true).ask(["hostname", "syscall sethostname x 1"]);
         assert_eq!(
             (&seen["hostname"], &seen["syscall sethostname x 1"]),
             (&json!("spec-host"), &json!("EXDEV"))

@@ -53,10 +53,7 @@ fn the_agent_is_told_of_the_container() {
         let agent = Agent::listen(socket(lab), &[], 0);
         let b = notifying(lab, &["mkdir", "mkdirat"]).set("/annotations/com.example.key", "value");
         let container = b.phrases(["sleep"]).start();
-        let (pid, bundle) = (
-            container.pid(),
-            container.bundle.dir().to_str().unwrap().to_owned(),
-        );
+        let (pid, bundle) = (container.pid(), container.bundle.dir().to_str().unwrap().to_owned());
         container.kill(&["KILL"]).ok();
         container.wait_for("stopped");
         let (told, _) = agent.told();
@@ -73,10 +70,7 @@ fn the_agent_is_told_of_the_container() {
         ] {
             assert_eq!(told.pointer(pointer), Some(value), "{pointer} in {told}");
         }
-        assert!(
-            told["ociVersion"].is_string() && told["state"]["ociVersion"].is_string(),
-            "{told}"
-        );
+        assert!(told["ociVersion"].is_string() && told["state"]["ociVersion"].is_string(), "{told}");
         assert_eq!(told["state"]["annotations"]["com.example.key"], "value");
         let status = told["state"]["status"].as_str();
         assert!(matches!(status, Some("creating" | "created")), "{told}");
@@ -121,9 +115,7 @@ fn wait_killable_recv_goes_with_a_listener() {
 
 #[test]
 fn tsync_goes_with_a_listener() {
-    obeys("config-linux.md#seccomp", |lab| {
-        check_flags(lab, &["SECCOMP_FILTER_FLAG_TSYNC"])
-    });
+    obeys("config-linux.md#seccomp", |lab| check_flags(lab, &["SECCOMP_FILTER_FLAG_TSYNC"]));
 }
 
 fn check_flags(lab: &Lab, flags: &[&str]) {
@@ -137,23 +129,11 @@ fn check_flags(lab: &Lab, flags: &[&str]) {
 #[test]
 fn the_listener_needs_no_call_but_read_and_write() {
     obeys("config-linux.md#seccomp", |lab| {
-        let forbidden = [
-            "sendmsg",
-            "sendto",
-            "recvmsg",
-            "pidfd_getfd",
-            "wait4",
-            "waitid",
-            "fcntl",
-            "clone3",
-        ];
+        let forbidden = ["sendmsg", "sendto", "recvmsg", "pidfd_getfd", "wait4", "waitid", "fcntl", "clone3"];
         let rule = json!({ "names": forbidden, "action": "SCMP_ACT_ERRNO" });
         let b = || notifying(lab, &["mkdir", "mkdirat"]).set("/process/noNewPrivileges", true);
         let agent = Agent::listen(socket(lab), MKDIR, libc::EXDEV);
-        assert_eq!(
-            b().set("/linux/seccomp/syscalls/-", rule).ask([ASK])[ASK],
-            "EXDEV"
-        );
+        assert_eq!(b().set("/linux/seccomp/syscalls/-", rule).ask([ASK])[ASK], "EXDEV");
         agent.told();
     });
 }
@@ -181,10 +161,7 @@ fn a_listener_that_cannot_be_is_refused() {
                 .without("/linux/seccomp/listenerMetadata"),
             &["listenerPath"],
         );
-        check(
-            bundle(&["sync", "write"]),
-            &["SCMP_ACT_NOTIFY cannot be used for the write syscall"],
-        );
+        check(bundle(&["sync", "write"]), &["SCMP_ACT_NOTIFY cannot be used for the write syscall"]);
         let default: Value = json!("SCMP_ACT_NOTIFY");
         check(
             bundle(&["mkdir"]).set("/linux/seccomp/defaultAction", default),
@@ -217,9 +194,7 @@ fn a_process_of_exec_has_a_listener_of_its_own() {
         assert_eq!((&told["state"]["status"], count), (&json!("running"), 1));
         assert_eq!(told["state"]["pid"], container.pid());
         assert!(
-            told["pid"]
-                .as_i64()
-                .is_some_and(|pid| pid > 1 && pid != i64::from(container.pid())),
+            told["pid"].as_i64().is_some_and(|pid| pid > 1 && pid != i64::from(container.pid())),
             "{told}"
         );
         container.kill(&["KILL"]).ok();

@@ -7,11 +7,7 @@ fn a_sysctl_of_each_namespace_is_set() {
     obeys("config-linux.md#sysctl", |lab| {
         let cases = [
             ("net.ipv4.ip_forward", "1", "/proc/sys/net/ipv4/ip_forward"),
-            (
-                "net/ipv4/ip_default_ttl",
-                "77",
-                "/proc/sys/net/ipv4/ip_default_ttl",
-            ),
+            ("net/ipv4/ip_default_ttl", "77", "/proc/sys/net/ipv4/ip_default_ttl"),
             ("kernel.shmmni", "1234", "/proc/sys/kernel/shmmni"),
             ("kernel.msgmax", "4321", "/proc/sys/kernel/msgmax"),
             ("fs.mqueue.msg_max", "7", "/proc/sys/fs/mqueue/msg_max"),
@@ -32,9 +28,7 @@ fn a_sysctl_of_each_namespace_is_set() {
 fn a_slash_separated_name_may_have_a_dot() {
     obeys("config-linux.md#sysctl", |lab| {
         let read = "read /proc/sys/net/ipv4/conf/lo/forwarding";
-        let b = lab
-            .bundle()
-            .set("/linux/sysctl/net~1ipv4~1conf~1lo~1forwarding", "1");
+        let b = lab.bundle().set("/linux/sysctl/net~1ipv4~1conf~1lo~1forwarding", "1");
         assert_eq!(b.ask([read])[read], "1\n");
     });
 }
@@ -51,10 +45,7 @@ fn a_sysctl_of_the_host_is_refused() {
             "net..",
             "nosuch",
         ] {
-            lab.bundle()
-                .set(&format!("/linux/sysctl/{key}"), before.trim())
-                .run()
-                .fails();
+            lab.bundle().set(&format!("/linux/sysctl/{key}"), before.trim()).run().fails();
         }
     });
 }
@@ -63,11 +54,7 @@ fn a_sysctl_of_the_host_is_refused() {
 fn a_sysctl_needs_the_namespace_that_it_belongs_to() {
     obeys("config-linux.md#sysctl", |lab| {
         for (namespace, key) in [("network", "net.ipv4.ip_forward"), ("ipc", "kernel.shmmni")] {
-            lab.bundle()
-                .without_namespace(namespace)
-                .set(&format!("/linux/sysctl/{key}"), "1")
-                .run()
-                .fails();
+            lab.bundle().without_namespace(namespace).set(&format!("/linux/sysctl/{key}"), "1").run().fails();
         }
     });
 }
@@ -87,10 +74,8 @@ fn a_value_that_the_kernel_refuses_fails_the_create() {
 fn a_sysctl_cannot_be_led_elsewhere_by_the_root_file_system() {
     obeys("config-linux.md#sysctl", |lab| {
         // Without a proc of its own, the container's /proc is whatever the image has there.
-        let b = lab
-            .bundle()
-            .set("/mounts", serde_json::json!([]))
-            .file("/proc/sys/kernel/shmmni", "untouched");
+        let b =
+            lab.bundle().set("/mounts", serde_json::json!([])).file("/proc/sys/kernel/shmmni", "untouched");
         let b = b.set("/linux/sysctl/kernel.shmmni", "1234").args(["true"]);
         let file = b.path("/proc/sys/kernel/shmmni");
         b.run();
@@ -117,11 +102,7 @@ fn a_sysctl_of_another_joined_namespace_is_refused_too_if_that_is_the_runtimes()
 fn refused_in_own(lab: &Lab, namespace: &str, path: &str, key: &str) {
     let file = format!("/proc/sys/{}", key.replace('.', "/"));
     let before = std::fs::read_to_string(&file).unwrap();
-    let bundle = || {
-        lab.bundle()
-            .namespace(namespace, Some(path))
-            .set(&format!("/linux/sysctl/{key}"), "77")
-    };
+    let bundle = || lab.bundle().namespace(namespace, Some(path)).set(&format!("/linux/sysctl/{key}"), "77");
     bundle().run().fails_saying(&["sysctl"]);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), before, "{key}");
     bundle().without("/linux/sysctl").run().ok();

@@ -25,10 +25,7 @@ impl<'a> Scoped<'a> {
         let bundle = bundle.set("/linux/cgroupsPath", format!("{slice}:{}:{name}", lab.tag()));
         let container = bundle.container();
         with_systemd(container.command("create", &[])).run().ok();
-        Scoped {
-            container,
-            unit: format!("{}-{name}.scope", lab.tag()),
-        }
+        Scoped { container, unit: format!("{}-{name}.scope", lab.tag()) }
     }
 
     fn property(&self, name: &str) -> String {
@@ -37,10 +34,7 @@ impl<'a> Scoped<'a> {
 
     fn file(&self, name: &str) -> String {
         let path = self.container.cgroup().join(name);
-        fs::read_to_string(path)
-            .expect("a file of the cgroup")
-            .trim()
-            .into()
+        fs::read_to_string(path).expect("a file of the cgroup").trim().into()
     }
 
     fn is_gone(&self) {
@@ -57,11 +51,7 @@ fn with_systemd(command: spec_tests::Command<'_>) -> spec_tests::Command<'_> {
 
 fn systemctl(args: &[&str]) -> String {
     let output = Command::new("systemctl").args(args).output().expect("systemctl");
-    assert!(
-        output.status.success(),
-        "systemctl {args:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "systemctl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().into()
 }
 
@@ -70,11 +60,7 @@ fn a_container_is_in_its_scope_and_slice() {
     obeys("systemd", |lab| {
         let s = Scoped::create(lab, sleeper(lab), "system.slice");
         let expected = lab.cgroups().join("system.slice").join(&s.unit);
-        assert!(
-            s.container.cgroup().starts_with(&expected),
-            "{}",
-            s.container.cgroup().display()
-        );
+        assert!(s.container.cgroup().starts_with(&expected), "{}", s.container.cgroup().display());
         assert_eq!(s.property("ActiveState"), "active");
         assert_eq!(s.property("Delegate"), "yes");
         s.container.delete(&["--force"]).ok();
@@ -88,10 +74,7 @@ fn slices_are_in_slices() {
     obeys("systemd", |lab| {
         let tag = lab.tag().replace('-', "_");
         let s = Scoped::create(lab, sleeper(lab), &format!("{tag}-b.slice"));
-        let expected = lab
-            .cgroups()
-            .join(format!("{tag}.slice/{tag}-b.slice"))
-            .join(&s.unit);
+        let expected = lab.cgroups().join(format!("{tag}.slice/{tag}-b.slice")).join(&s.unit);
         assert!(s.container.cgroup().starts_with(expected));
         s.container.delete(&["--force"]).ok();
         systemctl(&["stop", &format!("{tag}.slice")]);
@@ -117,11 +100,7 @@ fn limits_are_systemds_too() {
             "cpu": { "quota": 50_000, "period": 100_000, "shares": 2048, "cpus": "0" },
             "pids": { "limit": 17 },
         });
-        let s = Scoped::create(
-            lab,
-            sleeper(lab).set("/linux/resources", resources),
-            "system.slice",
-        );
+        let s = Scoped::create(lab, sleeper(lab).set("/linux/resources", resources), "system.slice");
         let check = || {
             assert_eq!(s.property("MemoryMax"), "67108864");
             assert_eq!(s.property("MemoryLow"), "33554432");
@@ -192,18 +171,10 @@ fn device_rules_outlive_a_reload() {
             { "allow": false, "access": "rwm" },
             { "allow": true, "type": "c", "major": 10, "minor": 229, "access": "rw" },
         ]);
-        let b = lab
-            .bundle()
-            .phrases(["sleep"])
-            .set("/linux/resources/devices", rules);
+        let b = lab.bundle().phrases(["sleep"]).set("/linux/resources/devices", rules);
         needs(machine::systemd(), "systemd, and cgroup v2 alone");
-        needs(
-            Path::new("/sys/class/misc/fuse").exists(),
-            "a device that anybody may open",
-        );
-        let b = b
-            .caps(&ALL_CAPS)
-            .set("/process/args", json!(["/bin/sh", "-c", SCRIPT]));
+        needs(Path::new("/sys/class/misc/fuse").exists(), "a device that anybody may open");
+        let b = b.caps(&ALL_CAPS).set("/process/args", json!(["/bin/sh", "-c", SCRIPT]));
         let s = Scoped::create(lab, b, "system.slice");
         lab.run(["start", &s.container.id]).ok();
         let asked = |round: &str| {
@@ -254,14 +225,7 @@ fn an_annotation_names_a_cgroup_below_the_scope() {
         let expected = lab.cgroups().join("system.slice").join(&s.unit).join("inner");
         assert_eq!(s.container.cgroup(), expected);
         lab.run(["start", &s.container.id]).ok();
-        let exec = [
-            "exec",
-            &s.container.id,
-            "/bin/inside",
-            "to /tmp/exec",
-            "pid",
-            "sleep",
-        ];
+        let exec = ["exec", &s.container.id, "/bin/inside", "to /tmp/exec", "pid", "sleep"];
         let running = lab.command(exec).spawn();
         s.container.wait_for_answer("/tmp/exec", "pid");
         let members = fs::read_to_string(expected.join("cgroup.procs")).expect("the cgroup");
@@ -315,19 +279,8 @@ fn a_failed_scope_of_the_same_name_is_no_obstacle() {
         needs(machine::systemd(), "systemd, and cgroup v2 alone");
         let name = lab.fresh("s");
         let unit = format!("{}-{name}.scope", lab.tag());
-        let args = [
-            "--scope",
-            "--unit",
-            &unit,
-            "-p",
-            "RuntimeMaxSec=1",
-            "sleep",
-            "1000",
-        ];
-        let _ = Command::new("systemd-run")
-            .args(args)
-            .output()
-            .expect("systemd-run");
+        let args = ["--scope", "--unit", &unit, "-p", "RuntimeMaxSec=1", "sleep", "1000"];
+        let _ = Command::new("systemd-run").args(args).output().expect("systemd-run");
         eventually("a failed scope", || {
             (systemctl(&["show", "--value", "--property", "ActiveState", &unit]) == "failed").then_some(())
         });
@@ -347,20 +300,10 @@ fn an_update_is_systemds_too() {
         let b = sleeper(lab).set("/linux/resources/memory/limit", 67_108_864);
         let s = Scoped::create(lab, b, "system.slice");
         lab.run(["start", &s.container.id]).ok();
-        let update = [
-            "update",
-            "--memory",
-            "134217728",
-            "--pids-limit",
-            "9",
-            &s.container.id,
-        ];
+        let update = ["update", "--memory", "134217728", "--pids-limit", "9", &s.container.id];
         with_systemd(lab.command(update)).run().ok();
         let check = || {
-            assert_eq!(
-                (s.file("memory.max").as_str(), s.file("pids.max").as_str()),
-                ("134217728", "9")
-            );
+            assert_eq!((s.file("memory.max").as_str(), s.file("pids.max").as_str()), ("134217728", "9"));
             assert_eq!(
                 (s.property("MemoryMax").as_str(), s.property("TasksMax").as_str()),
                 ("134217728", "9")
@@ -378,10 +321,7 @@ fn later_commands_need_no_option() {
         let s = Scoped::create(lab, sleeper(lab), "system.slice");
         lab.run(["start", &s.container.id]).ok();
         assert_eq!(s.container.status(), "running");
-        let seen = lab
-            .run(["exec", &s.container.id, "cat", "/proc/self/cgroup"])
-            .ok()
-            .stdout();
+        let seen = lab.run(["exec", &s.container.id, "cat", "/proc/self/cgroup"]).ok().stdout();
         assert!(seen.ends_with("0::/\n"), "{seen}");
         lab.run(["delete", "--force", &s.container.id]).ok();
         s.is_gone();

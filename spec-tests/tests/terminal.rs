@@ -6,23 +6,13 @@ use serde_json::{Value, json};
 use spec_tests::*;
 
 fn with_terminal(lab: &Lab) -> Bundle<'_> {
-    let b = lab
-        .bundle()
-        .set("/process/terminal", true)
-        .mount("/dev", "tmpfs", "tmpfs", &["mode=755"]);
-    b.mount(
-        "/dev/pts",
-        "devpts",
-        "devpts",
-        &["newinstance", "ptmxmode=0666", "mode=0620"],
-    )
+    let b = lab.bundle().set("/process/terminal", true).mount("/dev", "tmpfs", "tmpfs", &["mode=755"]);
+    b.mount("/dev/pts", "devpts", "devpts", &["newinstance", "ptmxmode=0666", "mode=0620"])
 }
 
 /// The answer to the phrase on a terminal, which mixes it with echo.
 fn answer(terminal: &mut Terminal, phrase: &str) -> Value {
-    let text = terminal
-        .read_until(&format!("\"ask\":\"{phrase}\"}}\n"))
-        .to_owned();
+    let text = terminal.read_until(&format!("\"ask\":\"{phrase}\"}}\n")).to_owned();
     Inside::parse(&text)[phrase].clone()
 }
 
@@ -53,9 +43,7 @@ fn the_masters_fd_comes_over_the_console_socket() {
 fn the_program_reads_what_is_written_to_the_master() {
     obeys("config.md#process", |lab| {
         let socket = FdSocket::listen(lab.dir().join("console"));
-        let c = with_terminal(lab)
-            .args(["sh", "-c", "read line; echo got $line"])
-            .container();
+        let c = with_terminal(lab).args(["sh", "-c", "read line; echo got $line"]).container();
         c.run(&["--detach", "--console-socket", socket.path()]).ok();
         let mut terminal = socket.receive_terminal();
         terminal.write("hello\n");
@@ -71,10 +59,7 @@ fn the_console_has_its_size() {
         let b = with_terminal(lab).set("/process/consoleSize", json!({ "height": 33, "width": 111 }));
         let c = b.phrases(["tty", "sleep"]).container();
         c.run(&["--detach", "--console-socket", socket.path()]).ok();
-        assert_eq!(
-            answer(&mut socket.receive_terminal(), "tty")["size"],
-            json!([33, 111])
-        );
+        assert_eq!(answer(&mut socket.receive_terminal(), "tty")["size"], json!([33, 111]));
     });
 }
 
@@ -82,9 +67,7 @@ fn the_console_has_its_size() {
 fn dev_console_is_the_terminal() {
     obeys("config-linux.md#default-devices", |lab| {
         let socket = FdSocket::listen(lab.dir().join("console"));
-        let c = with_terminal(lab)
-            .phrases(["stat /dev/console", "stat /dev/pts/0", "sleep"])
-            .container();
+        let c = with_terminal(lab).phrases(["stat /dev/console", "stat /dev/pts/0", "sleep"]).container();
         c.run(&["--detach", "--console-socket", socket.path()]).ok();
         let mut terminal = socket.receive_terminal();
         let console = answer(&mut terminal, "stat /dev/console");
@@ -101,9 +84,7 @@ fn the_terminal_belongs_to_the_user() {
     obeys("config.md#process", |lab| {
         let socket = FdSocket::listen(lab.dir().join("console"));
         let c = with_terminal(lab).set("/process/user", json!({ "uid": 1000, "gid": 1000 }));
-        let c = c
-            .phrases(["stat /dev/pts/0", "open /dev/pts/0 rw", "sleep"])
-            .container();
+        let c = c.phrases(["stat /dev/pts/0", "open /dev/pts/0 rw", "sleep"]).container();
         c.run(&["--detach", "--console-socket", socket.path()]).ok();
         let mut terminal = socket.receive_terminal();
         assert_eq!(answer(&mut terminal, "stat /dev/pts/0")["uid"], 1000);
@@ -129,14 +110,8 @@ fn a_user_namespace_has_a_terminal_too() {
 #[test]
 fn a_terminal_needs_a_console_socket_if_nobody_stays() {
     obeys("runtime.md#create", |lab| {
-        with_terminal(lab)
-            .container()
-            .create(&[])
-            .fails_saying(&["console"]);
-        with_terminal(lab)
-            .container()
-            .run(&["--detach"])
-            .fails_saying(&["console"]);
+        with_terminal(lab).container().create(&[]).fails_saying(&["console"]);
+        with_terminal(lab).container().run(&["--detach"]).fails_saying(&["console"]);
     });
 }
 
@@ -155,8 +130,7 @@ fn a_console_socket_needs_a_terminal() {
 fn a_console_socket_that_is_none_fails_the_create() {
     obeys("runtime.md#create", |lab| {
         let c = with_terminal(lab).container();
-        c.create(&["--console-socket", "/no/such/socket"])
-            .fails_saying(&["/no/such/socket", "console"]);
+        c.create(&["--console-socket", "/no/such/socket"]).fails_saying(&["/no/such/socket", "console"]);
         lab.run(["state", &c.id]).fails();
     });
 }
@@ -191,15 +165,8 @@ fn run_connects_the_terminal_that_it_was_started_on() {
 fn run_puts_its_terminal_into_raw_mode_and_back() {
     obeys("runtime.md#lifecycle", |lab| {
         let (mut terminal, slave) = Terminal::pair(24, 80);
-        let canonical = || {
-            tcgetattr(&slave)
-                .unwrap()
-                .local_flags
-                .contains(LocalFlags::ICANON)
-        };
-        let c = with_terminal(lab)
-            .args(["sh", "-c", "echo ready; read line; exit 0"])
-            .container();
+        let canonical = || tcgetattr(&slave).unwrap().local_flags.contains(LocalFlags::ICANON);
+        let c = with_terminal(lab).args(["sh", "-c", "echo ready; read line; exit 0"]).container();
         let run = c.command("run", &[]).stdio(slave.try_clone().unwrap()).spawn();
         terminal.read_until("ready");
         assert!(!canonical(), "raw while it runs");
@@ -213,9 +180,7 @@ fn run_puts_its_terminal_into_raw_mode_and_back() {
 fn an_interrupt_key_reaches_the_program() {
     obeys("runtime.md#lifecycle", |lab| {
         let (mut terminal, slave) = Terminal::pair(24, 80);
-        let c = with_terminal(lab)
-            .phrases(["block SIGINT", "await SIGINT", "exit 9"])
-            .container();
+        let c = with_terminal(lab).phrases(["block SIGINT", "await SIGINT", "exit 9"]).container();
         let run = c.command("run", &[]).stdio(slave).spawn();
         terminal.read_until("\"ask\":\"block SIGINT\"");
         terminal.write("\u{3}");
@@ -228,9 +193,7 @@ fn run_passes_a_new_window_size_on() {
     obeys("runtime.md#lifecycle", |lab| {
         let (mut terminal, slave) = Terminal::pair(24, 80);
         let wait = wait_for_size("50 160");
-        let c = with_terminal(lab)
-            .args(["sh", "-c", &format!("echo ready; {wait} && exit 8")])
-            .container();
+        let c = with_terminal(lab).args(["sh", "-c", &format!("echo ready; {wait} && exit 8")]).container();
         let run = c.command("run", &[]).stdio(slave).spawn();
         terminal.read_until("ready");
         terminal.resize(50, 160);

@@ -20,10 +20,7 @@ fn update_by_file(c: &Container, resources: &Value) -> Ran {
 
 fn value(c: &Container, file: &str) -> String {
     let path = c.cgroup().join(file);
-    fs::read_to_string(&path)
-        .unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-        .trim()
-        .to_string()
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).trim().to_string()
 }
 
 #[test]
@@ -50,10 +47,7 @@ fn devices_are_allowed_and_denied() {
             json!({"path": "/dev/f", "type": "c", "major": 10, "minor": 229, "fileMode": 0o666}),
         );
         let b = lab.bundle().set("/linux/devices", json!([fuse]));
-        let c = b
-            .set("/linux/resources/devices", json!([deny]))
-            .phrases(["sleep"])
-            .start();
+        let c = b.set("/linux/resources/devices", json!([deny])).phrases(["sleep"]).start();
         let open = || {
             let ran = lab.run(["exec", &c.id, "/bin/inside", "open /dev/f r"]).ok();
             Inside::parse(&ran.stdout())["open /dev/f r"].clone()
@@ -71,25 +65,11 @@ fn devices_are_allowed_and_denied() {
 fn limits_are_options_too() {
     obeys(SECTION, |lab| {
         for controller in ["memory", "cpu", "cpuset", "pids"] {
-            needs(
-                machine::controller(controller),
-                &format!("the {controller} controller"),
-            );
+            needs(machine::controller(controller), &format!("the {controller} controller"));
         }
         let c = lab.bundle().phrases(["sleep"]).start();
         let megabyte = 1 << 20;
-        update(
-            &c,
-            &[
-                "--memory",
-                "64m",
-                "--memory-swap",
-                "96m",
-                "--memory-reservation",
-                "32m",
-            ],
-        )
-        .ok();
+        update(&c, &["--memory", "64m", "--memory-swap", "96m", "--memory-reservation", "32m"]).ok();
         assert_eq!(value(&c, "memory.max"), (64 * megabyte).to_string());
         assert_eq!(value(&c, "memory.swap.max"), (32 * megabyte).to_string());
         assert_eq!(value(&c, "memory.low"), (32 * megabyte).to_string());
@@ -142,10 +122,7 @@ fn without_a_limit_on_memory_there_is_none_on_swap() {
 fn an_update_that_fails_leaves_the_limits() {
     obeys(SECTION, |lab| {
         for controller in ["memory", "cpuset"] {
-            needs(
-                machine::controller(controller),
-                &format!("the {controller} controller"),
-            );
+            needs(machine::controller(controller), &format!("the {controller} controller"));
         }
         let c = lab.bundle().phrases(["sleep"]).start();
         update(&c, &["--memory", "64m", "--cpuset-cpus", "4095"]).fails();
@@ -170,12 +147,9 @@ fn a_limit_that_is_reached_is_refused_if_asked() {
 fn wrong_values_are_refused() {
     obeys(SECTION, |lab| {
         let c = lab.bundle().phrases(["sleep"]).start();
-        for options in [
-            ["--memory", "100x"],
-            ["--cpu-quota", "abc"],
-            ["--pids-limit", "many"],
-            ["-r", "/no/such/file"],
-        ] {
+        for options in
+            [["--memory", "100x"], ["--cpu-quota", "abc"], ["--pids-limit", "many"], ["-r", "/no/such/file"]]
+        {
             update(&c, &options).fails();
         }
         let file = lab.dir().join("broken.json");
@@ -183,8 +157,7 @@ fn wrong_values_are_refused() {
         update(&c, &["-r", file.to_str().unwrap()]).fails();
         update_by_file(&c, &json!({"memory": {"limit": "5"}})).fails();
         assert_eq!(c.status(), "running");
-        lab.run(["update", "--pids-limit", "5", "no-such"])
-            .fails_saying(&["does not exist"]);
+        lab.run(["update", "--pids-limit", "5", "no-such"]).fails_saying(&["does not exist"]);
         c.kill(&["KILL"]).ok();
         c.wait_for("stopped");
         update(&c, &["--pids-limit", "5"]).fails_saying(&["not running"]);
@@ -197,26 +170,11 @@ fn statistics_have_runcs_keys_in_runcs_order() {
         let c = lab.bundle().phrases(["sleep"]).start();
         let line = lab.run(["events", "--stats", &c.id]).ok().stdout();
         assert!(
-            line.starts_with(&format!(
-                r#"{{"type":"stats","id":"{}","data":{{"cpu":{{"usage":{{"#,
-                c.id
-            )),
+            line.starts_with(&format!(r#"{{"type":"stats","id":"{}","data":{{"cpu":{{"usage":{{"#, c.id)),
             "{line}"
         );
-        let keys = [
-            "cpu",
-            "cpuset",
-            "memory",
-            "pids",
-            "blkio",
-            "hugetlb",
-            "intel_rdt",
-            "network_interfaces",
-        ];
-        let places: Vec<_> = keys
-            .iter()
-            .map(|key| line.find(&format!("\"{key}\":")).expect(key))
-            .collect();
+        let keys = ["cpu", "cpuset", "memory", "pids", "blkio", "hugetlb", "intel_rdt", "network_interfaces"];
+        let places: Vec<_> = keys.iter().map(|key| line.find(&format!("\"{key}\":")).expect(key)).collect();
         assert!(places.is_sorted(), "{line}");
         let stats: Value = serde_json::from_str(&line).expect("one line of JSON");
         let data = &stats["data"];
@@ -232,20 +190,12 @@ fn statistics_have_runcs_keys_in_runcs_order() {
 fn an_oom_kill_is_an_event() {
     obeys(SECTION, |lab| {
         needs(machine::controller("memory"), "the memory controller");
-        let b = lab.bundle().set(
-            "/linux/resources/memory",
-            json!({"limit": 16 << 20, "swap": 16 << 20}),
-        );
+        let b = lab.bundle().set("/linux/resources/memory", json!({"limit": 16 << 20, "swap": 16 << 20}));
         let c = b.phrases(["sleep"]).start();
         let events = lab.command(["events", "--interval", "1s", &c.id]).spawn();
-        eventually("statistics", || {
-            events.stdout().contains("\"stats\"").then_some(())
-        });
-        lab.run(["exec", &c.id, "sh", "-c", "x=x; while :; do x=$x$x; done"])
-            .exits(137);
-        eventually("the event", || {
-            events.stdout().contains("{\"type\":\"oom\"").then_some(())
-        });
+        eventually("statistics", || events.stdout().contains("\"stats\"").then_some(()));
+        lab.run(["exec", &c.id, "sh", "-c", "x=x; while :; do x=$x$x; done"]).exits(137);
+        eventually("the event", || events.stdout().contains("{\"type\":\"oom\"").then_some(()));
         c.kill(&["KILL"]).ok();
         events.wait().ok();
     });
@@ -256,8 +206,7 @@ fn events_of_what_does_not_run_are_refused() {
     obeys(SECTION, |lab| {
         let c = lab.bundle().phrases(["exit 0"]).start();
         c.wait_for("stopped");
-        lab.run(["events", "--stats", &c.id])
-            .fails_saying(&["not running"]);
+        lab.run(["events", "--stats", &c.id]).fails_saying(&["not running"]);
         lab.run(["events", "no-such"]).fails_saying(&["does not exist"]);
         for interval in ["0", "5", "x", "-1s"] {
             lab.run(["events", "--interval", interval, &c.id]).fails();

@@ -58,24 +58,12 @@ pub enum Kind {
 }
 
 const fn allow_char(major: u32, minor: Option<u32>) -> Rule {
-    Rule {
-        allow: true,
-        kind: Some(Kind::Char),
-        major: Some(major),
-        minor,
-        access: ALL,
-    }
+    Rule { allow: true, kind: Some(Kind::Char), major: Some(major), minor, access: ALL }
 }
 
 /// What every container may use: any node may exist, and these be opened (config-linux.md, Default Devices).
 const DEFAULT: [Rule; 9] = [
-    Rule {
-        allow: true,
-        kind: None,
-        major: None,
-        minor: None,
-        access: MKNOD,
-    },
+    Rule { allow: true, kind: None, major: None, minor: None, access: MKNOD },
     allow_char(1, Some(3)), // null
     allow_char(1, Some(5)), // zero
     allow_char(1, Some(7)), // full
@@ -102,15 +90,11 @@ pub fn rules(given: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>, Fault> {
 }
 
 fn rule(index: usize, given: &LinuxDeviceCgroup) -> Result<Rule, Fault> {
-    let fault = |field: &str, text: String| Fault {
-        path: format!("linux.resources.devices[{index}].{field}"),
-        text,
-    };
+    let fault =
+        |field: &str, text: String| Fault { path: format!("linux.resources.devices[{index}].{field}"), text };
     let number = |field: &str, number: Option<i64>| match number {
         None | Some(-1) => Ok(None),
-        Some(n) => u32::try_from(n)
-            .map(Some)
-            .map_err(|_| fault(field, format!("{n} is no device number"))),
+        Some(n) => u32::try_from(n).map(Some).map_err(|_| fault(field, format!("{n} is no device number"))),
     };
     let mut access = 0;
     for letter in given.access().as_deref().unwrap_or_default().chars() {
@@ -132,13 +116,7 @@ fn rule(index: usize, given: &LinuxDeviceCgroup) -> Result<Rule, Fault> {
         access = ALL;
     }
     let (major, minor) = (number("major", given.major())?, number("minor", given.minor())?);
-    Ok(Rule {
-        allow: given.allow(),
-        kind,
-        major,
-        minor,
-        access,
-    })
+    Ok(Rule { allow: given.allow(), kind, major, minor, access })
 }
 
 // Registers: r1 points to struct bpf_cgroup_dev_ctx { access_type, major, minor } (three u32).
@@ -197,11 +175,7 @@ struct Assembler {
 
 impl Assembler {
     fn new(code: Vec<Instruction>) -> Assembler {
-        Assembler {
-            code,
-            jumps: vec![],
-            labels: vec![0; 2],
-        }
+        Assembler { code, jumps: vec![], labels: vec![0; 2] }
     }
 
     fn jump(&mut self, jump: Instruction, to: Label) {
@@ -264,8 +238,7 @@ impl Assembler {
     /// A rule, known to match, for some accesses of three.
     fn part(&mut self, rule: &Rule) {
         if rule.allow {
-            self.code
-                .push(Instruction::and32(ASKED, i32::from(ALL & !rule.access)));
+            self.code.push(Instruction::and32(ASKED, i32::from(ALL & !rule.access)));
             self.jump(Instruction::jump_if_equal(ASKED, 0), YES);
         } else {
             self.jump(Instruction::jump_if_any(ASKED, i32::from(rule.access)), NO);
@@ -278,8 +251,7 @@ impl Assembler {
         for (i, answer) in answers.into_iter().enumerate() {
             if i == 0 || self.jumps.iter().any(|(_, to)| *to == answer) {
                 self.here(answer);
-                self.code
-                    .push(Instruction::set32(ANSWER, i32::from(answer == YES)));
+                self.code.push(Instruction::set32(ANSWER, i32::from(answer == YES)));
                 self.code.push(Instruction::exit());
             }
         }

@@ -43,33 +43,19 @@ fn the_last_rule_wins() {
     let deny_after = r#"[{"allow":true,"type":"c","major":10,"access":"rwm"},{"allow":false,"type":"c","major":10,"minor":229,"access":"w"}]"#;
     check(
         deny_after,
-        &[
-            (CHAR, READ, 10, 229, true),
-            (CHAR, READ | WRITE, 10, 229, false),
-            (CHAR, WRITE, 10, 1, true),
-        ],
+        &[(CHAR, READ, 10, 229, true), (CHAR, READ | WRITE, 10, 229, false), (CHAR, WRITE, 10, 1, true)],
     );
     let allow_after = r#"[{"allow":false,"type":"c","major":10,"access":"rwm"},{"allow":true,"type":"c","major":10,"minor":229,"access":"rw"}]"#;
     check(
         allow_after,
-        &[
-            (CHAR, READ | WRITE, 10, 229, true),
-            (CHAR, READ, 10, 1, false),
-            (BLOCK, READ, 10, 229, false),
-        ],
+        &[(CHAR, READ | WRITE, 10, 229, true), (CHAR, READ, 10, 1, false), (BLOCK, READ, 10, 229, false)],
     );
     let all = r#"[{"allow":false,"type":"c","major":10,"access":"rwm"},{"allow":true,"type":"a"}]"#;
     check(all, &[(CHAR, READ, 10, 1, true), (BLOCK, WRITE, 8, 0, true)]);
     let nothing = r#"[{"allow":true,"type":"b","major":8,"minor":0,"access":"r"},{"allow":false,"type":"a","access":"rwm"}]"#;
     check(nothing, &[(BLOCK, READ, 8, 0, false), (CHAR, READ, 1, 3, true)]);
     let pieces = r#"[{"allow":true,"type":"b","major":8,"access":"r"},{"allow":true,"type":"b","minor":0,"major":8,"access":"w"}]"#;
-    check(
-        pieces,
-        &[
-            (BLOCK, READ | WRITE, 8, 0, true),
-            (BLOCK, READ | WRITE, 8, 1, false),
-        ],
-    );
+    check(pieces, &[(BLOCK, READ | WRITE, 8, 0, true), (BLOCK, READ | WRITE, 8, 1, false)]);
 }
 
 #[test]
@@ -95,15 +81,9 @@ fn rules_for_both_types() {
         ],
     );
     let wildcards = r#"[{"allow":true,"type":"c","major":-1,"minor":9,"access":"r"}]"#;
-    check(
-        wildcards,
-        &[(CHAR, READ, 77, 9, true), (CHAR, READ, 77, 8, false)],
-    );
+    check(wildcards, &[(CHAR, READ, 77, 9, true), (CHAR, READ, 77, 8, false)]);
     let highest = r#"[{"allow":true,"type":"b","major":4294967295,"minor":0,"access":"r"}]"#;
-    check(
-        highest,
-        &[(BLOCK, READ, u32::MAX, 0, true), (BLOCK, READ, 0, 0, false)],
-    );
+    check(highest, &[(BLOCK, READ, u32::MAX, 0, true), (BLOCK, READ, 0, 0, false)]);
 }
 
 /// The rule that the program carries out, said plainly.
@@ -117,13 +97,7 @@ fn answer(rules: &[Rule], kind: Kind, access: u8, major: u32, minor: u32) -> boo
     [MKNOD, READ, WRITE]
         .iter()
         .filter(|one| access & **one != 0)
-        .all(|one| {
-            rules
-                .iter()
-                .rev()
-                .find(|rule| matches(rule, *one))
-                .is_some_and(|rule| rule.allow)
-        })
+        .all(|one| rules.iter().rev().find(|rule| matches(rule, *one)).is_some_and(|rule| rule.allow))
 }
 
 /// Lists of rules, the same in each run (a generator of Knuth's).
@@ -178,10 +152,7 @@ fn when_no_program_is_needed() {
     check(r#"[{"allow":true,"access":"rwm"}]"#, true);
     check(r#"[{"allow":true,"access":"rw"}]"#, false);
     check(r#"[{"allow":false},{"allow":true}]"#, true);
-    check(
-        r#"[{"allow":true},{"allow":false,"type":"c","access":"r"}]"#,
-        false,
-    );
+    check(r#"[{"allow":true},{"allow":false,"type":"c","access":"r"}]"#, false);
 }
 
 #[test]
@@ -190,10 +161,7 @@ fn wrong_rules_are_named() {
         let given: Vec<LinuxDeviceCgroup> = serde_json::from_str(json).expect(json);
         rules(&given).expect_err(json).path
     };
-    assert_eq!(
-        fault(r#"[{"allow":true,"type":"c","access":"x"}]"#),
-        "linux.resources.devices[0].access"
-    );
+    assert_eq!(fault(r#"[{"allow":true,"type":"c","access":"x"}]"#), "linux.resources.devices[0].access");
     assert_eq!(
         fault(r#"[{"allow":true,"type":"c","major":-2,"access":"r"}]"#),
         "linux.resources.devices[0].major"

@@ -60,7 +60,5 @@ pub fn write(dir: BorrowedFd, file: &str, value: &str) -> Result<(), Fail> {
 
 /// The number after `key` in a file of lines like `populated 1`.
 pub fn keyed(content: &str, key: &str) -> Option<u64> {
-    content
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
+    content.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
 }

@@ -32,9 +32,7 @@ impl Hierarchy {
         }
         let file = "/proc/self/mountinfo";
         let mounts = fs::read_to_string(file).doing(|| format!("read {file}"))?;
-        let points = mounts
-            .lines()
-            .filter_map(|line| mount_point(line, "cgroup2", None));
+        let points = mounts.lines().filter_map(|line| mount_point(line, "cgroup2", None));
         points.map(Path::new).find_map(Hierarchy::at).ok_or_else(|| {
             Error::new(Kind::Unsupported, "no cgroup v2 hierarchy is mounted").hint(
                 "mount -t cgroup2 none /sys/fs/cgroup, or boot without systemd.unified_cgroup_hierarchy=0",
@@ -46,10 +44,8 @@ impl Hierarchy {
         let c_path = crate::sys::c_path(path).ok()?;
         let flags = libc::O_RDONLY | libc::O_DIRECTORY;
         let dir = sys::open(sys::cwd(), &c_path, flags, 0, resolve::HOST).ok()?;
-        (sys::fs_magic(dir.as_fd()).ok()? == CGROUP2_MAGIC).then(|| Hierarchy {
-            path: path.into(),
-            dir: Arc::new(dir),
-        })
+        (sys::fs_magic(dir.as_fd()).ok()? == CGROUP2_MAGIC)
+            .then(|| Hierarchy { path: path.into(), dir: Arc::new(dir) })
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -93,9 +89,7 @@ impl Hierarchy {
             Ok(()) => missing,
             // It has processes of its own. The kernel would still let it pass on single threaded controllers, and
             // turn all below it into threads' cgroups, in which no container can live (cgroup-v2.rst, Threads).
-            Err(Fail {
-                errno: Errno::EBUSY, ..
-            }) => vec![],
+            Err(Fail { errno: Errno::EBUSY, .. }) => vec![],
             Err(_) => {
                 missing.retain(|name| files::write(self.fd(), file, &format!("+{name}")).is_ok());
                 missing
@@ -127,10 +121,7 @@ impl Hierarchy {
             )
         } else {
             (
-                format!(
-                    "needs the {controller} controller, which {} doesn't have",
-                    self.path.display()
-                ),
+                format!("needs the {controller} controller, which {} doesn't have", self.path.display()),
                 "it is missing in the kernel, disabled at boot (cgroup_disable=), or not delegated to here",
             )
         };
@@ -181,19 +172,13 @@ impl Hierarchy {
             .unwrap_or_default();
         let busy = files::read(self.fd(), &format!("{stops}cgroup.procs"));
         let path = self.path.join(stops.trim_end_matches('/'));
-        let text = format!(
-            "needs the {controller} controller, which {} doesn't pass on",
-            path.display()
-        );
+        let text = format!("needs the {controller} controller, which {} doesn't pass on", path.display());
         match busy.is_ok_and(|pids| !pids.is_empty() && !stops.is_empty()) {
             true => (
                 text + ", having processes of its own",
                 "choose another linux.cgroupsPath, or move those processes to a cgroup below",
             ),
-            false => (
-                text,
-                "add it to that cgroup's cgroup.subtree_control, or have it delegated to you",
-            ),
+            false => (text, "add it to that cgroup's cgroup.subtree_control, or have it delegated to you"),
         }
     }
 
@@ -208,10 +193,7 @@ impl Hierarchy {
             }
             _ => "the kernel may be too old, or built without it",
         };
-        (
-            format!("this kernel's {controller} controller has no file {file}"),
-            cure,
-        )
+        (format!("this kernel's {controller} controller has no file {file}"), cure)
     }
 }
 
@@ -231,12 +213,9 @@ pub fn v1_hierarchy(controller: &str) -> Option<String> {
     let listed = |list: &str| list.split(',').any(|name| name == controller);
     // This doesn't depend on what is mounted.
     let own = files::own().ok()?;
-    own.lines()
-        .find(|line| line.split(':').nth(1).is_some_and(listed))?;
+    own.lines().find(|line| line.split(':').nth(1).is_some_and(listed))?;
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let seen = mounts
-        .lines()
-        .find_map(|line| mount_point(line, "cgroup", Some(controller)));
+    let seen = mounts.lines().find_map(|line| mount_point(line, "cgroup", Some(controller)));
     Some(seen.unwrap_or("which isn't mounted here").to_string())
 }
 

@@ -53,10 +53,7 @@ impl Cgroup {
     pub fn freeze(&self) -> Result<()> {
         let doing = || format!("freeze {}", self.path.display());
         files::write(self.fd(), "cgroup.freeze", "1").doing(doing)?;
-        match self
-            .wait_for("frozen ", 1, Instant::now() + PATIENCE)
-            .doing(doing)?
-        {
+        match self.wait_for("frozen ", 1, Instant::now() + PATIENCE).doing(doing)? {
             true => Ok(()),
             false => {
                 self.thaw()?;
@@ -103,9 +100,7 @@ impl Cgroup {
                 done => {
                     let busy =
                         "processes of the container are still there, or somebody made a cgroup below it";
-                    return unless_gone(done, ())
-                        .doing(doing)
-                        .map_err(|error| error.hint(busy));
+                    return unless_gone(done, ()).doing(doing).map_err(|error| error.hint(busy));
                 }
             }
             // In this order: while there are processes they might make cgroups.

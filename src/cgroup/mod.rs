@@ -56,9 +56,7 @@ pub struct Cgroup {
 /// absolute, else beside our own cgroup (which has processes, so that it can't have controllers for a child).
 /// Where there is no path, its name is the container's id.
 pub fn place(given: Option<&Path>, id: &str) -> Result<String> {
-    let given = given
-        .filter(|path| !path.as_os_str().is_empty())
-        .unwrap_or(Path::new(id));
+    let given = given.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new(id));
     if given.is_absolute() {
         return Ok(clean(given));
     }
@@ -115,14 +113,7 @@ impl Cgroup {
         let made = Made::make(hierarchy, place)?;
         let dir = files::open_directory(hierarchy.fd(), place)
             .doing(|| format!("linux.cgroupsPath: open {}", path.display()))?;
-        let cgroup = Cgroup {
-            place: place.into(),
-            path,
-            dir,
-            made,
-            unit: None,
-            holder: None,
-        };
+        let cgroup = Cgroup { place: place.into(), path, dir, made, unit: None, holder: None };
         if !cgroup.is_new() {
             let pids = cgroup.pids()?;
             if !pids.is_empty() {
@@ -153,9 +144,7 @@ impl Cgroup {
                 unit: None,
                 holder: None,
             })),
-            Err(Fail {
-                errno: Errno::ENOENT, ..
-            }) => Ok(None),
+            Err(Fail { errno: Errno::ENOENT, .. }) => Ok(None),
             Err(fail) => Err(Error::kernel(format!("open {}", path.display()), fail)),
         }
     }
@@ -201,10 +190,8 @@ impl Cgroup {
         if files::keyed(&events, "frozen ") != Some(1) {
             return Ok(());
         }
-        let text = format!(
-            "linux.cgroupsPath: container's cgroup unexpectedly frozen: {}",
-            self.path.display()
-        );
+        let text =
+            format!("linux.cgroupsPath: container's cgroup unexpectedly frozen: {}", self.path.display());
         let hint = "write 0 to its cgroup.freeze, or to that of a cgroup above";
         Err(Error::new(Kind::WrongStatus, text).hint(hint))
     }
@@ -246,10 +233,9 @@ impl Cgroup {
     /// limit of theirs.
     fn write_or_pass_on(&self, write: &Write) -> Result<(), Fail> {
         match self.write(write) {
-            Err(Fail {
-                call: Call::Open,
-                errno: Errno::ENOENT,
-            }) if self.unit.is_some() && !write.asks_nothing => {
+            Err(Fail { call: Call::Open, errno: Errno::ENOENT })
+                if self.unit.is_some() && !write.asks_nothing =>
+            {
                 self.made.hierarchy.pass_controllers_on(&self.place, self.fd());
                 self.write(write)
             }
@@ -263,13 +249,9 @@ impl Cgroup {
             _ => &write.value,
         };
         match (files::write(self.fd(), &write.file, value), &write.or) {
-            (
-                Err(Fail {
-                    call: Call::Open,
-                    errno: Errno::ENOENT,
-                }),
-                Some((file, value)),
-            ) => files::write(self.fd(), file, value),
+            (Err(Fail { call: Call::Open, errno: Errno::ENOENT }), Some((file, value))) => {
+                files::write(self.fd(), file, value)
+            }
             (done, _) => done,
         }
     }
@@ -308,9 +290,7 @@ impl Cgroup {
         };
         match done {
             // Nobody can make device nodes there either: the host's own permissions stay in force.
-            Err(Fail {
-                errno: Errno::EPERM, ..
-            }) if ids::euid() != Uid(0) || ids::in_user_namespace() => {
+            Err(Fail { errno: Errno::EPERM, .. }) if ids::euid() != Uid(0) || ids::in_user_namespace() => {
                 log::debug(|| "linux.resources.devices: can't be limited without CAP_BPF on the host".into());
                 Ok(())
             }
@@ -370,9 +350,7 @@ impl Cgroup {
         for file in listed.lines() {
             match files::open(self.fd(), file, libc::O_PATH | libc::O_NOFOLLOW) {
                 Ok(file) => sys::chown(file.as_fd(), Some(uid), None).doing(doing)?,
-                Err(Fail {
-                    errno: Errno::ENOENT, ..
-                }) => {} // its controller isn't here
+                Err(Fail { errno: Errno::ENOENT, .. }) => {} // its controller isn't here
                 Err(fail) => return Err(Error::kernel(doing(), fail)),
             }
         }
@@ -385,11 +363,7 @@ impl Cgroup {
 pub fn check(hierarchy: &Hierarchy, place: &str, resources: &LinuxResources) -> Result<()> {
     let writes = resources::writes(resources)?;
     let lacking = writes.iter().filter(|write| !write.asks_nothing);
-    all_can_be_set(
-        lacking
-            .filter_map(|write| hierarchy.explain_lacking(place, write))
-            .collect(),
-    )
+    all_can_be_set(lacking.filter_map(|write| hierarchy.explain_lacking(place, write)).collect())
 }
 
 fn all_can_be_set(missing: Vec<(Fault, &'static str)>) -> Result<()> {
@@ -422,10 +396,7 @@ struct Made {
 
 impl Made {
     fn nothing(hierarchy: &Hierarchy) -> Made {
-        Made {
-            hierarchy: hierarchy.clone(),
-            places: vec![],
-        }
+        Made { hierarchy: hierarchy.clone(), places: vec![] }
     }
 
     /// Makes `place` and what is missing above it; mostly that is the last part alone.
@@ -459,10 +430,7 @@ impl Made {
 
     fn refused(&self, place: &str, fail: Fail) -> Error {
         let path = self.hierarchy.path.join(place);
-        let error = Error::kernel(
-            format!("linux.cgroupsPath: make the cgroup {}", path.display()),
-            fail,
-        );
+        let error = Error::kernel(format!("linux.cgroupsPath: make the cgroup {}", path.display()), fail);
         match fail.errno {
             Errno::EAGAIN => {
                 error.hint("cgroup.max.descendants or cgroup.max.depth of a cgroup above is reached")

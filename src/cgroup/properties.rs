@@ -149,10 +149,7 @@ pub fn of_devices(rules: &[Rule]) -> Properties {
     if !devices::allow_all(rules) {
         let last = rules.iter().rposition(|rule| !rule.allow && rule.is_for_all());
         let rules = &rules[last.map_or(0, |last| last + 1)..];
-        rules
-            .iter()
-            .filter(|rule| rule.allow)
-            .for_each(|rule| allow(rule, &mut all));
+        rules.iter().filter(|rule| rule.allow).for_each(|rule| allow(rule, &mut all));
     }
     let policy = if all.is_empty() { "auto" } else { "strict" };
     let list = |rows| property("DeviceAllow", Value::Array("(ss)".into(), rows));
@@ -165,11 +162,7 @@ pub fn of_devices(rules: &[Rule]) -> Properties {
 
 fn allow(rule: &Rule, found: &mut Vec<Value>) {
     let letters = [(devices::READ, 'r'), (devices::WRITE, 'w'), (devices::MKNOD, 'm')];
-    let access: String = letters
-        .iter()
-        .filter(|(bit, _)| rule.access & bit != 0)
-        .map(|(_, c)| *c)
-        .collect();
+    let access: String = letters.iter().filter(|(bit, _)| rule.access & bit != 0).map(|(_, c)| *c).collect();
     if access.is_empty() {
         return;
     }
@@ -182,10 +175,7 @@ fn allow(rule: &Rule, found: &mut Vec<Value>) {
             (Some(major), None) => format!("{name}-{major}"),
             (None, _) => format!("{name}-*"),
         };
-        found.push(Value::Struct(vec![
-            Value::text(device),
-            Value::text(access.as_str()),
-        ]));
+        found.push(Value::Struct(vec![Value::text(device), Value::text(access.as_str())]));
     }
 }
 
@@ -199,10 +189,7 @@ pub fn of_annotations<'a>(annotations: impl Iterator<Item = (&'a String, &'a Str
         };
         match of_annotation(name, text) {
             Ok(property) => found.push(property),
-            Err(text) => faults.push(Fault {
-                path: format!("annotations[{key}]"),
-                text,
-            }),
+            Err(text) => faults.push(Fault { path: format!("annotations[{key}]"), text }),
         }
     }
     match faults.is_empty() {
@@ -221,10 +208,9 @@ fn of_annotation(name: &str, text: &str) -> Result<(String, Value), String> {
     }
     let value = Value::parse(text).map_err(|error| format!("{text:?}: {error}"))?;
     match name.strip_suffix("Sec").filter(|_| !name.ends_with("USec")) {
-        Some(stem) => Ok((
-            format!("{stem}USec"),
-            microseconds(value).ok_or(format!("{text:?} is no time in seconds"))?,
-        )),
+        Some(stem) => {
+            Ok((format!("{stem}USec"), microseconds(value).ok_or(format!("{text:?} is no time in seconds"))?))
+        }
         None => Ok((name.into(), value)),
     }
 }

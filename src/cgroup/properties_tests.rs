@@ -9,10 +9,7 @@ fn resources(json: Json) -> LinuxResources {
 }
 
 fn devices_of(device: &str, n: u64) -> Value {
-    Value::Array(
-        "(st)".into(),
-        vec![Value::Struct(vec![Value::text(device), Value::U64(n)])],
-    )
+    Value::Array("(st)".into(), vec![Value::Struct(vec![Value::text(device), Value::U64(n)])])
 }
 
 #[test]
@@ -25,11 +22,7 @@ fn resources_as_properties() {
     let u64 = Value::U64;
     check(
         json!({ "memory": { "limit": 100, "swap": 150, "reservation": 50 } }),
-        &[
-            ("MemorySwapMax", u64(50)),
-            ("MemoryMax", u64(100)),
-            ("MemoryLow", u64(50)),
-        ],
+        &[("MemorySwapMax", u64(50)), ("MemoryMax", u64(100)), ("MemoryLow", u64(50))],
     );
     check(
         json!({ "memory": { "limit": -1 } }),
@@ -45,25 +38,13 @@ fn resources_as_properties() {
     );
     check(
         json!({ "cpu": { "quota": 33_333, "period": 100_000, "burst": 5 } }),
-        &[
-            ("CPUQuotaPeriodUSec", u64(100_000)),
-            ("CPUQuotaPerSecUSec", u64(340_000)),
-        ],
+        &[("CPUQuotaPeriodUSec", u64(100_000)), ("CPUQuotaPerSecUSec", u64(340_000))],
     );
-    check(
-        json!({ "cpu": { "quota": 50_000 } }),
-        &[("CPUQuotaPerSecUSec", u64(500_000))],
-    );
-    check(
-        json!({ "cpu": { "quota": -1 } }),
-        &[("CPUQuotaPerSecUSec", u64(INFINITY))],
-    );
+    check(json!({ "cpu": { "quota": 50_000 } }), &[("CPUQuotaPerSecUSec", u64(500_000))]);
+    check(json!({ "cpu": { "quota": -1 } }), &[("CPUQuotaPerSecUSec", u64(INFINITY))]);
     check(
         json!({ "cpu": { "cpus": "0-1,9", "mems": "0" } }),
-        &[
-            ("AllowedCPUs", Value::bytes(&[3, 2])),
-            ("AllowedMemoryNodes", Value::bytes(&[1])),
-        ],
+        &[("AllowedCPUs", Value::bytes(&[3, 2])), ("AllowedMemoryNodes", Value::bytes(&[1]))],
     );
     check(
         json!({ "blockIO": {
@@ -88,10 +69,7 @@ fn resources_as_properties() {
             ("MemoryMin", u64(INFINITY)),
         ],
     );
-    check(
-        json!({ "hugepageLimits": [{ "pageSize": "2MB", "limit": 4 }] }),
-        &[],
-    );
+    check(json!({ "hugepageLimits": [{ "pageSize": "2MB", "limit": 4 }] }), &[]);
 }
 
 #[test]
@@ -106,34 +84,18 @@ fn device_rules_as_properties() {
         let given: Vec<LinuxDeviceCgroup> = serde_json::from_value(given).unwrap();
         let found = of_devices(&devices::rules(&given).unwrap());
         assert_eq!(found[0].1, Value::text(policy));
-        assert_eq!(
-            found[1].1,
-            Value::Array("(ss)".into(), vec![]),
-            "what was there before goes first"
-        );
+        assert_eq!(found[1].1, Value::Array("(ss)".into(), vec![]), "what was there before goes first");
         let rows = match found.get(2) {
             Some((_, Value::Array(_, rows))) => rows.clone(),
             _ => vec![],
         };
         let pair = |(a, b): &(&str, &str)| Value::Struct(vec![Value::text(*a), Value::text(*b)]);
         let without_default = rows.len().saturating_sub(10);
-        assert_eq!(
-            rows[..without_default],
-            expected.iter().map(pair).collect::<Vec<_>>()
-        );
+        assert_eq!(rows[..without_default], expected.iter().map(pair).collect::<Vec<_>>());
         if policy == "strict" {
-            let default = [
-                "char-*",
-                "block-*",
-                "/dev/char/1:3",
-                "/dev/char/1:5",
-                "/dev/char/1:7",
-            ];
+            let default = ["char-*", "block-*", "/dev/char/1:3", "/dev/char/1:5", "/dev/char/1:7"];
             for (row, device) in rows[without_default..].iter().zip(default) {
-                assert_eq!(
-                    *row,
-                    pair(&(device, if device.ends_with('*') { "m" } else { "rwm" }))
-                );
+                assert_eq!(*row, pair(&(device, if device.ends_with('*') { "m" } else { "rwm" })));
             }
             assert_eq!(rows.last(), Some(&pair(&("char-136", "rwm"))));
         }
@@ -151,12 +113,7 @@ fn device_rules_as_properties() {
             { "allow": true, "minor": 5, "access": "w" },
         ]),
         "strict",
-        &[
-            ("/dev/char/10:200", "rw"),
-            ("block-8", "r"),
-            ("char-*", "w"),
-            ("block-*", "w"),
-        ],
+        &[("/dev/char/10:200", "rw"), ("block-8", "r"), ("char-*", "w"), ("block-*", "w")],
     );
 }
 
@@ -173,36 +130,18 @@ fn annotations_as_properties() {
             "{key} {text}"
         );
     };
-    check(
-        "TimeoutStopUSec",
-        "uint64 123456789",
-        "TimeoutStopUSec",
-        Value::U64(123_456_789),
-    );
+    check("TimeoutStopUSec", "uint64 123456789", "TimeoutStopUSec", Value::U64(123_456_789));
     check("TimeoutStopSec", "5", "TimeoutStopUSec", Value::U64(5_000_000));
     check("TimeoutStopSec", "1.5", "TimeoutStopUSec", Value::U64(1_500_000));
-    check(
-        "CollectMode",
-        "'inactive-or-failed'",
-        "CollectMode",
-        Value::text("inactive-or-failed"),
-    );
-    check(
-        "DefaultDependencies",
-        "true",
-        "DefaultDependencies",
-        Value::Bool(true),
-    );
+    check("CollectMode", "'inactive-or-failed'", "CollectMode", Value::text("inactive-or-failed"));
+    check("DefaultDependencies", "true", "DefaultDependencies", Value::Bool(true));
     let units = Value::Array("s".into(), vec![Value::text("a.service")]);
     check("After", "['a.service']", "After", units);
     assert_eq!(parse("org.example", "5").unwrap(), []);
 
     let refused = |key: &str, text: &str, said: &str| {
         let error = parse(&format!("{PREFIX}{key}"), text).unwrap_err().to_string();
-        assert!(
-            error.contains(&format!("annotations[{PREFIX}{key}]: ")) && error.contains(said),
-            "{error}"
-        );
+        assert!(error.contains(&format!("annotations[{PREFIX}{key}]: ")) && error.contains(said), "{error}");
     };
     refused("After", "a.service", "is no value");
     refused("A b", "5", "not the name of a property");

@@ -54,10 +54,7 @@ impl Write {
     }
 
     fn or(self, file: &str, value: impl ToString) -> Write {
-        Write {
-            or: Some((file.into(), value.to_string())),
-            ..self
-        }
+        Write { or: Some((file.into(), value.to_string())), ..self }
     }
 }
 
@@ -81,10 +78,7 @@ pub fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
         // A cgroup with a process in it behaves alike with 0 and 1; but with 0 none could be born into it.
         let limit = Write::limit("pids.limit", pids.limit(), "pids.max");
         found.writes.push(match pids.limit() {
-            0 => Write {
-                value: "1".into(),
-                ..limit
-            },
+            0 => Write { value: "1".into(), ..limit },
             _ => limit,
         });
     }
@@ -100,9 +94,7 @@ pub fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
     for (i, limit) in resources.hugepage_limits().iter().flatten().enumerate() {
         let (field, size) = (format!("hugepageLimits[{i}].limit"), limit.page_size());
         let file = |kind: &str| format!("hugetlb.{size}.{kind}");
-        found
-            .writes
-            .push(Write::limit(&field, limit.limit(), &file("max")));
+        found.writes.push(Write::limit(&field, limit.limit(), &file("max")));
         // Only since Linux 5.7, and the other one limits too.
         let reserved = Write::limit(&field, limit.limit(), &file("rsvd.max"));
         found.writes.push(reserved.asking_nothing(true));
@@ -112,12 +104,7 @@ pub fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
         let value = part("hca_handle", limits.hca_handles()) + &part("hca_object", limits.hca_objects());
         if !value.is_empty() {
             let line = format!("{device}{value}");
-            found.writes.push(Write::new(
-                format!("rdma[{device}]"),
-                value.trim(),
-                "rdma.max",
-                line,
-            ));
+            found.writes.push(Write::new(format!("rdma[{device}]"), value.trim(), "rdma.max", line));
         }
     }
     unified(resources, &mut found);
@@ -132,19 +119,12 @@ pub fn undoing(writes: &[Write], read: impl Fn(&str) -> Option<String>) -> Vec<W
     let mut found = vec![];
     for write in writes {
         let files = [Some(&write.file), write.or.as_ref().map(|(file, _)| file)];
-        let Some((file, held)) = files
-            .into_iter()
-            .flatten()
-            .find_map(|file| Some((file, read(file)?)))
+        let Some((file, held)) = files.into_iter().flatten().find_map(|file| Some((file, read(file)?)))
         else {
             continue;
         };
-        let again = |value: &str| Write {
-            file: file.clone(),
-            value: value.into(),
-            or: None,
-            ..write.clone()
-        };
+        let again =
+            |value: &str| Write { file: file.clone(), value: value.into(), or: None, ..write.clone() };
         // A device without a limit isn't listed.
         found.extend(without(file, &write.value).map(|value| again(&value)));
         match held.trim() {
@@ -154,10 +134,7 @@ pub fn undoing(writes: &[Write], read: impl Fn(&str) -> Option<String>) -> Vec<W
         // The weight goes when a cgroup becomes idle, and isn't what it was when that ends.
         if let ("cpu.idle", Some(weight)) = (file.as_str(), read("cpu.weight")) {
             let weight = weight.trim().to_string();
-            found.push(Write {
-                file: "cpu.weight".into(),
-                ..again(&weight)
-            });
+            found.push(Write { file: "cpu.weight".into(), ..again(&weight) });
         }
     }
     found
@@ -194,16 +171,11 @@ pub fn check_none(resources: Option<&LinuxResources>) -> Result<()> {
         return Ok(());
     }
     let error = Error::new(Kind::Unsupported, "--cgroup-manager disabled");
-    Err(error
-        .with_faults(faults)
-        .hint("leave the limits away, or let systemd or cgroupfs manage cgroups"))
+    Err(error.with_faults(faults).hint("leave the limits away, or let systemd or cgroupfs manage cgroups"))
 }
 
 fn fault(field: &str, text: String) -> Fault {
-    Fault {
-        path: format!("linux.resources.{field}"),
-        text,
-    }
+    Fault { path: format!("linux.resources.{field}"), text }
 }
 
 /// v2 counts swap by itself, the configuration memory and swap together.
@@ -211,10 +183,7 @@ fn memory(memory: &LinuxMemory, found: &mut Found) {
     let before = found.faults.len();
     let mut take = |field: &str, value: Option<i64>| {
         if let Some(value) = value.filter(|value| *value < -1) {
-            found.fault(
-                format!("memory.{field}"),
-                format!("{value} is no size; -1 is no limit"),
-            );
+            found.fault(format!("memory.{field}"), format!("{value} is no size; -1 is no limit"));
         }
         value.filter(|value| *value != 0) // 0 is unset
     };
@@ -246,9 +215,7 @@ fn memory(memory: &LinuxMemory, found: &mut Found) {
         }
     }
     if let Some(limit) = limit {
-        found
-            .writes
-            .push(Write::limit("memory.limit", limit, "memory.max"));
+        found.writes.push(Write::limit("memory.limit", limit, "memory.max"));
     }
     if let Some(reservation) = reservation {
         let low = Write::limit("memory.reservation", reservation, "memory.low");
@@ -258,10 +225,7 @@ fn memory(memory: &LinuxMemory, found: &mut Found) {
 
 /// What memory.checkBeforeUpdate asks for: a fault for each limit that `usage` (bytes) has reached.
 pub fn exceeded(memory: &LinuxMemory, usage: u64) -> Vec<Fault> {
-    let limits = [
-        ("memory.swap", "memory+swap", memory.swap()),
-        ("memory.limit", "memory", memory.limit()),
-    ];
+    let limits = [("memory.swap", "memory+swap", memory.swap()), ("memory.limit", "memory", memory.limit())];
     let reached = |limit: i64| limit > 0 && limit.unsigned_abs() <= usage;
     limits
         .into_iter()
@@ -294,17 +258,13 @@ fn cpu(cpu: &LinuxCpu, found: &mut Found) {
     };
     if let Some(value) = value {
         // Of two that are set already the burst may not exceed the quota at any time, whichever way both change.
-        found
-            .writes
-            .extend(burst.clone().map(|burst| Write { again: true, ..burst }));
+        found.writes.extend(burst.clone().map(|burst| Write { again: true, ..burst }));
         let (field, asked) = match quota {
             Some(quota) => ("cpu.quota", quota.to_string()),
             None => ("cpu.period", period.unwrap_or_default().to_string()),
         };
         let write = Write::new(field, asked, "cpu.max", value);
-        found
-            .writes
-            .push(write.asking_nothing(quota.is_none_or(|quota| quota < 0)));
+        found.writes.push(write.asking_nothing(quota.is_none_or(|quota| quota < 0)));
     }
     found.writes.extend(burst);
     let period = cpu.realtime_period().map(|n| n.to_string());
@@ -314,10 +274,9 @@ fn cpu(cpu: &LinuxCpu, found: &mut Found) {
             found.fault(field, format!("{asked}: cgroup v2 has no realtime limits"));
         }
     }
-    for (field, file, set) in [
-        ("cpu.cpus", "cpuset.cpus", cpu.cpus()),
-        ("cpu.mems", "cpuset.mems", cpu.mems()),
-    ] {
+    for (field, file, set) in
+        [("cpu.cpus", "cpuset.cpus", cpu.cpus()), ("cpu.mems", "cpuset.mems", cpu.mems())]
+    {
         if let Some(set) = set.as_ref().filter(|set| !set.is_empty()) {
             found.writes.push(Write::new(field, set, file, set));
         }
@@ -350,22 +309,11 @@ fn io_weight(weight: u16) -> u64 {
 }
 
 fn block_io(block_io: &LinuxBlockIo, found: &mut Found) {
-    let whole = block_io
-        .weight()
-        .map(|weight| ("blockIO.weight".into(), String::new(), weight));
-    let devices = block_io
-        .weight_device()
-        .iter()
-        .flatten()
-        .enumerate()
-        .filter_map(|(i, device)| {
-            let field = format!("blockIO.weightDevice[{i}].weight");
-            Some((
-                field,
-                format!("{}:{} ", device.major(), device.minor()),
-                device.weight()?,
-            ))
-        });
+    let whole = block_io.weight().map(|weight| ("blockIO.weight".into(), String::new(), weight));
+    let devices = block_io.weight_device().iter().flatten().enumerate().filter_map(|(i, device)| {
+        let field = format!("blockIO.weightDevice[{i}].weight");
+        Some((field, format!("{}:{} ", device.major(), device.minor()), device.weight()?))
+    });
     for (field, device, weight) in whole.into_iter().chain(devices) {
         match weight {
             0 => {} // unset
@@ -381,26 +329,10 @@ fn block_io(block_io: &LinuxBlockIo, found: &mut Found) {
         }
     }
     let throttles: [(&str, &str, &Option<Vec<LinuxThrottleDevice>>); 4] = [
-        (
-            "throttleReadBpsDevice",
-            "rbps",
-            block_io.throttle_read_bps_device(),
-        ),
-        (
-            "throttleWriteBpsDevice",
-            "wbps",
-            block_io.throttle_write_bps_device(),
-        ),
-        (
-            "throttleReadIOPSDevice",
-            "riops",
-            block_io.throttle_read_iops_device(),
-        ),
-        (
-            "throttleWriteIOPSDevice",
-            "wiops",
-            block_io.throttle_write_iops_device(),
-        ),
+        ("throttleReadBpsDevice", "rbps", block_io.throttle_read_bps_device()),
+        ("throttleWriteBpsDevice", "wbps", block_io.throttle_write_bps_device()),
+        ("throttleReadIOPSDevice", "riops", block_io.throttle_read_iops_device()),
+        ("throttleWriteIOPSDevice", "wiops", block_io.throttle_write_iops_device()),
     ];
     for (field, key, devices) in throttles {
         for (i, device) in devices.iter().flatten().enumerate() {
@@ -410,9 +342,7 @@ fn block_io(block_io: &LinuxBlockIo, found: &mut Found) {
                 rate => rate.to_string(),
             };
             let value = format!("{}:{} {key}={value}", device.major(), device.minor());
-            found
-                .writes
-                .push(Write::new(field, rate, "io.max", value).asking_nothing(rate == 0));
+            found.writes.push(Write::new(field, rate, "io.max", value).asking_nothing(rate == 0));
         }
     }
 }
@@ -427,9 +357,7 @@ fn unified(resources: &LinuxResources, found: &mut Found) {
             continue;
         }
         for line in value.lines().filter(|line| !line.is_empty()) {
-            found
-                .writes
-                .push(Write::new(&field, format!("{value:?}"), file, line));
+            found.writes.push(Write::new(&field, format!("{value:?}"), file, line));
         }
     }
 }

@@ -274,10 +274,7 @@ fn memory(files: &Files) -> Memory {
 
 /// Lines such as `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6`.
 fn blkio(stat: &str, psi: Option<Psi>) -> Blkio {
-    let mut found = Blkio {
-        psi,
-        ..Blkio::default()
-    };
+    let mut found = Blkio { psi, ..Blkio::default() };
     for line in stat.lines() {
         let mut words = line.split(' ');
         let device = words.next().and_then(|device| device.split_once(':'));
@@ -295,12 +292,7 @@ fn blkio(stat: &str, psi: Option<Psi>) -> Blkio {
                 _ => continue,
             };
             let value = value.parse().unwrap_or(0);
-            list.push(BlkioEntry {
-                major,
-                minor,
-                op,
-                value,
-            });
+            list.push(BlkioEntry { major, minor, op, value });
         }
     }
     found
@@ -309,11 +301,7 @@ fn blkio(stat: &str, psi: Option<Psi>) -> Blkio {
 /// The sizes of huge pages that this kernel has.
 fn page_sizes() -> Vec<String> {
     let entries = std::fs::read_dir("/sys/kernel/mm/hugepages");
-    let names = entries
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name());
+    let names = entries.into_iter().flatten().flatten().map(|entry| entry.file_name());
     names.filter_map(|name| page_size(name.to_str()?)).collect()
 }
 
@@ -327,25 +315,14 @@ fn hugetlb(files: &Files, sizes: Vec<String>) -> BTreeMap<String, Hugetlb> {
         let Some(usage) = counted else { continue };
         let events = keyed(&files.text(&format!("hugetlb.{size}.events")));
         let failcnt = events.get("max").copied().unwrap_or(0);
-        found.insert(
-            size,
-            Hugetlb {
-                usage,
-                max: 0,
-                failcnt,
-            },
-        );
+        found.insert(size, Hugetlb { usage, max: 0, failcnt });
     }
     found
 }
 
 /// `hugepages-2048kB` is `2MB` in the names of cgroups' files.
 fn page_size(directory: &str) -> Option<String> {
-    let kilobytes: u64 = directory
-        .strip_prefix("hugepages-")?
-        .strip_suffix("kB")?
-        .parse()
-        .ok()?;
+    let kilobytes: u64 = directory.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
     Some(match kilobytes {
         kb if kb % (1 << 20) == 0 => format!("{}GB", kb >> 20),
         kb if kb % (1 << 10) == 0 => format!("{}MB", kb >> 10),
@@ -356,15 +333,10 @@ fn page_size(directory: &str) -> Option<String> {
 /// Lines such as `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`.
 fn psi(text: &str) -> Psi {
     let pressure = |kind: &str| {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(kind))
-            .unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(kind)).unwrap_or_default();
         let value = |key: &str| {
             let mut words = line.split(' ').filter_map(|word| word.split_once('='));
-            words
-                .find_map(|(name, value)| (name == key).then_some(value))
-                .unwrap_or("0")
+            words.find_map(|(name, value)| (name == key).then_some(value)).unwrap_or("0")
         };
         let average = |key: &str| value(key).parse().unwrap_or(0.0);
         Pressure {
@@ -374,10 +346,7 @@ fn psi(text: &str) -> Psi {
             total: value("total").parse().unwrap_or(0),
         }
     };
-    Psi {
-        some: pressure("some"),
-        full: pressure("full"),
-    }
+    Psi { some: pressure("some"), full: pressure("full") }
 }
 
 #[cfg(test)]

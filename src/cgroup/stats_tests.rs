@@ -29,10 +29,7 @@ fn pressure_and_io() {
         serde_json::to_string(&psi).unwrap(),
         r#"{"some":{"avg10":1.5,"avg60":0,"avg300":2,"total":77},"full":{"avg10":0,"avg60":0,"avg300":0,"total":5}}"#
     );
-    let blkio = blkio(
-        "8:16 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\nnonsense\n",
-        None,
-    );
+    let blkio = blkio("8:16 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\nnonsense\n", None);
     assert_eq!(
         serde_json::to_string(&blkio).unwrap(),
         concat!(

@@ -63,14 +63,7 @@ pub fn create(oci: &Spec, id: &str) -> Result<Cgroup> {
     let path = hierarchy.path.join(&place);
     let dir = files::open_directory(hierarchy.fd(), &place).doing(|| format!("open {}", path.display()))?;
     undo.0 = None;
-    Ok(Cgroup {
-        place,
-        path,
-        dir,
-        made,
-        unit: Some(asked.unit),
-        holder: Some(holder),
-    })
+    Ok(Cgroup { place, path, dir, made, unit: Some(asked.unit), holder: Some(holder) })
 }
 
 /// What [`create`] would ask for, with nobody asked.
@@ -161,9 +154,7 @@ fn scope(asked: &Asked, id: &str) -> Properties {
 }
 
 fn of_writes(writes: &[Write], manager: &mut Manager) -> Result<Properties> {
-    let asks_idle = writes
-        .iter()
-        .any(|write| write.file == "cpu.idle" && !write.asks_nothing);
+    let asks_idle = writes.iter().any(|write| write.file == "cpu.idle" && !write.asks_nothing);
     let version = if asks_idle { manager.version()? } else { 0 };
     Ok(properties::of_writes(writes, version))
 }
@@ -177,10 +168,7 @@ fn device_rules(resources: Option<&LinuxResources>) -> Result<Vec<devices::Rule>
 fn place_of(holder: &Holder, asked: &Asked) -> Result<String> {
     let file = format!("/proc/{}/cgroup", holder.pid);
     let cgroups = fs::read_to_string(&file).doing(|| format!("read {file}"))?;
-    let line = cgroups
-        .lines()
-        .find_map(|line| line.strip_prefix("0::"))
-        .unwrap_or_default();
+    let line = cgroups.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default();
     let place = clean(Path::new(line));
     match line.ends_with(&format!("/{}", asked.unit.name)) && !line.starts_with("/..") {
         true => Ok(place),
@@ -220,10 +208,7 @@ impl Cgroup {
         let passed_on = files::value(place, "cgroup.subtree_control").unwrap_or_default();
         if !passed_on.trim().is_empty() {
             let fail = Fail::new(Call::Write, Errno::EBUSY);
-            return Err(Error::kernel(
-                format!("move a process to {}", self.path.display()),
-                fail,
-            ));
+            return Err(Error::kernel(format!("move a process to {}", self.path.display()), fail));
         }
         let link = format!("/proc/self/fd/{}", place.as_raw_fd());
         let path = fs::read_link(&link).doing(|| format!("read {link}"))?;

@@ -5,12 +5,7 @@ use crate::sys::Pid;
 
 #[test]
 fn places_stay_below_the_root() {
-    for (given, cleaned) in [
-        ("/a/b", "a/b"),
-        ("/../../x", "x"),
-        ("/a/../../b/", "b"),
-        ("/", ""),
-    ] {
+    for (given, cleaned) in [("/a/b", "a/b"), ("/../../x", "x"), ("/a/../../b/", "b"), ("/", "")] {
         assert_eq!(place(Some(Path::new(given)), "id").expect(given), cleaned);
     }
     for (own, given, expected) in [
@@ -95,23 +90,13 @@ fn a_cgroup_that_is_in_use_is_refused() {
     let below = Cgroup::create(&hierarchy, &format!("{}/below", cgroup.place)).expect("below");
     let mut child = sleeper(below.host_path());
     let error = again().expect_err("in use");
-    assert!(
-        error
-            .to_string()
-            .contains("container's cgroup is not empty: 1 process(es)"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("container's cgroup is not empty: 1 process(es)"), "{error}");
     child.kill().expect("kill");
     child.wait().expect("wait");
 
     cgroup.freeze().expect("freeze");
     let error = Cgroup::create(&hierarchy, &format!("{}/new", cgroup.place)).expect_err("frozen");
-    assert!(
-        error
-            .to_string()
-            .contains("container's cgroup unexpectedly frozen"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("container's cgroup unexpectedly frozen"), "{error}");
     assert!(!cgroup.host_path().join("new").exists());
 }
 
@@ -121,69 +106,19 @@ fn limits_are_set_or_explained() {
     let (hierarchy, cgroup) = new("limits");
     let here = files::value(hierarchy.fd(), "cgroup.controllers").expect("controllers");
     for (json, file, value, field) in [
-        (
-            r#"{"memory":{"limit":268435456}}"#,
-            "memory.max",
-            "268435456\n",
-            "memory.limit",
-        ),
-        (
-            r#"{"memory":{"limit":8192000,"swap":16384000}}"#,
-            "memory.swap.max",
-            "8192000\n",
-            "memory.swap",
-        ),
-        (
-            r#"{"memory":{"reservation":4096}}"#,
-            "memory.low",
-            "4096\n",
-            "memory.reservation",
-        ),
+        (r#"{"memory":{"limit":268435456}}"#, "memory.max", "268435456\n", "memory.limit"),
+        (r#"{"memory":{"limit":8192000,"swap":16384000}}"#, "memory.swap.max", "8192000\n", "memory.swap"),
+        (r#"{"memory":{"reservation":4096}}"#, "memory.low", "4096\n", "memory.reservation"),
         (r#"{"pids":{"limit":20}}"#, "pids.max", "20\n", "pids.limit"),
         (r#"{"pids":{"limit":0}}"#, "pids.max", "1\n", "pids.limit"),
         (r#"{"cpu":{"shares":3333}}"#, "cpu.weight", "256\n", "cpu.shares"),
-        (
-            r#"{"cpu":{"quota":5000,"period":50000}}"#,
-            "cpu.max",
-            "5000 50000\n",
-            "cpu.quota",
-        ),
-        (
-            r#"{"cpu":{"quota":6000}}"#,
-            "cpu.max",
-            "6000 50000\n",
-            "cpu.quota",
-        ),
-        (
-            r#"{"cpu":{"quota":20000,"burst":15000}}"#,
-            "cpu.max.burst",
-            "15000\n",
-            "cpu.quota",
-        ),
-        (
-            r#"{"cpu":{"quota":4000,"burst":3000}}"#,
-            "cpu.max",
-            "4000 50000\n",
-            "cpu.quota",
-        ),
-        (
-            r#"{"cpu":{"idle":1,"shares":512}}"#,
-            "cpu.idle",
-            "1\n",
-            "cpu.idle",
-        ),
-        (
-            r#"{"cpu":{"idle":0,"shares":2}}"#,
-            "cpu.weight",
-            "1\n",
-            "cpu.shares",
-        ),
-        (
-            r#"{"cpu":{"cpus":"0","mems":"0"}}"#,
-            "cpuset.cpus",
-            "0\n",
-            "cpu.cpus",
-        ),
+        (r#"{"cpu":{"quota":5000,"period":50000}}"#, "cpu.max", "5000 50000\n", "cpu.quota"),
+        (r#"{"cpu":{"quota":6000}}"#, "cpu.max", "6000 50000\n", "cpu.quota"),
+        (r#"{"cpu":{"quota":20000,"burst":15000}}"#, "cpu.max.burst", "15000\n", "cpu.quota"),
+        (r#"{"cpu":{"quota":4000,"burst":3000}}"#, "cpu.max", "4000 50000\n", "cpu.quota"),
+        (r#"{"cpu":{"idle":1,"shares":512}}"#, "cpu.idle", "1\n", "cpu.idle"),
+        (r#"{"cpu":{"idle":0,"shares":2}}"#, "cpu.weight", "1\n", "cpu.shares"),
+        (r#"{"cpu":{"cpus":"0","mems":"0"}}"#, "cpuset.cpus", "0\n", "cpu.cpus"),
         (
             r#"{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]}"#,
             "hugetlb.2MB.max",
@@ -196,18 +131,8 @@ fn limits_are_set_or_explained() {
             "2097152\n",
             "hugepageLimits[0].limit",
         ),
-        (
-            r#"{"unified":{"memory.high":"5242880"}}"#,
-            "memory.high",
-            "5242880\n",
-            "unified[memory.high]",
-        ),
-        (
-            r#"{"unified":{"pids.max":"max"}}"#,
-            "pids.max",
-            "max\n",
-            "unified[pids.max]",
-        ),
+        (r#"{"unified":{"memory.high":"5242880"}}"#, "memory.high", "5242880\n", "unified[memory.high]"),
+        (r#"{"unified":{"pids.max":"max"}}"#, "pids.max", "max\n", "unified[pids.max]"),
     ] {
         let controller = file.split('.').next().expect(file);
         let done = cgroup.apply(Some(&resources(json)));
@@ -224,9 +149,7 @@ fn limits_are_set_or_explained() {
     }
     let nothing = r#"{"memory":{"limit":-1,"swap":-1},"pids":{"limit":-1},"cpu":{"shares":1024,"quota":-1}}"#;
     cgroup.apply(Some(&resources(nothing))).expect(nothing);
-    let error = cgroup.apply(Some(&resources(
-        r#"{"hugepageLimits":[{"pageSize":"3MB","limit":1}]}"#,
-    )));
+    let error = cgroup.apply(Some(&resources(r#"{"hugepageLimits":[{"pageSize":"3MB","limit":1}]}"#)));
     let text = error.expect_err("no such size").to_string();
     assert!(text.contains("has no file hugetlb.3MB.max"), "{text}");
 }
@@ -243,10 +166,7 @@ fn a_cgroup_with_processes_passes_nothing_on() {
     let expected = format!("needs the hugetlb controller, which {path} doesn't pass on, having processes");
     assert!(text.contains(&expected), "{text}");
     let kind = files::value(cgroup.fd(), "cgroup.type").expect("type");
-    assert_eq!(
-        kind, "domain\n",
-        "no single controller was enabled to get around it"
-    );
+    assert_eq!(kind, "domain\n", "no single controller was enabled to get around it");
     above.kill().expect("kill");
     child.wait().expect("wait");
 }
@@ -278,9 +198,7 @@ fn devices_are_limited_and_the_limits_replaced() {
     };
     cgroup.apply(None).expect("defaults");
     may([true, true, false]);
-    let again = Cgroup::open(&hierarchy, &cgroup.place)
-        .expect("open")
-        .expect("there");
+    let again = Cgroup::open(&hierarchy, &cgroup.place).expect("open").expect("there");
     let read = r#"{"devices":[{"allow":false,"access":"rwm"},{"allow":true,"type":"c","major":1,"minor":11,"access":"r"}]}"#;
     again.apply(Some(&resources(read))).expect(read);
     may([true, true, true]);
@@ -366,14 +284,7 @@ fn delegated_to_a_user() {
     let (_, cgroup) = new("delegated");
     cgroup.chown_to(Uid(1234)).expect("chown");
     let uid = |file: &str| fs::metadata(cgroup.host_path().join(file)).expect(file).uid();
-    let uids = [
-        "",
-        "cgroup.procs",
-        "cgroup.subtree_control",
-        "cgroup.threads",
-        "cgroup.kill",
-    ]
-    .map(uid);
+    let uids = ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads", "cgroup.kill"].map(uid);
     assert_eq!(uids[..4], [1234; 4]);
     assert_eq!(uids[4], 0, "not what the kernel keeps for who delegates");
 }

@@ -27,9 +27,7 @@ impl Asked {
     pub fn place(&self) -> String {
         let name = self.slice.strip_suffix(".slice").unwrap_or(&self.slice);
         let ends = name.match_indices('-').map(|(dash, _)| dash).chain([name.len()]);
-        let slices = ends
-            .filter(|_| name != "-")
-            .map(|end| format!("{}.slice/", &name[..end]));
+        let slices = ends.filter(|_| name != "-").map(|end| format!("{}.slice/", &name[..end]));
         slices.collect::<String>() + &self.unit.name
     }
 }
@@ -61,9 +59,7 @@ pub fn asked(given: Option<&Path>, id: &str, instance: Instance) -> Result<Asked
     };
     check_slice(slice).map_err(|text| fault(format!("the slice {slice:?} {text}")))?;
     if name.ends_with(".slice") {
-        return Err(fault(format!(
-            "{name:?} is a slice, and a container's processes are in a scope"
-        )));
+        return Err(fault(format!("{name:?} is a slice, and a container's processes are in a scope")));
     }
     let prefix = if prefix.is_empty() { own_prefix } else { prefix };
     let unit = match (prefix, name) {
@@ -81,10 +77,7 @@ pub fn asked(given: Option<&Path>, id: &str, instance: Instance) -> Result<Asked
         )));
     }
     let unit = Unit { name: unit, instance };
-    Ok(Asked {
-        slice: slice.into(),
-        unit,
-    })
+    Ok(Asked { slice: slice.into(), unit })
 }
 
 /// systemd.slice(5): the dashes in the name lead from slice to slice, so none is at an end or beside another.
@@ -130,29 +123,17 @@ mod tests {
         };
         check(":a:b", "system.slice/a-b.scope");
         check("-.slice::b", "b.scope");
-        check(
-            "user-1000-x.slice:a:b",
-            "user.slice/user-1000.slice/user-1000-x.slice/a-b.scope",
-        );
+        check("user-1000-x.slice:a:b", "user.slice/user-1000.slice/user-1000-x.slice/a-b.scope");
     }
 
     #[test]
     fn scopes() {
         let check = |given: &str, instance, slice: &str, name: &str| {
             let asked = asked(Some(Path::new(given)), "web+1", instance).unwrap();
-            assert_eq!(
-                (asked.slice.as_str(), asked.unit.name.as_str()),
-                (slice, name),
-                "{given}"
-            );
+            assert_eq!((asked.slice.as_str(), asked.unit.name.as_str()), (slice, name), "{given}");
             assert_eq!(asked.unit.instance, instance);
         };
-        check(
-            "system.slice:docker:abc",
-            Instance::System,
-            "system.slice",
-            "docker-abc.scope",
-        );
+        check("system.slice:docker:abc", Instance::System, "system.slice", "docker-abc.scope");
         check("a-b-c.slice::abc", Instance::System, "a-b-c.slice", "abc.scope");
         check("::abc", Instance::System, "system.slice", "abc.scope");
         check(":p:abc", Instance::User, "user.slice", "p-abc.scope");
@@ -163,13 +144,8 @@ mod tests {
     #[test]
     fn no_scopes() {
         let check = |given: &str, said: &str| {
-            let error = asked(Some(Path::new(given)), "a", Instance::System)
-                .expect_err(given)
-                .to_string();
-            assert!(
-                error.contains("linux.cgroupsPath: ") && error.contains(said),
-                "{given}: {error}"
-            );
+            let error = asked(Some(Path::new(given)), "a", Instance::System).expect_err(given).to_string();
+            assert!(error.contains("linux.cgroupsPath: ") && error.contains(said), "{given}: {error}");
         };
         check("/a/b", "slice:prefix:name");
         check("system.slice:a", "slice:prefix:name");

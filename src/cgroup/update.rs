@@ -14,9 +14,8 @@ impl Cgroup {
         let Some(memory) = memory.filter(|memory| memory.check_before_update() == Some(true)) else {
             return Ok(());
         };
-        let Some(usage) = files::value(self.fd(), "memory.current")
-            .ok()
-            .and_then(|usage| usage.trim().parse().ok())
+        let Some(usage) =
+            files::value(self.fd(), "memory.current").ok().and_then(|usage| usage.trim().parse().ok())
         else {
             return Ok(()); // not limited so far, and not counted
         };
@@ -33,9 +32,7 @@ impl Cgroup {
     /// What the files hold that these limits would change, as writes that bring it back.
     pub fn held(&self, resources: &LinuxResources) -> Result<Vec<Write>> {
         let writes = resources::writes(resources)?;
-        Ok(resources::undoing(&writes, |file| {
-            files::read(self.fd(), file).ok()
-        }))
+        Ok(resources::undoing(&writes, |file| files::read(self.fd(), file).ok()))
     }
 
     /// Brings back what was [held](Cgroup::held), as far as the kernel takes it.

@@ -23,11 +23,7 @@ pub fn create_if_allowed(
         made => return made.map(Some),
     };
     let writes = resources.map_or(Ok(vec![]), resources::writes)?;
-    let limits: Vec<_> = writes
-        .iter()
-        .filter(|write| !write.asks_nothing)
-        .map(lost)
-        .collect();
+    let limits: Vec<_> = writes.iter().filter(|write| !write.asks_nothing).map(lost).collect();
     if limits.is_empty() {
         log::debug(|| format!("the container gets no cgroup of its own: {refused}"));
         return Ok(None);

@@ -11,38 +11,20 @@ use crate::error::Result;
 use crate::log::Format;
 
 pub fn id() -> Arg {
-    Arg::new("id")
-        .value_name("ID")
-        .required(true)
-        .help("The container's name")
+    Arg::new("id").value_name("ID").required(true).help("The container's name")
 }
 
 pub fn switch(name: &'static str, short: Option<char>, help: &'static str) -> Arg {
-    Arg::new(name)
-        .long(name)
-        .short(short)
-        .action(ArgAction::SetTrue)
-        .help(help)
+    Arg::new(name).long(name).short(short).action(ArgAction::SetTrue).help(help)
 }
 
 pub fn option(name: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(name)
-        .long(name)
-        .short(short)
-        .value_name(value)
-        .help(help)
-        .hide_possible_values(true)
+    Arg::new(name).long(name).short(short).value_name(value).help(help).hide_possible_values(true)
 }
 
 pub fn path(name: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Arg {
-    let hint = if value == "DIR" {
-        ValueHint::DirPath
-    } else {
-        ValueHint::FilePath
-    };
-    option(name, short, value, help)
-        .value_parser(value_parser!(PathBuf))
-        .value_hint(hint)
+    let hint = if value == "DIR" { ValueHint::DirPath } else { ValueHint::FilePath };
+    option(name, short, value, help).value_parser(value_parser!(PathBuf)).value_hint(hint)
 }
 
 /// A word out of a closed set.
@@ -54,22 +36,12 @@ where
 }
 
 pub fn format() -> Arg {
-    option(
-        "format",
-        Some('f'),
-        "FORMAT",
-        "How to print: text or json (default: text)",
-    )
-    .value_parser(one_of::<Format>(&["text", "json"]))
+    option("format", Some('f'), "FORMAT", "How to print: text or json (default: text)")
+        .value_parser(one_of::<Format>(&["text", "json"]))
 }
 
 pub fn bundle() -> Arg {
-    path(
-        "bundle",
-        Some('b'),
-        "DIR",
-        "The bundle's directory (default: the current one)",
-    )
+    path("bundle", Some('b'), "DIR", "The bundle's directory (default: the current one)")
 }
 
 /// The same without the flag, for commands that take no container.
@@ -87,19 +59,11 @@ pub fn read_bundle(m: &mut ArgMatches) -> Option<PathBuf> {
 }
 
 pub fn no_pivot() -> Arg {
-    switch(
-        "no-pivot",
-        None,
-        "Enter the root by moving the mount: for a root on an initramfs; less safe",
-    )
+    switch("no-pivot", None, "Enter the root by moving the mount: for a root on an initramfs; less safe")
 }
 
 pub fn no_new_keyring() -> Arg {
-    switch(
-        "no-new-keyring",
-        None,
-        "Leave the caller's session keyring to the container",
-    )
+    switch("no-new-keyring", None, "Leave the caller's session keyring to the container")
 }
 
 /// An argument's value, or the default of its type: what the help says of each.

@@ -24,10 +24,7 @@ impl Request {
             );
         }
         args.switch("--debug", global.debug);
-        args.switch(
-            "--systemd-cgroup",
-            global.cgroup_manager == CgroupManager::Systemd,
-        );
+        args.switch("--systemd-cgroup", global.cgroup_manager == CgroupManager::Systemd);
         args.option(
             "--cgroup-manager",
             (global.cgroup_manager == CgroupManager::Disabled).then_some("disabled"),
@@ -86,12 +83,7 @@ impl Args {
                 self.word("state");
                 self.operand(id);
             }
-            Command::Kill {
-                id,
-                signal,
-                all,
-                regex,
-            } => {
+            Command::Kill { id, signal, all, regex } => {
                 self.word("kill");
                 self.switch("--all", *all);
                 self.switch("--regex", *regex);
@@ -172,11 +164,7 @@ impl Args {
                 self.option("--format", (*format == ListFormat::Json).then_some("json"));
                 self.switch("--quiet", *quiet);
             }
-            Command::Spec {
-                bundle,
-                file,
-                rootless,
-            } => {
+            Command::Spec { bundle, file, rootless } => {
                 self.word("spec");
                 self.option("--bundle", bundle.as_ref());
                 self.option("--file", file.as_ref());
@@ -216,10 +204,7 @@ impl Args {
         self.option("--pid-file", exec.pid_file.as_ref());
         self.option("--console-socket", exec.console_socket.as_ref());
         self.option("--pidfd-socket", exec.pidfd_socket.as_ref());
-        self.option(
-            "--preserve-fds",
-            (exec.preserve_fds > 0).then(|| exec.preserve_fds.to_string()),
-        );
+        self.option("--preserve-fds", (exec.preserve_fds > 0).then(|| exec.preserve_fds.to_string()));
         self.switch("--no-new-privs", exec.no_new_privs);
         self.option("--process-label", exec.process_label.as_ref());
         self.option("--apparmor", exec.apparmor.as_ref());
@@ -237,10 +222,7 @@ impl Args {
         self.switch("--tcp-skip-in-flight", args.tcp_skip_in_flight);
         self.switch("--link-remap", args.link_remap);
         self.option("--status-fd", args.status_fd.map(|fd| fd.to_string()));
-        self.option(
-            "--page-server",
-            args.page_server.as_ref().map(ToString::to_string),
-        );
+        self.option("--page-server", args.page_server.as_ref().map(ToString::to_string));
         self.operand(&args.id);
     }
 
@@ -268,10 +250,7 @@ impl Args {
         self.switch("--lazy-pages", images.lazy_pages);
         self.switch("--auto-dedup", images.auto_dedup);
         let mode = images.manage_cgroups_mode;
-        self.option(
-            "--manage-cgroups-mode",
-            (mode != CgroupsMode::default()).then(|| mode.name()),
-        );
+        self.option("--manage-cgroups-mode", (mode != CgroupsMode::default()).then(|| mode.name()));
         self.option("--empty-ns", images.empty_ns.then_some("network"));
         self.option("--network-lock", images.network_lock.map(NetworkLock::name));
     }
@@ -286,10 +265,7 @@ impl Args {
         self.option("--console-socket", create.console_socket.as_ref());
         self.option("--pid-file", create.pid_file.as_ref());
         self.option("--pidfd-socket", create.pidfd_socket.as_ref());
-        self.option(
-            "--preserve-fds",
-            (create.preserve_fds > 0).then(|| create.preserve_fds.to_string()),
-        );
+        self.option("--preserve-fds", (create.preserve_fds > 0).then(|| create.preserve_fds.to_string()));
         self.switch("--no-pivot", create.no_pivot);
         self.switch("--no-new-keyring", create.no_new_keyring);
     }

@@ -80,12 +80,7 @@ impl CgroupsMode {
 impl FromStr for CgroupsMode {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<CgroupsMode, Self::Err> {
-        let all = [
-            CgroupsMode::Soft,
-            CgroupsMode::Full,
-            CgroupsMode::Strict,
-            CgroupsMode::Ignore,
-        ];
+        let all = [CgroupsMode::Soft, CgroupsMode::Full, CgroupsMode::Strict, CgroupsMode::Ignore];
         let found = all.into_iter().find(|mode| mode.name() == text);
         found.ok_or("soft, full, strict or ignore")
     }
@@ -151,10 +146,9 @@ impl FromStr for PageServer {
         let address = bare.unwrap_or(address);
         let port = port.parse().ok().filter(|port| *port != 0);
         match port {
-            Some(port) if !address.is_empty() && !ambiguous => Ok(PageServer {
-                address: address.into(),
-                port,
-            }),
+            Some(port) if !address.is_empty() && !ambiguous => {
+                Ok(PageServer { address: address.into(), port })
+            }
             _ => Err(EXPECTED),
         }
     }

@@ -110,14 +110,9 @@ pub fn command(name: &str, args: impl IntoIterator<Item = OsString>) -> Result<A
 }
 
 fn find(name: &str) -> Result<&'static Row> {
-    COMMANDS
-        .iter()
-        .copied()
-        .find(|row| row.name == name)
-        .ok_or_else(|| {
-            Error::new(Kind::Usage, format!("No help topic for '{name}'"))
-                .hint("rrunc --help lists the commands")
-        })
+    COMMANDS.iter().copied().find(|row| row.name == name).ok_or_else(|| {
+        Error::new(Kind::Usage, format!("No help topic for '{name}'")).hint("rrunc --help lists the commands")
+    })
 }
 
 fn build(row: &Row) -> Definition {
@@ -127,13 +122,7 @@ fn build(row: &Row) -> Definition {
         .disable_help_flag(true)
         .args_override_self(true)
         .args((row.args)())
-        .arg(
-            Arg::new("help")
-                .long("help")
-                .short('h')
-                .action(ArgAction::Help)
-                .help("Print this help"),
-        )
+        .arg(Arg::new("help").long("help").short('h').action(ArgAction::Help).help("Print this help"))
 }
 
 /// Everything there is, for the pages that show it all.

@@ -58,10 +58,7 @@ struct Flags<'a> {
 impl<'a> Flags<'a> {
     fn new(definition: &'a Command) -> Flags<'a> {
         let name = OsString::from(definition.get_name()); // clap expects argv[0]
-        Flags {
-            definition,
-            out: vec![name],
-        }
+        Flags { definition, out: vec![name] }
     }
 
     /// Takes `arg` if it is a flag, with its value from the arguments after it; false if it isn't one.
@@ -76,19 +73,16 @@ impl<'a> Flags<'a> {
             Some(at) => (&body[..at], Some(&body[at + 1..])),
             None => (body, None),
         };
-        let (long, takes_value) = self.known(name).ok_or_else(|| {
-            self.error(format!(
-                "flag provided but not defined: {}",
-                arg.to_string_lossy()
-            ))
-        })?;
+        let (long, takes_value) = self
+            .known(name)
+            .ok_or_else(|| self.error(format!("flag provided but not defined: {}", arg.to_string_lossy())))?;
         let mut flag = format!("--{long}").into_bytes();
         if takes_value {
             let value = match value {
                 Some(value) => OsString::from_vec(value.to_vec()),
-                None => after
-                    .next()
-                    .ok_or_else(|| self.error(format!("flag needs an argument: --{long}")))?,
+                None => {
+                    after.next().ok_or_else(|| self.error(format!("flag needs an argument: --{long}")))?
+                }
             };
             flag.push(b'=');
             flag.extend(value.as_bytes());
@@ -98,10 +92,7 @@ impl<'a> Flags<'a> {
         let flag = OsString::from_vec(flag);
         self.out.retain(|earlier| *earlier != flag); // the last one wins
         if truth(value.unwrap_or(b"true")).ok_or_else(|| {
-            self.error(format!(
-                "invalid boolean value in {}: true or false",
-                arg.to_string_lossy()
-            ))
+            self.error(format!("invalid boolean value in {}: true or false", arg.to_string_lossy()))
         })? {
             self.out.push(flag);
         }

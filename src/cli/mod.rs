@@ -210,10 +210,7 @@ impl FromStr for User {
             Some((uid, gid)) => (uid, Some(number(gid)?)),
             None => (text, None),
         };
-        Ok(User {
-            uid: number(uid)?,
-            gid,
-        })
+        Ok(User { uid: number(uid)?, gid })
     }
 }
 
@@ -356,9 +353,8 @@ impl Line {
     pub fn parse(args: impl IntoIterator<Item = OsString>, caller: &Caller) -> Result<Line> {
         let definition = define::global();
         let (flags, mut rest) = go::split(&definition, args)?;
-        let mut matches = definition
-            .try_get_matches_from(flags)
-            .map_err(|error| fault::fault("rrunc", &error))?;
+        let mut matches =
+            definition.try_get_matches_from(flags).map_err(|error| fault::fault("rrunc", &error))?;
         for flag in ["version", "help"] {
             if matches.remove_one(flag) == Some(true) {
                 rest = vec![flag.into()];
@@ -366,11 +362,8 @@ impl Line {
         }
         let global = define::read_global(&mut matches, || caller.default_root());
         if is_host_root(&global.root) {
-            return Err(Error::new(
-                Kind::Usage,
-                "--root / would make the whole host rrunc's own directory",
-            )
-            .hint("name a directory for rrunc alone, such as /run/rrunc"));
+            return Err(Error::new(Kind::Usage, "--root / would make the whole host rrunc's own directory")
+                .hint("name a directory for rrunc alone, such as /run/rrunc"));
         }
         Ok(Line { global, rest })
     }

@@ -14,10 +14,7 @@ pub fn completion(shell: &str) -> Result<String> {
         "zsh" => Shell::Zsh,
         "fish" => Shell::Fish,
         _ => {
-            return Err(Error::new(
-                Kind::Usage,
-                format!("no completion for the shell {shell}"),
-            ));
+            return Err(Error::new(Kind::Usage, format!("no completion for the shell {shell}")));
         }
     };
     let mut script = vec![];

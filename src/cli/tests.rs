@@ -6,10 +6,7 @@ fn words(line: &str) -> Vec<OsString> {
     line.split_whitespace().map(OsString::from).collect()
 }
 
-const ROOT: Caller = Caller {
-    is_root: true,
-    runtime_dir: None,
-};
+const ROOT: Caller = Caller { is_root: true, runtime_dir: None };
 
 fn request(line: &str) -> Request {
     parse(words(line), &ROOT).unwrap_or_else(|error| panic!("{line}: {error}"))
@@ -31,14 +28,7 @@ fn global() -> Global {
 #[track_caller]
 fn check(line: &str, command: Command) {
     let request = request(line);
-    assert_eq!(
-        request,
-        Request {
-            global: global(),
-            command
-        },
-        "{line}"
-    );
+    assert_eq!(request, Request { global: global(), command }, "{line}");
     assert_eq!(parse(request.to_args(), &ROOT).unwrap(), request, "{line}");
 }
 
@@ -51,145 +41,51 @@ fn refused(line: &str, text: &str) {
 }
 
 fn create(id: &str) -> Create {
-    Create {
-        id: id.into(),
-        ..Create::default()
-    }
+    Create { id: id.into(), ..Create::default() }
 }
 
 #[test]
 fn commands() {
     check("create a", Command::Create(create("a")));
     check("start a", Command::Start { id: "a".into() });
-    let mounts = |action, id: &str| Command::Mounts {
-        action,
-        id: id.into(),
-        file: "m.json".into(),
-    };
+    let mounts = |action, id: &str| Command::Mounts { action, id: id.into(), file: "m.json".into() };
     check("mounts add a m.json", mounts(MountsAction::Add, "a"));
     check("mounts remove -- -a m.json", mounts(MountsAction::Remove, "-a"));
     refused("mounts change a m.json", "change");
     refused("mounts add a", "FILE");
     check("state a", Command::State { id: "a".into() });
-    check(
-        "kill a",
-        Command::Kill {
-            id: "a".into(),
-            signal: Signal::TERM,
-            all: false,
-            regex: false,
-        },
-    );
-    check(
-        "kill --all a 9",
-        Command::Kill {
-            id: "a".into(),
-            signal: Signal::KILL,
-            all: true,
-            regex: false,
-        },
-    );
+    check("kill a", Command::Kill { id: "a".into(), signal: Signal::TERM, all: false, regex: false });
+    check("kill --all a 9", Command::Kill { id: "a".into(), signal: Signal::KILL, all: true, regex: false });
     check(
         "kill -a a SIGKILL",
-        Command::Kill {
-            id: "a".into(),
-            signal: Signal::KILL,
-            all: true,
-            regex: false,
-        },
+        Command::Kill { id: "a".into(), signal: Signal::KILL, all: true, regex: false },
     );
-    check(
-        "delete a",
-        Command::Delete {
-            id: "a".into(),
-            force: false,
-            regex: false,
-        },
-    );
-    check(
-        "delete --force a",
-        Command::Delete {
-            id: "a".into(),
-            force: true,
-            regex: false,
-        },
-    );
-    check(
-        "delete a -f",
-        Command::Delete {
-            id: "a".into(),
-            force: true,
-            regex: false,
-        },
-    );
-    check(
-        "list",
-        Command::List {
-            format: ListFormat::Table,
-            quiet: false,
-        },
-    );
-    check(
-        "list -q -f json",
-        Command::List {
-            format: ListFormat::Json,
-            quiet: true,
-        },
-    );
-    check(
-        "spec",
-        Command::Spec {
-            bundle: None,
-            file: None,
-            rootless: false,
-        },
-    );
-    check(
-        "check /b --format json",
-        Command::Check {
-            bundle: Some("/b".into()),
-            format: Format::Json,
-        },
-    );
+    check("delete a", Command::Delete { id: "a".into(), force: false, regex: false });
+    check("delete --force a", Command::Delete { id: "a".into(), force: true, regex: false });
+    check("delete a -f", Command::Delete { id: "a".into(), force: true, regex: false });
+    check("list", Command::List { format: ListFormat::Table, quiet: false });
+    check("list -q -f json", Command::List { format: ListFormat::Json, quiet: true });
+    check("spec", Command::Spec { bundle: None, file: None, rootless: false });
+    check("check /b --format json", Command::Check { bundle: Some("/b".into()), format: Format::Json });
     check(
         "plan -b /b --no-pivot",
-        Command::Plan(Plan {
-            bundle: Some("/b".into()),
-            no_pivot: true,
-            no_new_keyring: false,
-        }),
+        Command::Plan(Plan { bundle: Some("/b".into()), no_pivot: true, no_new_keyring: false }),
     );
     check(
         "create -f other.json a",
-        Command::Create(Create {
-            config: Some("other.json".into()),
-            ..create("a")
-        }),
+        Command::Create(Create { config: Some("other.json".into()), ..create("a") }),
     );
     check("features", Command::Features);
     check("info", Command::Info { format: Format::Text });
     check(
         "spec -b /b -f other.json --rootless",
-        Command::Spec {
-            bundle: Some("/b".into()),
-            file: Some("other.json".into()),
-            rootless: true,
-        },
+        Command::Spec { bundle: Some("/b".into()), file: Some("other.json".into()), rootless: true },
     );
-    check(
-        "run a",
-        Command::Run(Run {
-            create: create("a"),
-            ..Run::default()
-        }),
-    );
+    check("run a", Command::Run(Run { create: create("a"), ..Run::default() }));
     check(
         "run -d --keep -no-subreaper -b /b a",
         Command::Run(Run {
-            create: Create {
-                bundle: Some("/b".into()),
-                ..create("a")
-            },
+            create: Create { bundle: Some("/b".into()), ..create("a") },
             detach: true,
             keep: true,
             no_subreaper: true,
@@ -218,12 +114,7 @@ fn create_as_engines_call_it() {
 
 #[test]
 fn flags_as_go_takes_them() {
-    let bundle = |dir: &str| {
-        Command::Create(Create {
-            bundle: Some(dir.into()),
-            ..create("a")
-        })
-    };
+    let bundle = |dir: &str| Command::Create(Create { bundle: Some(dir.into()), ..create("a") });
     check("create -bundle X a", bundle("X"));
     check("create -bundle=X a", bundle("X"));
     check("create --bundle=X a", bundle("X"));
@@ -232,30 +123,9 @@ fn flags_as_go_takes_them() {
     check("create --bundle -x a", bundle("-x"));
     check("create --bundle=x=y a", bundle("x=y"));
     check("create a --bundle X", bundle("X"));
-    check(
-        "delete --force=false a",
-        Command::Delete {
-            id: "a".into(),
-            force: false,
-            regex: false,
-        },
-    );
-    check(
-        "delete -f=T a",
-        Command::Delete {
-            id: "a".into(),
-            force: true,
-            regex: false,
-        },
-    );
-    check(
-        "delete -f -f=0 a",
-        Command::Delete {
-            id: "a".into(),
-            force: false,
-            regex: false,
-        },
-    );
+    check("delete --force=false a", Command::Delete { id: "a".into(), force: false, regex: false });
+    check("delete -f=T a", Command::Delete { id: "a".into(), force: true, regex: false });
+    check("delete -f -f=0 a", Command::Delete { id: "a".into(), force: false, regex: false });
     check("state -- -a", Command::State { id: "-a".into() });
 }
 
@@ -276,10 +146,7 @@ fn options_before_the_command() {
     assert_eq!(all.global, expected);
     assert_eq!(parse(all.to_args(), &ROOT).unwrap(), all);
     let debug = request("--debug --rootless true state a");
-    assert_eq!(
-        (debug.global.log_level, debug.global.rootless),
-        (Level::Debug, Rootless::Yes)
-    );
+    assert_eq!((debug.global.log_level, debug.global.rootless), (Level::Debug, Rootless::Yes));
     assert_eq!(parse(debug.to_args(), &ROOT).unwrap(), debug);
 }
 
@@ -306,14 +173,8 @@ fn who_manages_cgroups() {
 #[test]
 fn default_root() {
     let check = |is_root, dir: Option<&str>, root: &str| {
-        let caller = Caller {
-            is_root,
-            runtime_dir: dir.map(PathBuf::from),
-        };
-        assert_eq!(
-            parse(words("list"), &caller).unwrap().global.root,
-            PathBuf::from(root)
-        );
+        let caller = Caller { is_root, runtime_dir: dir.map(PathBuf::from) };
+        assert_eq!(parse(words("list"), &caller).unwrap().global.root, PathBuf::from(root));
     };
     check(true, None, "/run/rrunc");
     check(true, Some("/run/user/0"), "/run/rrunc");
@@ -332,15 +193,9 @@ fn refusals_name_what_is_wrong() {
     refused("create --bundle= a", "flag needs an argument: --bundle");
     refused("create", "\"create\" requires an argument: <ID>");
     refused("state a b", "\"state\" does not take the argument \"b\"");
-    refused(
-        "--log-format xml state a",
-        "invalid log-format: xml: one of text, json",
-    );
+    refused("--log-format xml state a", "invalid log-format: xml: one of text, json");
     refused("--log-level loud state a", "invalid log-level: loud");
-    refused(
-        "--rootless maybe state a",
-        "invalid rootless: maybe: true, false or auto",
-    );
+    refused("--rootless maybe state a", "invalid rootless: maybe: true, false or auto");
     refused("list -f xml", "invalid format: xml");
     refused("kill a FOO", "invalid signal: FOO: a signal is a name");
     refused("create --preserve-fds x a", "invalid preserve-fds: x");
@@ -362,21 +217,14 @@ fn texts() {
         assert!(text(line).contains("create  "), "{line}: {}", text(line));
     }
     for line in ["create --help", "create -h", "help create"] {
-        assert!(
-            text(line).contains("Usage: rrunc create [OPTIONS] <ID>"),
-            "{line}: {}",
-            text(line)
-        );
+        assert!(text(line).contains("Usage: rrunc create [OPTIONS] <ID>"), "{line}: {}", text(line));
     }
     assert!(text("man run").contains("rrunc\\-run"), "{}", text("man run"));
     for shell in pages::SHELLS {
         assert!(text(&format!("completion {shell}")).contains("pid-file"));
     }
     for line in ["--version", "-v", "version"] {
-        assert_eq!(
-            Line::parse(words(line), &ROOT).unwrap().command().unwrap(),
-            Asked::Version
-        );
+        assert_eq!(Line::parse(words(line), &ROOT).unwrap().command().unwrap(), Asked::Version);
     }
 }
 
@@ -449,11 +297,7 @@ fn limits_of_update_are_resources() {
     refused("update --cpu-quota abc a", "invalid cpu-quota: abc");
     check(
         "events --stats --interval 500ms a",
-        Command::Events {
-            id: "a".into(),
-            interval: Duration::from_millis(500),
-            stats: true,
-        },
+        Command::Events { id: "a".into(), interval: Duration::from_millis(500), stats: true },
     );
 }
 
@@ -535,26 +379,17 @@ fn checkpoint_and_restore() {
             "checkpoint --manage-cgroups-mode x a",
             "invalid manage-cgroups-mode: x: one of soft, full, strict, ignore",
         ),
-        (
-            "checkpoint --empty-ns pid a",
-            "invalid empty-ns: pid: one of network",
-        ),
+        ("checkpoint --empty-ns pid a", "invalid empty-ns: pid: one of network"),
         ("checkpoint --network-lock x a", "invalid network-lock: x"),
         ("checkpoint --status-fd x a", "invalid status-fd: x"),
         ("checkpoint --page-server 10.0.0.1 a", "use ADDRESS:PORT"),
         ("checkpoint --page-server :27 a", "use ADDRESS:PORT"),
         ("checkpoint --page-server ::1:27 a", "use ADDRESS:PORT"),
         ("checkpoint --page-server x:99999 a", "use ADDRESS:PORT"),
-        (
-            "checkpoint --bundle /b a",
-            "flag provided but not defined: --bundle",
-        ),
+        ("checkpoint --bundle /b a", "flag provided but not defined: --bundle"),
         // Podman asks so whether a pod can be restored.
         ("restore --lsm-mount-context", "flag needs an argument"),
-        (
-            "restore --leave-running a",
-            "flag provided but not defined: --leave-running",
-        ),
+        ("restore --leave-running a", "flag provided but not defined: --leave-running"),
     ] {
         refused(line, text);
     }

@@ -141,10 +141,7 @@ impl Images {
             let inside = inside.join(path.strip_prefix("/").unwrap_or(&path));
             Directory::open(inside, option)
         };
-        Ok(Images {
-            images: seen(&self.images, "--image-path")?,
-            work: seen(&self.work, "--work-path")?,
-        })
+        Ok(Images { images: seen(&self.images, "--image-path")?, work: seen(&self.work, "--work-path")? })
     }
 
     /// --parent-path, seen from the image.
@@ -198,30 +195,18 @@ impl Images {
 
     pub fn write_table(&self, table: &Table) -> Result<()> {
         let doing = || format!("write {}", self.table_path().display());
-        let table = Table {
-            version: VERSION,
-            ..table.clone()
-        };
+        let table = Table { version: VERSION, ..table.clone() };
         let json = serde_json::to_vec(&table).unwrap_or_default(); // strings and maps of strings can't fail
         self.images.free(FILE)?;
         let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
-        let file = sys::open(
-            self.images.dir.as_fd(),
-            FILE,
-            flags,
-            0o600,
-            resolve::BENEATH_PLAIN,
-        )
-        .doing(doing)?;
+        let file =
+            sys::open(self.images.dir.as_fd(), FILE, flags, 0o600, resolve::BENEATH_PLAIN).doing(doing)?;
         File::from(file).write_all(&json).doing(doing)
     }
 
     pub fn read_table(&self) -> Result<Table> {
         let path = self.table_path();
-        let bytes = self
-            .images
-            .read(FILE)
-            .doing(|| format!("read {}", path.display()))?;
+        let bytes = self.images.read(FILE).doing(|| format!("read {}", path.display()))?;
         let Some(bytes) = bytes else {
             let text = format!(
                 "{} has no checkpoint of rrunc: {} is missing",
@@ -235,9 +220,7 @@ impl Images {
         let table: Table = serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;
         match table.version {
             VERSION => Ok(table),
-            other => Err(broken(format!(
-                "is of version {other}, this rrunc knows {VERSION}"
-            ))),
+            other => Err(broken(format!("is of version {other}, this rrunc knows {VERSION}"))),
         }
     }
 

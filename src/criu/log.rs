@@ -33,10 +33,7 @@ mod tests {
                    (00.010001)      7: Error (criu/x.c:3): second: No such file\n\
                    (00.01) pie: 1: Error (criu/y.c:4): third\n\
                    (00.02) Error (criu/cr-dump.c:99): Dumping FAILED.\n";
-        assert_eq!(
-            errors(log).as_deref(),
-            Some("mnt: a: b; second: No such file; third")
-        );
+        assert_eq!(errors(log).as_deref(), Some("mnt: a: b; second: No such file; third"));
         assert_eq!(errors("(00.1) all is well\nError (x): forged\n"), None);
         assert_eq!(errors(""), None);
     }

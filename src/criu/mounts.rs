@@ -39,14 +39,8 @@ impl Found<'_> {
 pub fn find(pid: Pid, externals: &[External]) -> Result<Vec<Found<'_>>> {
     let path = crate::sys::c_path(format!("/proc/{pid}/root").as_ref())
         .doing(|| format!("open the root of process {pid}"))?;
-    let root = sys::open(
-        sys::cwd(),
-        &path,
-        libc::O_PATH | libc::O_DIRECTORY,
-        0,
-        resolve::HOST,
-    )
-    .doing(|| format!("open the root of process {pid}"))?;
+    let root = sys::open(sys::cwd(), &path, libc::O_PATH | libc::O_DIRECTORY, 0, resolve::HOST)
+        .doing(|| format!("open the root of process {pid}"))?;
     let mounts = mounts(pid)?;
     let mut found: Vec<Found> = Vec::new();
     // The last one is on top.
@@ -68,11 +62,7 @@ pub fn find(pid: Pid, externals: &[External]) -> Result<Vec<Found<'_>>> {
             );
             return Err(Error::new(Kind::Unsupported, text));
         }
-        found.push(Found {
-            external,
-            id,
-            point: mount.point.clone(),
-        });
+        found.push(Found { external, id, point: mount.point.clone() });
     }
     found.reverse();
     Ok(found)
@@ -83,16 +73,9 @@ pub fn find(pid: Pid, externals: &[External]) -> Result<Vec<Found<'_>>> {
 pub fn check(pid: Pid, found: &[Found]) -> Result<()> {
     let mounts = mounts(pid)?;
     for Found { external, id, point } in found {
-        let refused = |text: String| {
-            Err(Error::new(
-                Kind::WrongStatus,
-                format!("{}: {text}", external.field),
-            ))
-        };
-        let Some(mount) = mounts
-            .iter()
-            .find(|mount| mount.id == *id && mount.point == *point)
-        else {
+        let refused =
+            |text: String| Err(Error::new(Kind::WrongStatus, format!("{}: {text}", external.field)));
+        let Some(mount) = mounts.iter().find(|mount| mount.id == *id && mount.point == *point) else {
             return refused(format!("the mount on {point} was moved or unmounted meanwhile"));
         };
         if let Some(lacking) = lacking(external.attributes, &mount.options) {
@@ -107,19 +90,12 @@ pub fn check(pid: Pid, found: &[Found]) -> Result<()> {
 /// The first attribute that a mount's options don't have.
 fn lacking(attributes: u64, options: &str) -> Option<&'static str> {
     let mut wanted = ATTRIBUTES.iter().filter(|(flag, _)| attributes & flag != 0);
-    wanted
-        .find(|(_, word)| !options.split(',').any(|option| option == *word))
-        .map(|(_, word)| *word)
+    wanted.find(|(_, word)| !options.split(',').any(|option| option == *word)).map(|(_, word)| *word)
 }
 
 /// The number of the mount whose root is at the external's destination.
 fn mount_at(root: &OwnedFd, external: &External) -> Result<Option<u64>> {
-    let doing = || {
-        format!(
-            "{}: look at {} in the container",
-            external.field, external.destination
-        )
-    };
+    let doing = || format!("{}: look at {} in the container", external.field, external.destination);
     let path = external.destination.walk().last();
     let Some((path, _)) = path else { return Ok(None) };
     let fd = match sys::open(root.as_fd(), path, libc::O_PATH, 0, resolve::IN_ROOT) {
@@ -147,11 +123,7 @@ fn mount(line: &[u8]) -> Option<Mount> {
     let id = text(0)?.parse().ok()?;
     let point = unescape(text(3)?.as_bytes());
     let options = text(0)?.to_string();
-    Some(Mount {
-        id,
-        point: String::from_utf8(point).ok()?,
-        options,
-    })
+    Some(Mount { id, point: String::from_utf8(point).ok()?, options })
 }
 
 /// Blanks, tabs, newlines and backslashes are written as three octal digits there.
@@ -182,23 +154,11 @@ mod tests {
     #[test]
     fn lines_of_mountinfo() {
         let check = |line: &str, point: &str, options: &str| {
-            let expected = Mount {
-                id: 36,
-                point: point.into(),
-                options: options.into(),
-            };
+            let expected = Mount { id: 36, point: point.into(), options: options.into() };
             assert_eq!(mount(line.as_bytes()), Some(expected));
         };
-        check(
-            "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw",
-            "/mnt2",
-            "rw,noatime",
-        );
-        check(
-            "36 35 98:0 / /a\\040b\\134x]: ro - tmpfs tmpfs rw",
-            "/a b\\x]:",
-            "ro",
-        );
+        check("36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw", "/mnt2", "rw,noatime");
+        check("36 35 98:0 / /a\\040b\\134x]: ro - tmpfs tmpfs rw", "/a b\\x]:", "ro");
         check("36 35 98:0 / /a\\9 ro - tmpfs tmpfs rw", "/a\\9", "ro");
         assert_eq!(mount(b""), None);
         assert_eq!(mount(b"36 35 98:0 / /\xff ro"), None);

@@ -109,106 +109,27 @@ mod tests {
         let on = Some(true);
         let none = Options::default;
         dumps(|_| {}, none());
-        dumps(
-            |a| a.images.tcp_established = true,
-            Options {
-                tcp_established: on,
-                ..none()
-            },
-        );
-        dumps(
-            |a| a.images.ext_unix_sk = true,
-            Options {
-                ext_unix_sk: on,
-                ..none()
-            },
-        );
-        dumps(
-            |a| a.images.shell_job = true,
-            Options {
-                shell_job: on,
-                ..none()
-            },
-        );
-        dumps(
-            |a| a.images.file_locks = true,
-            Options {
-                file_locks: on,
-                ..none()
-            },
-        );
-        dumps(
-            |a| a.images.lazy_pages = true,
-            Options {
-                lazy_pages: on,
-                ..none()
-            },
-        );
-        dumps(
-            |a| a.images.auto_dedup = true,
-            Options {
-                auto_dedup: on,
-                ..none()
-            },
-        );
+        dumps(|a| a.images.tcp_established = true, Options { tcp_established: on, ..none() });
+        dumps(|a| a.images.ext_unix_sk = true, Options { ext_unix_sk: on, ..none() });
+        dumps(|a| a.images.shell_job = true, Options { shell_job: on, ..none() });
+        dumps(|a| a.images.file_locks = true, Options { file_locks: on, ..none() });
+        dumps(|a| a.images.lazy_pages = true, Options { lazy_pages: on, ..none() });
+        dumps(|a| a.images.auto_dedup = true, Options { auto_dedup: on, ..none() });
         dumps(|a| a.images.empty_ns = true, none());
-        dumps(
-            |a| a.leave_running = true,
-            Options {
-                leave_running: on,
-                ..none()
-            },
-        );
-        dumps(
-            |a| a.tcp_skip_in_flight = true,
-            Options {
-                tcp_skip_in_flight: on,
-                ..none()
-            },
-        );
-        dumps(
-            |a| a.link_remap = true,
-            Options {
-                link_remap: on,
-                ..none()
-            },
-        );
-        dumps(
-            |a| a.pre_dump = true,
-            Options {
-                track_mem: on,
-                ..none()
-            },
-        );
-        let parent = Options {
-            parent_img: Some("../p".into()),
-            track_mem: on,
-            ..none()
-        };
+        dumps(|a| a.leave_running = true, Options { leave_running: on, ..none() });
+        dumps(|a| a.tcp_skip_in_flight = true, Options { tcp_skip_in_flight: on, ..none() });
+        dumps(|a| a.link_remap = true, Options { link_remap: on, ..none() });
+        dumps(|a| a.pre_dump = true, Options { track_mem: on, ..none() });
+        let parent = Options { parent_img: Some("../p".into()), track_mem: on, ..none() };
         dumps(|a| a.parent_path = Some("../p".into()), parent);
-        let server = PageServer {
-            address: Some("::1".into()),
-            port: Some(27),
-        };
-        dumps(
-            |a| a.page_server = "[::1]:27".parse().ok(),
-            Options {
-                page_server: Some(server),
-                ..none()
-            },
-        );
+        let server = PageServer { address: Some("::1".into()), port: Some(27) };
+        dumps(|a| a.page_server = "[::1]:27".parse().ok(), Options { page_server: Some(server), ..none() });
         for (mode, number) in [("soft", 3), ("full", 4), ("strict", 5), ("ignore", 0)] {
-            let expected = Options {
-                manage_cgroups_mode: Some(number),
-                ..none()
-            };
+            let expected = Options { manage_cgroups_mode: Some(number), ..none() };
             dumps(|a| a.images.manage_cgroups_mode = mode.parse().unwrap(), expected);
         }
         for (method, number) in [("iptables", 1), ("nftables", 2), ("skip", 3)] {
-            let expected = Options {
-                network_lock: Some(number),
-                ..none()
-            };
+            let expected = Options { network_lock: Some(number), ..none() };
             dumps(|a| a.images.network_lock = method.parse().ok(), expected);
         }
     }

@@ -17,10 +17,8 @@ use crate::sys::Pid;
 
 /// The name by which a namespace that the container has joined is found again: criu's name of its kind, ours, and the
 /// kind. Of the others criu saves what is in them.
-const JOINED: [(&str, &str, LinuxNamespaceType); 2] = [
-    ("net", "joined-net", LinuxNamespaceType::Network),
-    ("pid", "joined-pid", LinuxNamespaceType::Pid),
-];
+const JOINED: [(&str, &str, LinuxNamespaceType); 2] =
+    [("net", "joined-net", LinuxNamespaceType::Network), ("pid", "joined-pid", LinuxNamespaceType::Pid)];
 
 /// What criu is to know by our name of it. The inode is the one that the first process is in.
 pub fn joined(spec: &Spec, pid: Pid) -> Result<Vec<String>> {
@@ -40,10 +38,7 @@ fn path_of(spec: &Spec, typ: LinuxNamespaceType) -> Option<&Path> {
     let linux = spec.oci.linux().as_ref()?;
     let mut namespaces = linux.namespaces().iter().flatten();
     let namespace = namespaces.find(|namespace| namespace.typ() == typ)?;
-    namespace
-        .path()
-        .as_deref()
-        .filter(|path| !path.as_os_str().is_empty())
+    namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty())
 }
 
 /// For each mount of the image its key there, and its key in the plan of this config.json: the entries are matched by
@@ -74,12 +69,7 @@ pub fn external(directory: &Path, known: &str, key: &str) -> String {
 pub fn streams(table: &Table) -> Vec<InheritFd> {
     let streams = table.streams.iter().zip(0..3);
     let pipes = streams.filter(|(stream, _)| stream.starts_with("pipe:["));
-    pipes
-        .map(|(stream, fd)| InheritFd {
-            key: stream.clone(),
-            fd,
-        })
-        .collect()
+    pipes.map(|(stream, fd)| InheritFd { key: stream.clone(), fd }).collect()
 }
 
 /// Namespaces that criu finds by our name of them, as fds.
@@ -101,10 +91,7 @@ pub fn joined_by_path(spec: &Spec) -> Vec<JoinNamespace> {
     use oci_spec::runtime::LinuxNamespaceType::{Ipc, Time, User, Uts};
     let kinds = [("ipc", Ipc), ("uts", Uts), ("user", User), ("time", Time)];
     let joined = kinds.into_iter().filter_map(|(kind, typ)| {
-        Some(JoinNamespace {
-            kind: kind.into(),
-            file: path_of(spec, typ)?.to_string_lossy().into_owned(),
-        })
+        Some(JoinNamespace { kind: kind.into(), file: path_of(spec, typ)?.to_string_lossy().into_owned() })
     });
     joined.collect()
 }
@@ -121,10 +108,7 @@ fn roots(line: &str) -> Vec<CgroupRoot> {
     let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
         return vec![];
     };
-    let root = |controller: &str| CgroupRoot {
-        controller: Some(controller.into()),
-        path: path.into(),
-    };
+    let root = |controller: &str| CgroupRoot { controller: Some(controller.into()), path: path.into() };
     controllers.split(',').map(root).collect()
 }
 
@@ -141,29 +125,17 @@ mod tests {
             attributes: 0,
             field: "mounts[0]".into(),
         };
-        let externals = [
-            external("mount-5", "/a"),
-            external(NULL, "/b"),
-            external("mount-7", "/c"),
-        ];
+        let externals = [external("mount-5", "/a"), external(NULL, "/b"), external("mount-7", "/c")];
         let table = |mounts: &[(&str, &str)]| Table {
-            mounts: mounts
-                .iter()
-                .map(|(k, d)| (k.to_string(), d.to_string()))
-                .collect(),
+            mounts: mounts.iter().map(|(k, d)| (k.to_string(), d.to_string())).collect(),
             ..Table::default()
         };
         let known = table(&[("mount-1", "/c"), ("mount-2", "/a")]);
         let found = sources(&known, &externals).unwrap();
         assert_eq!(found, [("mount-1", "mount-7"), ("mount-2", "mount-5")]);
         for missing in ["/b", "/x"] {
-            let error = sources(&table(&[("mount-1", missing)]), &externals)
-                .unwrap_err()
-                .to_string();
-            assert!(
-                error.contains(&format!("a mount of the host on {missing}")),
-                "{error}"
-            );
+            let error = sources(&table(&[("mount-1", missing)]), &externals).unwrap_err().to_string();
+            assert!(error.contains(&format!("a mount of the host on {missing}")), "{error}");
         }
     }
 
@@ -173,10 +145,7 @@ mod tests {
             streams: ["/dev/null", "pipe:[12]", "socket:[13]"].map(String::from).into(),
             ..Table::default()
         };
-        let expected = InheritFd {
-            key: "pipe:[12]".into(),
-            fd: 1,
-        };
+        let expected = InheritFd { key: "pipe:[12]".into(), fd: 1 };
         assert_eq!(streams(&table), [expected]);
     }
 

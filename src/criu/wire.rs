@@ -36,11 +36,7 @@ impl Wire {
             }
             let response =
                 Response::decode(&bytes[..length]).map_err(|error| protocol(&error.to_string()))?;
-            let Some(notify) = response
-                .notify
-                .as_ref()
-                .filter(|_| response.kind() == Kind::Notify)
-            else {
+            let Some(notify) = response.notify.as_ref().filter(|_| response.kind() == Kind::Notify) else {
                 return failed.map_or(Ok(response), Err);
             };
             let done = match &failed {
@@ -75,20 +71,13 @@ mod tests {
         Response {
             kind: Kind::Notify as i32,
             success: true,
-            notify: Some(Notify {
-                script: Some(script.into()),
-                pid: Some(7),
-            }),
+            notify: Some(Notify { script: Some(script.into()), pid: Some(7) }),
             ..Response::default()
         }
     }
 
     fn answer(success: bool) -> Response {
-        Response {
-            kind: Kind::Dump as i32,
-            success,
-            ..Response::default()
-        }
+        Response { kind: Kind::Dump as i32, success, ..Response::default() }
     }
 
     /// criu says these, whatever it is told; what it was told.
@@ -100,10 +89,7 @@ mod tests {
         for response in says {
             net::send(theirs.as_fd(), &response.encode_to_vec(), None).unwrap();
         }
-        let request = Request {
-            kind: Kind::Dump as i32,
-            ..Request::default()
-        };
+        let request = Request { kind: Kind::Dump as i32, ..Request::default() };
         // Sends before it reads, so that all of this fits into one thread.
         let theirs_reads = theirs.try_clone().unwrap();
         if says.last().is_none_or(|last| last.kind() == Kind::Notify) {

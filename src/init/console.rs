@@ -28,11 +28,7 @@ pub fn open(
         tty::set_window_size(terminal.as_fd(), rows, columns)?;
     }
     match fs::chown(terminal.as_fd(), Some(uid), None) {
-        Ok(())
-        | Err(Fail {
-            errno: Errno::EINVAL | Errno::EPERM,
-            ..
-        }) => {}
+        Ok(()) | Err(Fail { errno: Errno::EINVAL | Errno::EPERM, .. }) => {}
         Err(fail) => return Err(fail),
     }
     if as_console {
@@ -48,9 +44,7 @@ pub fn open(
 /// A bind of the terminal's own inode on /dev/console, whatever an image has put there (CVE-2026-88264).
 fn show_as_console(root: BorrowedFd, terminal: BorrowedFd) -> Done {
     let point = match point(root) {
-        Err(Fail {
-            errno: Errno::ENOENT, ..
-        }) => {
+        Err(Fail { errno: Errno::ENOENT, .. }) => {
             let create = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY;
             fs::open(root, c"dev/console", create, 0o600, resolve::IN_ROOT_PLAIN)?;
             point(root)?
@@ -62,11 +56,5 @@ fn show_as_console(root: BorrowedFd, terminal: BorrowedFd) -> Done {
 }
 
 fn point(root: BorrowedFd) -> Result<OwnedFd, Fail> {
-    fs::open(
-        root,
-        c"dev/console",
-        libc::O_PATH | libc::O_NOFOLLOW,
-        0,
-        resolve::IN_ROOT_PLAIN,
-    )
+    fs::open(root, c"dev/console", libc::O_PATH | libc::O_NOFOLLOW, 0, resolve::IN_ROOT_PLAIN)
 }

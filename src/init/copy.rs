@@ -41,14 +41,8 @@ fn entry(from: BorrowedFd, to: BorrowedFd, name: &CStr, depth: usize) -> Done {
         libc::S_IFLNK => {
             let mut buffer = [0; 4096];
             let length = fs::readlink(from, name, &mut buffer)?.len();
-            let target = buffer
-                .get(..=length)
-                .and_then(|bytes| CStr::from_bytes_with_nul(bytes).ok());
-            fs::symlink(
-                target.ok_or(Fail::new(Call::Readlink, Errno::ENAMETOOLONG))?,
-                to,
-                name,
-            )
+            let target = buffer.get(..=length).and_then(|bytes| CStr::from_bytes_with_nul(bytes).ok());
+            fs::symlink(target.ok_or(Fail::new(Call::Readlink, Errno::ENAMETOOLONG))?, to, name)
         }
         _ => fs::mknod(to, name, stat.mode, stat.rdev),
     }

@@ -40,9 +40,7 @@ pub fn run(program: &Program, state: BorrowedFd, outputs: [Option<BorrowedFd>; 2
         }
         Who::Parent(_, pidfd) => {
             drop(ours);
-            let limit = program
-                .timeout
-                .map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
+            let limit = program.timeout.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
             if !process::ended(pidfd.as_fd(), limit)? {
                 process::kill_and_reap(pidfd.as_fd());
                 return Err(Fail::new(Call::Waitid, Errno::ETIME));

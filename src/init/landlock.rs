@@ -13,17 +13,8 @@ const OF_FILES: u64 = 1 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15;
 pub fn rules(wanted: &Ruleset) -> Result<OwnedFd, Fail> {
     let ruleset = landlock::create_ruleset(wanted.files, wanted.net, wanted.scopes, wanted.size)?;
     for rule in &wanted.paths {
-        let path = match fs::open(
-            fs::cwd(),
-            &rule.path,
-            libc::O_PATH,
-            0,
-            libc::RESOLVE_NO_MAGICLINKS,
-        ) {
-            Err(Fail {
-                errno: Errno::ENOENT | Errno::ENOTDIR,
-                ..
-            }) if rule.optional => continue,
+        let path = match fs::open(fs::cwd(), &rule.path, libc::O_PATH, 0, libc::RESOLVE_NO_MAGICLINKS) {
+            Err(Fail { errno: Errno::ENOENT | Errno::ENOTDIR, .. }) if rule.optional => continue,
             path => path?,
         };
         let access = match fs::stat(path.as_fd())?.is_dir() {

@@ -119,9 +119,7 @@ impl<'a> Container<'a> {
             Step::UseRoot { slot, joined } => {
                 let root = self.prepared.fd(*slot)?;
                 self.root = Some(root);
-                joined
-                    .as_ref()
-                    .map_or(Ok(()), |path| mount::reopen_directory(root, path))
+                joined.as_ref().map_or(Ok(()), |path| mount::reopen_directory(root, path))
             }
             Step::Mount(new) => mount::new_fs(self.root()?, new),
             Step::MakeFs(make) => mount::make_fs(make, self.prepared.fd(make.slot)?),
@@ -132,42 +130,26 @@ impl<'a> Container<'a> {
                 clone::exit(0)
             }
             Step::Bind(bind) => mount::bind(self.root()?, self.prepared.fd(bind.slot)?, bind),
-            Step::Device {
-                directory,
-                name,
-                mode,
-                device,
-                uid,
-                gid,
-            } => mount::device(self.root()?, directory, name, *mode, *device, (*uid, *gid)),
+            Step::Device { directory, name, mode, device, uid, gid } => {
+                mount::device(self.root()?, directory, name, *mode, *device, (*uid, *gid))
+            }
             Step::BindDevice { slot, path, inside } => {
                 mount::bind_device(self.root()?, self.prepared.fd(*slot)?, path, inside.as_ref())
             }
-            Step::Symlink {
-                directory,
-                name,
-                target,
-                if_there,
-            } => mount::symlink(self.root()?, directory, name, target, *if_there),
-            Step::Console {
-                socket,
-                size,
-                uid,
-                as_console,
-            } => console::open(self.root()?, self.prepared.fd(*socket)?, *size, *uid, *as_console),
+            Step::Symlink { directory, name, target, if_there } => {
+                mount::symlink(self.root()?, directory, name, target, *if_there)
+            }
+            Step::Console { socket, size, uid, as_console } => {
+                console::open(self.root()?, self.prepared.fd(*socket)?, *size, *uid, *as_console)
+            }
             Step::AwaitHostHooks => self.halt(ToParent::AtHostHooks),
-            Step::Hook {
-                program,
-                state,
-                outputs,
-                ..
-            } => hook::run(program, self.hook_state(*state)?, self.outputs(*outputs)?),
+            Step::Hook { program, state, outputs, .. } => {
+                hook::run(program, self.hook_state(*state)?, self.outputs(*outputs)?)
+            }
             Step::Mask(paths) => mount::mask(self.root()?, paths),
             Step::ReadOnlyPath(path) => mount::read_only_path(self.root()?, path),
             Step::ReadOnlyMount(path) => mount::read_only_mount(self.root()?, path),
-            Step::ChangeMount {
-                path, attr, after, ..
-            } => mount::change(self.root()?, path, attr, after),
+            Step::ChangeMount { path, attr, after, .. } => mount::change(self.root()?, path, attr, after),
             Step::ReadOnlyRoot => mount::read_only(self.root()?),
             Step::EnterRoot(how) => mount::enter(self.root()?, *how),
             Step::RootPropagation(flag, recursive) => mount::root_propagation(*flag, *recursive),

@@ -10,12 +10,7 @@ use crate::sys::fs::{self, resolve};
 use crate::sys::mount::{self as sys, MountAttr};
 use crate::sys::{Call, Errno, Fail, Gid, Uid};
 
-const READ_ONLY: MountAttr = MountAttr {
-    set: 0x1,
-    clear: 0,
-    propagation: 0,
-    userns_fd: 0,
-}; // MOUNT_ATTR_RDONLY
+const READ_ONLY: MountAttr = MountAttr { set: 0x1, clear: 0, propagation: 0, userns_fd: 0 }; // MOUNT_ATTR_RDONLY
 
 /// What stands at a mount point that has to be made.
 #[derive(Clone, Copy, PartialEq)]
@@ -41,9 +36,7 @@ fn open_or_make(
         let is_last = parts.peek().is_none();
         let nofollow = if is_last { nofollow } else { 0 };
         let found = match open_path(root, prefix, resolve, nofollow) {
-            Err(Fail {
-                errno: Errno::ENOENT, ..
-            }) => {
+            Err(Fail { errno: Errno::ENOENT, .. }) => {
                 let directory = above.as_ref().map_or(root, AsFd::as_fd);
                 let made = if is_last && point == Point::File {
                     let create = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY;
@@ -53,10 +46,9 @@ fn open_or_make(
                 };
                 match made {
                     // Somebody was faster, which is as good; a dangling symlink fails below.
-                    Ok(())
-                    | Err(Fail {
-                        errno: Errno::EEXIST, ..
-                    }) => open_path(root, prefix, resolve, nofollow)?,
+                    Ok(()) | Err(Fail { errno: Errno::EEXIST, .. }) => {
+                        open_path(root, prefix, resolve, nofollow)?
+                    }
                     Err(fail) => return Err(fail),
                 }
             }
@@ -83,21 +75,14 @@ fn open_existing(
 ) -> Result<Option<OwnedFd>, Fail> {
     let path = path.walk().last().map_or(c".", |(prefix, _)| prefix.as_c_str());
     match open_path(root, path, resolve, nofollow) {
-        Err(Fail {
-            errno: Errno::ENOENT | Errno::ENOTDIR,
-            ..
-        }) => Ok(None),
+        Err(Fail { errno: Errno::ENOENT | Errno::ENOTDIR, .. }) => Ok(None),
         other => other.map(Some),
     }
 }
 
 /// The mount point of a target, refused when it lies in a procfs that it may not cover.
 fn mount_point(root: BorrowedFd, target: &Target, point: Point) -> Result<OwnedFd, Fail> {
-    let resolve = if target.plain {
-        resolve::IN_ROOT_PLAIN
-    } else {
-        resolve::IN_ROOT
-    };
+    let resolve = if target.plain { resolve::IN_ROOT_PLAIN } else { resolve::IN_ROOT };
     let nofollow = if target.nofollow { libc::O_NOFOLLOW } else { 0 };
     let found = open_or_make(root, &target.path, point, resolve, nofollow)?;
     if !target.in_proc && fs::fs_magic(found.as_fd())? == libc::PROC_SUPER_MAGIC {
@@ -122,10 +107,7 @@ pub fn clone_inside(slot: BorrowedFd, copy: &CopyInside, required: bool) -> Done
     match tree {
         Ok(tree) => fs::dup_onto(tree.as_fd(), slot.as_raw_fd(), false),
         Err(fail) if required => Err(fail),
-        Err(Fail {
-            errno: Errno::EACCES | Errno::EPERM,
-            ..
-        }) => Ok(()),
+        Err(Fail { errno: Errno::EACCES | Errno::EPERM, .. }) => Ok(()),
         Err(fail) => Err(fail),
     }
 }
@@ -133,13 +115,8 @@ pub fn clone_inside(slot: BorrowedFd, copy: &CopyInside, required: bool) -> Done
 /// The directory at `path` as the mount namespace has it that we have joined, in place of the host's.
 pub fn reopen_directory(slot: BorrowedFd, path: &CStr) -> Done {
     use std::os::fd::AsRawFd;
-    let directory = fs::open(
-        fs::cwd(),
-        path,
-        libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW,
-        0,
-        resolve::HOST,
-    )?;
+    let directory =
+        fs::open(fs::cwd(), path, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0, resolve::HOST)?;
     fs::dup_onto(directory.as_fd(), slot.as_raw_fd(), false)
 }
 
@@ -150,9 +127,7 @@ pub fn new_fs(root: BorrowedFd, new: &NewFs) -> Done {
     match sys::mount_here(&new.source, &new.fstype, new.flags, &new.data) {
         // mount(2) refuses a file system on itself, as where the host's /sys was bound with its cgroups, even if it is
         // seen from another root in a cgroup namespace. Attributes of a mount have the numbers of its first flags.
-        Err(Fail {
-            errno: Errno::EBUSY, ..
-        }) if new.fstype.as_c_str() == c"cgroup2" => {
+        Err(Fail { errno: Errno::EBUSY, .. }) if new.fstype.as_c_str() == c"cgroup2" => {
             let detached = sys::new_fs(c"cgroup2", std::iter::empty(), new.flags & 0xf)?;
             sys::attach(detached.as_fd(), below.as_fd())?;
         }
@@ -162,12 +137,7 @@ pub fn new_fs(root: BorrowedFd, new: &NewFs) -> Done {
         return Ok(());
     }
     // The path again, now through the new mount: what the path crosses was verified above.
-    let path = new
-        .target
-        .path
-        .walk()
-        .last()
-        .map_or(c".", |(prefix, _)| prefix.as_c_str());
+    let path = new.target.path.walk().last().map_or(c".", |(prefix, _)| prefix.as_c_str());
     let flags = libc::O_RDONLY | libc::O_DIRECTORY;
     let made = fs::open(root, path, flags, 0, resolve::IN_ROOT)?;
     if new.inherit_mode && was_there {
@@ -181,17 +151,9 @@ pub fn new_fs(root: BorrowedFd, new: &NewFs) -> Done {
 }
 
 pub fn bind(root: BorrowedFd, slot: BorrowedFd, bind: &Bind) -> Done {
-    let copied = bind
-        .inside
-        .as_ref()
-        .map(|inside| copy_inside(slot, inside))
-        .transpose()?;
+    let copied = bind.inside.as_ref().map(|inside| copy_inside(slot, inside)).transpose()?;
     let tree = copied.as_ref().map_or(slot, AsFd::as_fd);
-    let point = if fs::stat(tree)?.is_dir() {
-        Point::Directory
-    } else {
-        Point::File
-    };
+    let point = if fs::stat(tree)?.is_dir() { Point::Directory } else { Point::File };
     if bind.attr != MountAttr::default() {
         sys::set_attr(tree, &bind.attr, false)?;
     }
@@ -242,10 +204,7 @@ fn copy_inside(source: BorrowedFd, inside: &CopyInside) -> Result<OwnedFd, Fail>
         return Err(Fail::new(Call::OpenTree, Errno::ESTALE));
     }
     if inside.private {
-        let attr = MountAttr {
-            propagation: libc::MS_PRIVATE,
-            ..MountAttr::default()
-        };
+        let attr = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
         sys::set_attr(tree.as_fd(), &attr, true)?;
     }
     Ok(tree)
@@ -260,10 +219,7 @@ fn finish(mount: BorrowedFd, after: &After) -> Done {
         sys::set_attr(mount, &after.recursive, true)?;
     }
     for (propagation, recursive) in &after.propagation {
-        let attr = MountAttr {
-            propagation: *propagation,
-            ..MountAttr::default()
-        };
+        let attr = MountAttr { propagation: *propagation, ..MountAttr::default() };
         sys::set_attr(mount, &attr, *recursive)?;
     }
     Ok(())
@@ -288,19 +244,10 @@ pub fn device(
     crate::sys::ids::umask(0o022);
     let is_new = made.is_ok();
     match made {
-        Ok(())
-        | Err(Fail {
-            errno: Errno::EEXIST, ..
-        }) => {}
+        Ok(()) | Err(Fail { errno: Errno::EEXIST, .. }) => {}
         Err(fail) => return Err(fail),
     }
-    let node = fs::open(
-        directory.as_fd(),
-        name,
-        libc::O_PATH | libc::O_NOFOLLOW,
-        0,
-        resolve::BENEATH_PLAIN,
-    )?;
+    let node = fs::open(directory.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0, resolve::BENEATH_PLAIN)?;
     let found = fs::stat(node.as_fd())?;
     if found.mode & libc::S_IFMT != mode & libc::S_IFMT || found.rdev != device {
         // config-linux.md, Devices: another file at the path is an error.
@@ -323,10 +270,7 @@ pub fn bind_device(root: BorrowedFd, node: BorrowedFd, path: &InRoot, inside: Op
 pub fn symlink(root: BorrowedFd, path: &InRoot, name: &CStr, target: &CStr, if_there: IfThere) -> Done {
     let directory = directory(root, path)?;
     match fs::symlink(target, directory.as_fd(), name) {
-        Err(Fail {
-            errno: Errno::EEXIST,
-            call,
-        }) => {
+        Err(Fail { errno: Errno::EEXIST, call }) => {
             let mut buffer = [0; libc::PATH_MAX as usize];
             match fs::readlink(directory.as_fd(), name, &mut buffer) {
                 Ok(found) if found == target.to_bytes() => Ok(()),
@@ -335,9 +279,7 @@ pub fn symlink(root: BorrowedFd, path: &InRoot, name: &CStr, target: &CStr, if_t
                     fs::symlink(target, directory.as_fd(), name)
                 }
                 // Not a link.
-                Err(Fail {
-                    errno: Errno::EINVAL, ..
-                }) if if_there == IfThere::Keep => Ok(()),
+                Err(Fail { errno: Errno::EINVAL, .. }) if if_there == IfThere::Keep => Ok(()),
                 _ => Err(Fail::new(call, Errno::EEXIST)),
             }
         }
@@ -354,11 +296,7 @@ pub fn mask(root: BorrowedFd, paths: &[InRoot]) -> Done {
         let Some(found) = open_existing(root, path, resolve::IN_ROOT, 0)? else {
             continue;
         };
-        let cover = if fs::stat(found.as_fd())?.is_dir() {
-            &mut empty
-        } else {
-            &mut null
-        };
+        let cover = if fs::stat(found.as_fd())?.is_dir() { &mut empty } else { &mut null };
         let is_dir = fs::stat(found.as_fd())?.is_dir();
         match cover {
             Some(first) => {
@@ -376,23 +314,13 @@ pub fn mask(root: BorrowedFd, paths: &[InRoot]) -> Done {
 }
 
 fn empty_directory() -> Result<OwnedFd, Fail> {
-    let options = [
-        (c"size", Some(c"0")),
-        (c"nr_inodes", Some(c"2")),
-        (c"mode", Some(c"755")),
-    ];
+    let options = [(c"size", Some(c"0")), (c"nr_inodes", Some(c"2")), (c"mode", Some(c"755"))];
     sys::new_fs(c"tmpfs", options.into_iter(), READ_ONLY.set | 0x2 | 0x4 | 0x8) // nosuid, nodev, noexec
 }
 
 /// A clone of the mount of the host's /dev/null, if that is what it says (CVE-2025-31133).
 fn host_null() -> Result<OwnedFd, Fail> {
-    let null = fs::open(
-        fs::cwd(),
-        c"/dev/null",
-        libc::O_PATH | libc::O_NOFOLLOW,
-        0,
-        resolve::HOST,
-    )?;
+    let null = fs::open(fs::cwd(), c"/dev/null", libc::O_PATH | libc::O_NOFOLLOW, 0, resolve::HOST)?;
     if !fs::stat(null.as_fd())?.is_char_device(1, 3) {
         return Err(Fail::new(Call::Open, Errno::ENODEV));
     }
@@ -448,13 +376,7 @@ pub fn enter(root: BorrowedFd, how: EnterRoot) -> Done {
         }
         EnterRoot::Chroot => fs::chroot_here()?,
     }
-    let slash = fs::open(
-        fs::cwd(),
-        c"/",
-        libc::O_PATH | libc::O_DIRECTORY,
-        0,
-        resolve::HOST,
-    )?;
+    let slash = fs::open(fs::cwd(), c"/", libc::O_PATH | libc::O_DIRECTORY, 0, resolve::HOST)?;
     fs::fchdir(slash.as_fd())
 }
 
@@ -463,11 +385,7 @@ pub fn enter(root: BorrowedFd, how: EnterRoot) -> Done {
 fn hide_host_kernel_files() -> Done {
     for path in [c"/proc", c"/sys"] {
         match sys::detach(path) {
-            Ok(())
-            | Err(Fail {
-                errno: Errno::EINVAL | Errno::ENOENT,
-                ..
-            }) => {}
+            Ok(()) | Err(Fail { errno: Errno::EINVAL | Errno::ENOENT, .. }) => {}
             Err(_) => sys::mount(Some(c"tmpfs"), path, Some(c"tmpfs"), libc::MS_RDONLY, None)?,
         }
     }
@@ -475,11 +393,5 @@ fn hide_host_kernel_files() -> Done {
 }
 
 pub fn root_propagation(flag: u64, recursive: bool) -> Done {
-    sys::mount(
-        None,
-        c"/",
-        None,
-        flag | if recursive { libc::MS_REC } else { 0 },
-        None,
-    )
+    sys::mount(None, c"/", None, flag | if recursive { libc::MS_REC } else { 0 }, None)
 }

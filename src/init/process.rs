@@ -13,10 +13,7 @@ pub fn become_root(drop_groups: bool) -> Done {
     if drop_groups {
         // Denied where an ordinary user made the namespace; then there is nothing to drop.
         match ids::setgroups(&[]) {
-            Ok(())
-            | Err(Fail {
-                errno: Errno::EPERM, ..
-            }) => {}
+            Ok(()) | Err(Fail { errno: Errno::EPERM, .. }) => {}
             Err(fail) => return Err(fail),
         }
     }
@@ -33,23 +30,14 @@ pub fn session_keyring(name: &CStr) -> Done {
     // All to the possessor; view, read, search and link to the owner (keyctl_setperm(3)).
     const PERMISSIONS: u32 = 0x3f1b_0000;
     match ids::join_session_keyring(name) {
-        Err(Fail {
-            errno: Errno::ENOSYS | Errno::EDQUOT | Errno::EPERM,
-            ..
-        }) => Ok(()),
+        Err(Fail { errno: Errno::ENOSYS | Errno::EDQUOT | Errno::EPERM, .. }) => Ok(()),
         joined => ids::set_key_permissions(joined?, PERMISSIONS),
     }
 }
 
 /// One write to a file below the host's procfs.
 pub fn write_host_proc(proc: BorrowedFd, path: &CStr, value: &[u8]) -> Done {
-    let file = fs::open(
-        proc,
-        path,
-        libc::O_WRONLY,
-        0,
-        resolve::BENEATH | libc::RESOLVE_NO_XDEV,
-    )?;
+    let file = fs::open(proc, path, libc::O_WRONLY, 0, resolve::BENEATH | libc::RESOLVE_NO_XDEV)?;
     fs::write(file.as_fd(), value).map(drop)
 }
 
@@ -58,13 +46,7 @@ pub fn label(proc: BorrowedFd, files: &[CString], value: &[u8]) -> Done {
     let mut outcome = Err(Fail::new(Call::Open, Errno::ENOENT));
     for file in files {
         outcome = write_host_proc(proc, file, value);
-        if !matches!(
-            outcome,
-            Err(Fail {
-                call: Call::Open,
-                errno: Errno::ENOENT
-            })
-        ) {
+        if !matches!(outcome, Err(Fail { call: Call::Open, errno: Errno::ENOENT })) {
             break;
         }
     }
@@ -81,9 +63,7 @@ pub fn stdio(uid: Uid) -> Done {
         };
         let stat = match fs::stat(fd) {
             Ok(stat) => stat,
-            Err(Fail {
-                errno: Errno::EBADF, ..
-            }) => continue,
+            Err(Fail { errno: Errno::EBADF, .. }) => continue,
             Err(fail) => return Err(fail),
         };
         if stat.is_char_device(1, 3) {
@@ -96,10 +76,7 @@ pub fn stdio(uid: Uid) -> Done {
         } else if stat.uid != uid {
             match fs::chown(fd, Some(uid), None) {
                 Ok(())
-                | Err(Fail {
-                    errno: Errno::EINVAL | Errno::EPERM | Errno::EROFS | Errno::ENOSYS,
-                    ..
-                }) => {}
+                | Err(Fail { errno: Errno::EINVAL | Errno::EPERM | Errno::EROFS | Errno::ENOSYS, .. }) => {}
                 Err(fail) => return Err(fail),
             }
         }
@@ -110,14 +87,7 @@ pub fn stdio(uid: Uid) -> Done {
 /// The container's own /dev/null, if it has one that is one.
 fn container_null() -> Option<std::os::fd::OwnedFd> {
     let flags = libc::O_RDWR | libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_NONBLOCK;
-    let path = fs::open(
-        fs::cwd(),
-        c"/dev/null",
-        libc::O_PATH | libc::O_NOFOLLOW,
-        0,
-        resolve::HOST,
-    )
-    .ok()?;
+    let path = fs::open(fs::cwd(), c"/dev/null", libc::O_PATH | libc::O_NOFOLLOW, 0, resolve::HOST).ok()?;
     if !fs::stat(path.as_fd()).ok()?.is_char_device(1, 3) {
         return None;
     }
@@ -142,9 +112,7 @@ pub fn bound(keep: u64) -> Done {
         }
         match ids::prctl(libc::PR_CAPBSET_DROP, capability, 0) {
             Ok(_) => {}
-            Err(Fail {
-                errno: Errno::EINVAL, ..
-            }) => break,
+            Err(Fail { errno: Errno::EINVAL, .. }) => break,
             Err(fail) => return Err(fail),
         }
     }
@@ -158,9 +126,7 @@ pub fn set_ids(uid: Uid, gid: Gid, groups: Option<&[Gid]>) -> Done {
     if let Some(groups) = groups {
         match ids::setgroups(groups) {
             // With setgroups denied in the user namespace no groups are none to set.
-            Err(Fail {
-                errno: Errno::EPERM, ..
-            }) if groups.is_empty() => {}
+            Err(Fail { errno: Errno::EPERM, .. }) if groups.is_empty() => {}
             other => other?,
         }
     }
@@ -179,11 +145,7 @@ pub fn set_capabilities(sets: &CapSets, ambient: u64) -> Done {
     ids::capset(sets)?;
     ids::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as u64, 0)?;
     for capability in (0..64).filter(|capability| ambient & (1 << capability) != 0) {
-        ids::prctl(
-            libc::PR_CAP_AMBIENT,
-            libc::PR_CAP_AMBIENT_RAISE as u64,
-            capability,
-        )?;
+        ids::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as u64, capability)?;
     }
     Ok(())
 }
@@ -253,11 +215,7 @@ pub fn home(uid: Uid, last: Option<&Step>) {
         let Some(free) = buffer.get_mut(filled..) else {
             return;
         };
-        let n = if free.is_empty() {
-            0
-        } else {
-            fs::read(file.as_fd(), free).unwrap_or(0)
-        };
+        let n = if free.is_empty() { 0 } else { fs::read(file.as_fd(), free).unwrap_or(0) };
         filled += n;
         total += n;
         let is_end = n == 0 || total > FILE;
@@ -298,11 +256,7 @@ mod tests {
     #[test]
     fn home_is_the_sixth_field() {
         let check = |line: &str, uid, home: Option<&str>| {
-            assert_eq!(
-                home_in(line.as_bytes(), Uid(uid)),
-                home.map(str::as_bytes),
-                "{line}"
-            );
+            assert_eq!(home_in(line.as_bytes(), Uid(uid)), home.map(str::as_bytes), "{line}");
         };
         check("root:x:0:0:root:/root:/bin/sh", 0, Some("/root"));
         check("root:x:0:0:root:/root:/bin/sh", 1, None);

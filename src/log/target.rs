@@ -40,13 +40,8 @@ impl Target {
             return Ok(Target::Syslog(connect(SYSLOG, "syslog")?, name));
         }
         let path = Path::new(OsStr::from_bytes(bytes.strip_prefix(b"file:").unwrap_or(bytes)));
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path);
-        file.doing(|| format!("open the log {}", path.display()))
-            .map(Target::File)
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+        file.doing(|| format!("open the log {}", path.display())).map(Target::File)
     }
 
     /// One write per record, so that those of several processes don't mix. A log that can't be written is no reason
@@ -54,12 +49,12 @@ impl Target {
     pub fn write(&self, level: Level, record: &Record, line: &str) {
         let _ = match self {
             Target::File(file) => (&*file).write_all(line.as_bytes()),
-            Target::Journal(socket, name) => socket
-                .send(journal_record(level, name, record).as_bytes())
-                .map(drop),
-            Target::Syslog(socket, name) => socket
-                .send(syslog_record(level, name, record).as_bytes())
-                .map(drop),
+            Target::Journal(socket, name) => {
+                socket.send(journal_record(level, name, record).as_bytes()).map(drop)
+            }
+            Target::Syslog(socket, name) => {
+                socket.send(syslog_record(level, name, record).as_bytes()).map(drop)
+            }
         };
     }
 }
@@ -80,11 +75,7 @@ fn journal_record(level: Level, name: &str, record: &Record) -> String {
 /// RFC 3164, as syslog(3) writes it, without the time: the daemon has a clock too.
 fn syslog_record(level: Level, name: &str, record: &Record) -> String {
     let priority = FACILITY | priority(level);
-    format!(
-        "<{priority}>{name}[{}]: {}",
-        std::process::id(),
-        escape(&record.msg)
-    )
+    format!("<{priority}>{name}[{}]: {}", std::process::id(), escape(&record.msg))
 }
 
 /// LOG_ERR and so on of syslog(3).
@@ -112,10 +103,7 @@ mod tests {
             "PRIORITY=4\nSYSLOG_IDENTIFIER=web\nMESSAGE=a\\nb\n"
         );
         let pid = std::process::id();
-        assert_eq!(
-            syslog_record(Level::Error, "web", &record()),
-            format!("<11>web[{pid}]: a\\nb")
-        );
+        assert_eq!(syslog_record(Level::Error, "web", &record()), format!("<11>web[{pid}]: a\\nb"));
     }
 
     #[test]

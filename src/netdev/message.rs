@@ -98,9 +98,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let first = Message::new(16, 5, 7, &[1, 2, 3, 4])
-            .text(3, "eth0")
-            .attribute(28, &[9; 4]);
+        let first = Message::new(16, 5, 7, &[1, 2, 3, 4]).text(3, "eth0").attribute(28, &[9; 4]);
         let mut bytes = first.into_bytes();
         assert_eq!((bytes.len(), u32_at(&bytes, 0)), (16 + 4 + 12 + 8, Some(40)));
         bytes.extend(Message::new(3, 0, 8, &[]).into_bytes());

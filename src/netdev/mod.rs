@@ -68,24 +68,14 @@ impl<'a> Loan<'a> {
         let NetDevice { name, inside } = device;
         let doing = |what: &str| format!("linux.netDevices[{name}]: {what}");
         let link = self.host.link(name).map_err(|fail| not_found(name, fail))?;
-        let addresses = self
-            .host
-            .addresses(link.index)
-            .doing(|| doing("read its addresses"))?;
+        let addresses = self.host.addresses(link.index).doing(|| doing("read its addresses"))?;
         // Down first: nobody on the host may see it with its old addresses and a new name.
         self.host
             .set_up(link.index, false)
             .doing(|| doing("set it down"))
             .map_err(|error| error.hint("moving a device needs CAP_NET_ADMIN on the host"))?;
-        let moved = Moved {
-            device,
-            was_up: link.is_up,
-            addresses,
-        };
-        let to = Destination {
-            process: init,
-            name: inside,
-        };
+        let moved = Moved { device, was_up: link.is_up, addresses };
+        let to = Destination { process: init, name: inside };
         if let Err(fail) = self.host.move_link(link.index, &to) {
             match self.host.link(name) {
                 Ok(_) => self.restore(&moved, Ok(())),
@@ -107,10 +97,7 @@ impl<'a> Loan<'a> {
     /// Takes a device, which the container has by the name `inside`, back to the host.
     fn give_back(&self, moved: &Moved, inside: &str) {
         let returned = self.container.link(inside).and_then(|link| {
-            let host = Destination {
-                process: Pid(std::process::id() as i32),
-                name: &moved.device.name,
-            };
+            let host = Destination { process: Pid(std::process::id() as i32), name: &moved.device.name };
             self.container.set_up(link.index, false)?;
             self.container.move_link(link.index, &host)
         });
@@ -122,9 +109,7 @@ impl<'a> Loan<'a> {
         let name = &moved.device.name;
         let restored = returned.and_then(|()| arrive(&self.host, name, &moved.addresses, moved.was_up));
         if let Err(fail) = restored {
-            log::warning(&format!(
-                "linux.netDevices[{name}]: give it back to the host: {fail}"
-            ));
+            log::warning(&format!("linux.netDevices[{name}]: give it back to the host: {fail}"));
         }
     }
 
@@ -143,11 +128,7 @@ fn arrive(network: &Network, name: &str, addresses: &[Address], up: bool) -> Res
             added => added?,
         }
     }
-    if up {
-        network.set_up(link.index, true)
-    } else {
-        Ok(())
-    }
+    if up { network.set_up(link.index, true) } else { Ok(()) }
 }
 
 impl Drop for Loan<'_> {

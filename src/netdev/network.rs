@@ -67,27 +67,19 @@ impl Network {
     }
 
     fn new(socket: OwnedFd) -> Network {
-        Network {
-            socket,
-            sequence: Cell::new(0),
-        }
+        Network { socket, sequence: Cell::new(0) }
     }
 
     /// The device with this name, ENODEV if there is none.
     pub fn link(&self, name: &str) -> Result<Link, Fail> {
         let mut found = None;
-        let message = self
-            .message(libc::RTM_GETLINK, 0, &ifinfomsg(0, 0, 0))
-            .text(libc::IFLA_IFNAME, name);
+        let message = self.message(libc::RTM_GETLINK, 0, &ifinfomsg(0, 0, 0)).text(libc::IFLA_IFNAME, name);
         self.ask(Call::RtmGetlink, message, |reply| {
             let (index, flags) = (u32_at(reply.body, 4), u32_at(reply.body, 8));
             found = index.zip(flags);
         })?;
         let (index, flags) = found.ok_or(Fail::new(Call::RtmGetlink, Errno::EPROTO))?;
-        Ok(Link {
-            index,
-            is_up: flags & IFF_UP != 0,
-        })
+        Ok(Link { index, is_up: flags & IFF_UP != 0 })
     }
 
     pub fn set_up(&self, index: u32, up: bool) -> Result<(), Fail> {
@@ -193,12 +185,7 @@ fn address(body: &[u8], index: u32) -> Option<Address> {
     }
     let is_global = scope == libc::RT_SCOPE_UNIVERSE;
     let keep = u32_at(body, 4) == Some(index) && is_global && flags & IFA_F_PERMANENT != 0;
-    keep.then_some(Address {
-        family,
-        prefix,
-        flags: flags & IFA_F_OF_THE_USER,
-        values,
-    })
+    keep.then_some(Address { family, prefix, flags: flags & IFA_F_OF_THE_USER, values })
 }
 
 #[cfg(test)]
@@ -232,14 +219,7 @@ mod tests {
         let network = Network::own().expect("a socket");
         let lo = network.link("lo").expect("lo");
         assert!(lo.index > 0);
-        assert_eq!(
-            network.link("no-such-device"),
-            Err(Fail::new(Call::RtmGetlink, Errno::ENODEV))
-        );
-        assert_eq!(
-            network.addresses(lo.index),
-            Ok(vec![]),
-            "127.0.0.1 and ::1 are the host's"
-        );
+        assert_eq!(network.link("no-such-device"), Err(Fail::new(Call::RtmGetlink, Errno::ENODEV)));
+        assert_eq!(network.addresses(lo.index), Ok(vec![]), "127.0.0.1 and ::1 are the host's");
     }
 }

@@ -33,17 +33,11 @@ impl Bundle {
     /// The same, with what could be read of a config.json that has faults.
     pub fn examine(path: Option<&Path>, config: Option<&Path>) -> Result<(Bundle, Option<Error>)> {
         let given = path.unwrap_or(Path::new("."));
-        let path = given
-            .canonicalize()
-            .doing(|| format!("open the bundle {}", given.display()))?;
+        let path = given.canonicalize().doing(|| format!("open the bundle {}", given.display()))?;
         let file = config.map_or_else(|| path.join("config.json"), Path::to_path_buf);
         let bytes = read(&file)?;
         let (spec, faults) = spec::examine(&bytes)?;
-        let bundle = Bundle {
-            path,
-            spec,
-            config: bytes,
-        };
+        let bundle = Bundle { path, spec, config: bytes };
         Ok((bundle, faults))
     }
 
@@ -54,9 +48,7 @@ impl Bundle {
             return Err(Error::new(Kind::InvalidSpec, "config.json: root: is missing"));
         };
         let path = self.path.join(root.path());
-        let found = path
-            .symlink_metadata()
-            .doing(|| format!("root.path: open {}", path.display()));
+        let found = path.symlink_metadata().doing(|| format!("root.path: open {}", path.display()));
         let found =
             found.map_err(|error| error.hint("the bundle's root file system, relative to the bundle"))?;
         if found.is_symlink() {
@@ -67,8 +59,7 @@ impl Bundle {
             let text = format!("root.path: {} is not a directory", path.display());
             return Err(Error::new(Kind::InvalidSpec, text));
         }
-        path.canonicalize()
-            .doing(|| format!("root.path: open {}", path.display()))
+        path.canonicalize().doing(|| format!("root.path: open {}", path.display()))
     }
 }
 
@@ -84,10 +75,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     };
     let size = file.metadata().doing(doing)?.len();
     let mut bytes = Vec::with_capacity(size.min(MAX_SIZE) as usize + 1);
-    file.by_ref()
-        .take(MAX_SIZE + 1)
-        .read_to_end(&mut bytes)
-        .doing(|| format!("read {}", path.display()))?;
+    file.by_ref().take(MAX_SIZE + 1).read_to_end(&mut bytes).doing(|| format!("read {}", path.display()))?;
     if bytes.len() as u64 > MAX_SIZE {
         let text = format!("{} is larger than {} MiB", path.display(), MAX_SIZE >> 20);
         return Err(Error::new(Kind::InvalidSpec, text));
@@ -100,11 +88,7 @@ pub fn id_of(path: &Path) -> String {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     let name = path.file_name().map_or(&b"container"[..], OsStrExt::as_bytes);
     let allowed = |b: &u8| {
-        if b.is_ascii_alphanumeric() || b"_+-.".contains(b) {
-            char::from(*b)
-        } else {
-            '_'
-        }
+        if b.is_ascii_alphanumeric() || b"_+-.".contains(b) { char::from(*b) } else { '_' }
     };
     let id: String = name.iter().map(allowed).collect();
     match id.trim_start_matches('.') {
@@ -119,12 +103,9 @@ mod tests {
 
     #[test]
     fn ids_from_names() {
-        for (path, id) in [
-            ("/x/web", "web"),
-            ("/x/my app!", "my_app_"),
-            ("/x/.hidden", "hidden"),
-            ("/", "container"),
-        ] {
+        for (path, id) in
+            [("/x/web", "web"), ("/x/my app!", "my_app_"), ("/x/.hidden", "hidden"), ("/", "container")]
+        {
             assert_eq!(id_of(Path::new(path)), id);
         }
     }

@@ -81,19 +81,12 @@ fn save(container: &Container, args: &Checkpoint) -> Result<()> {
         images.write_table(&table)?; // now: with --lazy-pages it is restored before we are through
     }
     let criu = Criu::start(None, None, vec![])?;
-    criu.check_features(
-        args.pre_dump || args.parent_path.is_some(),
-        args.images.lazy_pages,
-    )?;
+    criu.check_features(args.pre_dump || args.parent_path.is_some(), args.images.lazy_pages)?;
     let kind = match args.pre_dump {
         true => Request::PreDump,
         false => Request::Dump,
     };
-    let message = Message {
-        kind: kind as i32,
-        options: Some(told),
-        ..Message::default()
-    };
+    let message = Message { kind: kind as i32, options: Some(told), ..Message::default() };
     let answer = criu.wire.ask(&message, &mut |heard: &Notify, _| {
         match heard.script() {
             // While no process of the container can change anything.
@@ -137,10 +130,7 @@ fn table(found: &[Found], pid: Pid) -> Result<Table> {
         let path = format!("/proc/{pid}/fd/{number}");
         let stream = match fs::read_link(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(), // it has closed that
-            link => link
-                .doing(|| format!("read {path}"))?
-                .to_string_lossy()
-                .into_owned(),
+            link => link.doing(|| format!("read {path}"))?.to_string_lossy().into_owned(),
         };
         table.streams.push(stream);
     }
@@ -158,12 +148,8 @@ fn tell(status: BorrowedFd) -> Result<()> {
 /// --status-fd, if it can be written to.
 fn status_fd(number: i32) -> Result<BorrowedFd<'static>> {
     use nix::fcntl::{FcntlArg, OFlag, fcntl};
-    let refused = |why: &str| {
-        Error::new(
-            Kind::Usage,
-            format!("invalid --status-fd argument {number}: {why}"),
-        )
-    };
+    let refused =
+        |why: &str| Error::new(Kind::Usage, format!("invalid --status-fd argument {number}: {why}"));
     let fd = crate::sys::fs::borrow(number).ok_or_else(|| refused("bad file descriptor"))?;
     let flags = fcntl(fd, FcntlArg::F_GETFL).map_err(|errno| refused(errno.desc()))?;
     match OFlag::from_bits_truncate(flags) & OFlag::O_ACCMODE {

@@ -44,22 +44,17 @@ fn try_create(global: &Global, args: &Create) -> Result<()> {
 
 /// A terminal and a console socket go together: whoever does not stay needs somebody to hand the terminal to.
 pub fn terminal_fits(bundle: &Bundle, args: &Create, detach: bool) -> Result<()> {
-    let terminal = bundle
-        .spec
-        .oci
-        .process()
-        .as_ref()
-        .is_some_and(|process| process.terminal().unwrap_or(false));
+    let terminal =
+        bundle.spec.oci.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
     match (terminal, detach, args.console_socket.is_some()) {
         (true, true, false) => {
             let text = "cannot allocate tty if rrunc will detach without setting console socket";
             Err(Error::new(Kind::Usage, text).hint("give --console-socket, or set process.terminal to false"))
         }
-        (_, false, true) | (false, _, true) => Err(Error::new(
-            Kind::Usage,
-            "cannot use console socket if rrunc will not detach or allocate tty",
-        )
-        .hint("--console-socket goes with process.terminal and without a foreground")),
+        (_, false, true) | (false, _, true) => {
+            Err(Error::new(Kind::Usage, "cannot use console socket if rrunc will not detach or allocate tty")
+                .hint("--console-socket goes with process.terminal and without a foreground"))
+        }
         _ => Ok(()),
     }
 }
@@ -68,11 +63,7 @@ pub fn terminal_fits(bundle: &Bundle, args: &Create, detach: bool) -> Result<()>
 pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<OwnedFd>) -> Result<Created> {
     let id = ContainerId::new(&args.id)?;
     let oci = &bundle.spec.oci;
-    bundle
-        .spec
-        .warnings
-        .iter()
-        .for_each(|warning| log::warning(warning));
+    bundle.spec.warnings.iter().for_each(|warning| log::warning(warning));
     let root = bundle.root()?;
     let listen_fds = host::listen_fds();
     let preserve_fds = args.preserve_fds.saturating_add(listen_fds);
@@ -253,10 +244,7 @@ fn is_rootless(given: Rootless, facts: &Facts) -> bool {
 }
 
 fn is_cgroup_asked(oci: &oci_spec::runtime::Spec) -> bool {
-    let path = oci
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.cgroups_path().as_ref());
+    let path = oci.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
     path.is_some_and(|path| !path.as_os_str().is_empty())
 }
 
@@ -267,15 +255,9 @@ pub(super) fn record(
     cgroup: Option<&Cgroup>,
 ) -> Record {
     let oci = &bundle.spec.oci;
-    let namespaces = oci
-        .linux()
-        .iter()
-        .flat_map(|linux| linux.namespaces().iter().flatten());
+    let namespaces = oci.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
     let list = |list: fn(&Hooks) -> &Option<Vec<Hook>>| -> Vec<Hook> {
-        oci.hooks()
-            .as_ref()
-            .and_then(|hooks| list(hooks).clone())
-            .unwrap_or_default()
+        oci.hooks().as_ref().and_then(|hooks| list(hooks).clone()).unwrap_or_default()
     };
     Record {
         version: crate::state::VERSION,
@@ -284,22 +266,14 @@ pub(super) fn record(
         bundle: bundle.path.to_string_lossy().into_owned(),
         rootfs: root.to_string_lossy().into_owned(),
         created: crate::state::now(),
-        annotations: oci
-            .annotations()
-            .iter()
-            .flatten()
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect(),
+        annotations: oci.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
         owner: Some(crate::sys::Uid(nix::unistd::geteuid().as_raw())),
         cgroup: cgroup.map(|cgroup| cgroup.place().into()),
         unit: cgroup.and_then(Cgroup::unit).cloned(),
         private_pid_namespace: namespaces
             .into_iter()
             .any(|ns| ns.typ() == LinuxNamespaceType::Pid && ns.path().is_none()),
-        terminal: oci
-            .process()
-            .as_ref()
-            .is_some_and(|process| process.terminal().unwrap_or(false)),
+        terminal: oci.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false)),
         has_process: oci.process().is_some(),
         poststart: list(Hooks::poststart),
         poststop: list(Hooks::poststop),

@@ -42,13 +42,8 @@ impl Criu {
         let number = theirs.as_raw_fd();
         inherited.push(theirs);
         let plan = plan::service(number, environment(), scene)?;
-        plan.to_string()
-            .lines()
-            .for_each(|line| log::debug(|| format!("criu: {line}")));
-        let given = Given {
-            inherited,
-            ..Given::default()
-        };
+        plan.to_string().lines().for_each(|line| log::debug(|| format!("criu: {line}")));
+        let given = Given { inherited, ..Given::default() };
         let prepared = prepare::prepare(&plan, given)?;
         let process = spawn::spawn(&prepared, cgroup)?;
         match process.next_or_program(&plan)? {
@@ -62,10 +57,7 @@ impl Criu {
                 });
             }
         }
-        let criu = Criu {
-            process,
-            wire: Wire::new(ours),
-        };
+        let criu = Criu { process, wire: Wire::new(ours) };
         criu.check_version()?;
         Ok(criu)
     }
@@ -75,10 +67,7 @@ impl Criu {
     }
 
     fn check_version(&self) -> Result<()> {
-        let found = self
-            .ask_ahead(Request::Version, None)?
-            .version
-            .unwrap_or_default();
+        let found = self.ask_ahead(Request::Version, None)?.version.unwrap_or_default();
         let (major, minor) = OLDEST;
         match (found.major, found.minor) >= OLDEST {
             true => Ok(()),
@@ -97,14 +86,8 @@ impl Criu {
         if !(mem_track || lazy_pages) {
             return Ok(());
         }
-        let asked = Features {
-            mem_track: mem_track.then_some(true),
-            lazy_pages: lazy_pages.then_some(true),
-        };
-        let found = self
-            .ask_ahead(Request::FeatureCheck, Some(asked))?
-            .features
-            .unwrap_or_default();
+        let asked = Features { mem_track: mem_track.then_some(true), lazy_pages: lazy_pages.then_some(true) };
+        let found = self.ask_ahead(Request::FeatureCheck, Some(asked))?.features.unwrap_or_default();
         let missing = |what: &str, option: &str| {
             let text = format!("criu is missing features: {option} needs {what}");
             Err(Error::new(Kind::Unsupported, text)
@@ -121,12 +104,7 @@ impl Criu {
 
     /// A question after which criu takes another request.
     fn ask_ahead(&self, kind: Request, features: Option<Features>) -> Result<Response> {
-        let message = Message {
-            kind: kind as i32,
-            keep_open: Some(true),
-            features,
-            ..Message::default()
-        };
+        let message = Message { kind: kind as i32, keep_open: Some(true), features, ..Message::default() };
         let answer = self.wire.ask(&message, &mut |_, _| Ok(()))?;
         match answer.success && answer.kind() == kind {
             true => Ok(answer),

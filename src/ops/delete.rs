@@ -100,9 +100,7 @@ pub(super) fn kill_all(container: &Container, record: &Record) -> Result<()> {
     }
     if let Some(init) = init {
         match pidfd_send_signal(init.as_fd(), Signal::KILL) {
-            Err(Fail {
-                errno: Errno::ESRCH, ..
-            }) => {}
+            Err(Fail { errno: Errno::ESRCH, .. }) => {}
             sent => sent.doing(|| "kill the container's init".into())?,
         }
         if !ended(init.as_fd(), Some(PATIENCE)).doing(|| "wait for the container's init".into())? {

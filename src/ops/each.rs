@@ -18,10 +18,7 @@ pub fn named(root: &Path, id: &str, regex: bool, mut act: impl FnMut(&str) -> Re
         let why = text.lines().last().unwrap_or_default(); // those before show the place
         Error::new(
             Kind::Usage,
-            format!(
-                "{id:?} is no regular expression: {}",
-                why.trim_start_matches("error: ")
-            ),
+            format!("{id:?} is no regular expression: {}", why.trim_start_matches("error: ")),
         )
     })?;
     let mut failed: Vec<(Kind, Fault)> = vec![];
@@ -32,13 +29,7 @@ pub fn named(root: &Path, id: &str, regex: bool, mut act: impl FnMut(&str) -> Re
         }
         match act(id) {
             Err(error) if error.kind == Kind::NotFound => {} // deleted meanwhile
-            Err(error) => failed.push((
-                error.kind,
-                Fault {
-                    path: id.to_string(),
-                    text: error.to_string(),
-                },
-            )),
+            Err(error) => failed.push((error.kind, Fault { path: id.to_string(), text: error.to_string() })),
             Ok(()) => {}
         }
     }

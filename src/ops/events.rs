@@ -38,14 +38,7 @@ pub fn events(root: &Path, id: &str, interval: Duration, once: bool, out: &mut d
     let cgroup = pause::cgroup(&container)?;
     let tell_stats = |out: &mut dyn Write| {
         let data = Some(stats(&cgroup, container.record()?));
-        tell(
-            out,
-            &Event {
-                kind: "stats",
-                id,
-                data,
-            },
-        )
+        tell(out, &Event { kind: "stats", id, data })
     };
     if once {
         return tell_stats(out);
@@ -60,14 +53,7 @@ pub fn events(root: &Path, id: &str, interval: Duration, once: bool, out: &mut d
         let now = oom_kills(&cgroup, oom.as_ref().map(AsFd::as_fd));
         if now > kills {
             kills = now;
-            tell(
-                out,
-                &Event {
-                    kind: "oom",
-                    id,
-                    data: None,
-                },
-            )?;
+            tell(out, &Event { kind: "oom", id, data: None })?;
         }
         if ended {
             return Ok(());
@@ -95,7 +81,5 @@ fn oom_kills(cgroup: &Cgroup, events: Option<std::os::fd::BorrowedFd>) -> u64 {
 fn tell(out: &mut dyn Write, event: &Event) -> Result<()> {
     let text = serde_json::to_string(event)
         .map_err(|error| Error::new(Kind::Kernel, format!("an event as JSON: {error}")))?;
-    writeln!(out, "{text}")
-        .and_then(|()| out.flush())
-        .doing(|| "write to standard output".into())
+    writeln!(out, "{text}").and_then(|()| out.flush()).doing(|| "write to standard output".into())
 }

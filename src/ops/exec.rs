@@ -50,10 +50,7 @@ pub fn exec(global: &Global, args: &Exec) -> Result<i32> {
     };
     let terminal = process.terminal().unwrap_or(false);
     spec.oci.set_process(Some(process));
-    let file = args
-        .process
-        .as_ref()
-        .map_or("the command line".into(), |file| file.display().to_string());
+    let file = args.process.as_ref().map_or("the command line".into(), |file| file.display().to_string());
     spec::check(&spec.oci, &file)?;
     terminal_fits(terminal, args)?;
 
@@ -115,11 +112,7 @@ fn start(
     };
     let own_user = is_same_user_namespace(pid.0)?;
     let plan = compile(global, record, spec, (preserve_fds, listen_fds), own_user)?;
-    let given = Given {
-        console_socket: console,
-        container: Some(pidfd),
-        ..Given::default()
-    };
+    let given = Given { console_socket: console, container: Some(pidfd), ..Given::default() };
     let mut agent = match &record.seccomp_listener {
         Some(listener) => Some(Agent::connect(listener)?),
         None => None,
@@ -207,18 +200,12 @@ fn converse(init: &Init, plan: &Plan, container: &Container, agent: &mut Option<
 
 fn stay(init: &Init, console: Option<OwnedFd>, signals: &Signals) -> Result<i32> {
     let (stdin, stdout) = (io::stdin(), io::stdout());
-    let stdio = Stdio {
-        stdin: stdin.as_fd(),
-        stdout: stdout.as_fd(),
-    };
+    let stdio = Stdio { stdin: stdin.as_fd(), stdout: stdout.as_fd() };
     let relay = match &console {
         Some(socket) => Some(Relay::new(console::receive_master(socket.as_fd())?, stdio)?),
         None => None,
     };
-    let init = foreground::Init {
-        pid: init.pid,
-        pidfd: init.pidfd(),
-    };
+    let init = foreground::Init { pid: init.pid, pidfd: init.pidfd() };
     foreground::supervise(init, (relay, None), signals, Reap::Init)
 }
 
@@ -256,9 +243,7 @@ fn process(own: Option<&Process>, args: &Exec) -> Result<Process> {
         return Err(Error::new(Kind::Usage, text).hint("exec ID COMMAND, or --process FILE"));
     }
     let mut process = own.cloned().unwrap_or_default();
-    process
-        .set_args(Some(args.args.clone()))
-        .set_terminal(Some(args.tty));
+    process.set_args(Some(args.args.clone())).set_terminal(Some(args.tty));
     if let Some(cwd) = &args.cwd {
         process.set_cwd(cwd.into());
     }
@@ -314,10 +299,7 @@ fn with_capabilities(mut sets: LinuxCapabilities, names: &[String]) -> Result<Li
         };
         let (bounding, effective) = (with(sets.bounding()), with(sets.effective()));
         let (permitted, ambient) = (with(sets.permitted()), with(sets.ambient()));
-        sets.set_bounding(bounding)
-            .set_effective(effective)
-            .set_permitted(permitted)
-            .set_ambient(ambient);
+        sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted).set_ambient(ambient);
     }
     Ok(sets)
 }

@@ -15,10 +15,8 @@ pub fn ended(ended: Ended, plan: &Plan, cgroup: Option<&Cgroup>) -> Error {
         Ended::Reported(report) => {
             let number = usize::from(report.step) + 1;
             let step = plan.steps.get(usize::from(report.step));
-            let context = format!(
-                "{} (step {number} of {total})",
-                plan.step_text(number).unwrap_or_default()
-            );
+            let context =
+                format!("{} (step {number} of {total})", plan.step_text(number).unwrap_or_default());
             let mut error = match step {
                 Some(Step::FindProgram { name, .. }) => exec_error(name, report.fail),
                 Some(Step::Exec { name, .. }) => execute_error(name, report.fail),

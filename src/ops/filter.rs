@@ -21,9 +21,8 @@ pub fn of(oci: &Spec, root: &Path) -> Result<Option<Filter>> {
         let skipped = compiled.skipped.join(" ");
         if annotations::is_set(oci, SECCOMP_FAIL_UNKNOWN) {
             let text = format!("linux.seccomp.syscalls: libseccomp doesn't know {skipped}");
-            return Err(Error::new(Kind::Unsupported, text).hint(format!(
-                "without the annotation {SECCOMP_FAIL_UNKNOWN} they are skipped"
-            )));
+            return Err(Error::new(Kind::Unsupported, text)
+                .hint(format!("without the annotation {SECCOMP_FAIL_UNKNOWN} they are skipped")));
         }
         log::debug(|| format!("linux.seccomp: skipped, since libseccomp doesn't know them: {skipped}"));
     }

@@ -35,9 +35,7 @@ fn signal_init(container: &Container, signal: Signal) -> Result<()> {
     let not_running = || Error::new(Kind::WrongStatus, "container not running");
     let init = container.record()?.init()?.ok_or_else(not_running)?;
     match pidfd_send_signal(init.as_fd(), signal) {
-        Err(Fail {
-            errno: Errno::ESRCH, ..
-        }) => Err(not_running()),
+        Err(Fail { errno: Errno::ESRCH, .. }) => Err(not_running()),
         sent => sent.doing(|| format!("send {signal}")),
     }
 }
@@ -46,15 +44,11 @@ fn signal_members(cgroup: &Cgroup, signal: Signal) -> Result<()> {
     // By pidfd, and to those only that are members still after it was opened: a pid that was listed may
     // belong to a stranger by now.
     let listed = cgroup.pids()?.into_iter();
-    let opened: Vec<_> = listed
-        .filter_map(|pid| Some((pid, pidfd_open(pid).ok()?)))
-        .collect();
+    let opened: Vec<_> = listed.filter_map(|pid| Some((pid, pidfd_open(pid).ok()?))).collect();
     let members = cgroup.pids()?;
     for (pid, pidfd) in opened.iter().filter(|(pid, _)| members.contains(pid)) {
         match pidfd_send_signal(pidfd.as_fd(), signal) {
-            Err(Fail {
-                errno: Errno::ESRCH, ..
-            }) => {}
+            Err(Fail { errno: Errno::ESRCH, .. }) => {}
             sent => sent.doing(|| format!("send {signal} to {pid}"))?,
         }
     }

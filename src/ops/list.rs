@@ -20,20 +20,13 @@ pub fn list(root: &Path, format: ListFormat, quiet: bool, out: &mut dyn Write) -
             Err(error) => log::warning(&format!("container {}: {error}", container.id())),
         }
     }
-    let found: Vec<_> = found
-        .iter()
-        .filter_map(|(c, status)| Some((c.record().ok()?, *status)))
-        .collect();
+    let found: Vec<_> = found.iter().filter_map(|(c, status)| Some((c.record().ok()?, *status))).collect();
     let text = match format {
-        _ if quiet => found
-            .iter()
-            .map(|(record, _)| format!("{}\n", record.id))
-            .collect(),
+        _ if quiet => found.iter().map(|(record, _)| format!("{}\n", record.id)).collect(),
         ListFormat::Table => table(&found),
         ListFormat::Json => json(&found)?,
     };
-    out.write_all(text.as_bytes())
-        .doing(|| "write to standard output".into())
+    out.write_all(text.as_bytes()).doing(|| "write to standard output".into())
 }
 
 fn look_at(container: &mut Container) -> Result<Status> {
@@ -45,14 +38,10 @@ fn look_at(container: &mut Container) -> Result<Status> {
 /// One line without blanks, of which callers compare parts; `null`, not `[]`, if there is none.
 fn json(found: &[(&Record, Status)]) -> Result<String> {
     let owners: Vec<_> = found.iter().map(|(record, _)| owner(record)).collect();
-    let reports: Vec<_> = found
-        .iter()
-        .zip(&owners)
-        .map(|((record, status), owner)| record.report(*status, owner))
-        .collect();
+    let reports: Vec<_> =
+        found.iter().zip(&owners).map(|((record, status), owner)| record.report(*status, owner)).collect();
     let json = serde_json::to_string(&Some(reports).filter(|reports| !reports.is_empty()));
-    json.map(|json| json + "\n")
-        .map_err(|error| Error::new(Kind::Kernel, format!("list as JSON: {error}")))
+    json.map(|json| json + "\n").map_err(|error| Error::new(Kind::Kernel, format!("list as JSON: {error}")))
 }
 
 /// Columns as wide as their widest cell and three blanks more, but at least twelve; the last one ends with
@@ -66,13 +55,7 @@ fn table(found: &[(&Record, Status)]) -> String {
     };
     let rows: Vec<[String; 6]> = std::iter::once(head).chain(found.iter().map(row)).collect();
     let length = |text: &String| text.chars().count();
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| length(&row[column]) + 3)
-            .max()
-            .unwrap_or(0)
-            .max(12)
-    };
+    let width = |column: usize| rows.iter().map(|row| length(&row[column]) + 3).max().unwrap_or(0).max(12);
     let widths: [usize; 5] = std::array::from_fn(width);
     let mut text = String::new();
     for row in &rows {
@@ -123,30 +106,21 @@ mod tests {
 
     #[test]
     fn as_runc_prints_it() {
-        assert_eq!(
-            table(&[]),
-            "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n"
-        );
+        assert_eq!(table(&[]), "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n");
         let (one, other) = (record("state-p1", "/tmp/state-probe/b"), record("ü", "/b"));
         let expected = "\
 ID          PID         STATUS      BUNDLE               CREATED                          OWNER
 state-p1    8827        created     /tmp/state-probe/b   2026-11-23T08:22:46.464911731Z   #4000000000
 ü           0           stopped     /b                   2026-11-23T08:22:46.464911731Z   #4000000000
 ";
-        assert_eq!(
-            table(&[(&one, Status::Created), (&other, Status::Stopped)]),
-            expected
-        );
+        assert_eq!(table(&[(&one, Status::Created), (&other, Status::Stopped)]), expected);
     }
 
     #[test]
     fn json_in_one_line() {
         assert_eq!(json(&[]).unwrap(), "null\n");
         let expected = r##"[{"ociVersion":"1.3.0","id":"a","pid":8827,"status":"running","bundle":"/b","rootfs":"","created":"2026-11-23T08:22:46.464911731Z","owner":"#4000000000"}]"##;
-        assert_eq!(
-            json(&[(&record("a", "/b"), Status::Running)]).unwrap(),
-            format!("{expected}\n")
-        );
+        assert_eq!(json(&[(&record("a", "/b"), Status::Running)]).unwrap(), format!("{expected}\n"));
     }
 
     #[test]

@@ -39,16 +39,11 @@ pub fn mounts(root: &Path, action: MountsAction, id: &str, path: &Path) -> Resul
         true => None,
         false => Some(ids_of(pid)?),
     };
-    let inside = Inside {
-        init: pid,
-        user: user.is_some(),
-    };
+    let inside = Inside { init: pid, user: user.is_some() };
     let spec = file::parse(&bytes, &path.display().to_string(), user.as_ref())?;
     spec.warnings.iter().for_each(|warning| log::warning(warning));
     let plan = plan(&spec, action, inside, record)?;
-    plan.to_string()
-        .lines()
-        .for_each(|line| log::debug(|| line.to_string()));
+    plan.to_string().lines().for_each(|line| log::debug(|| line.to_string()));
     let prepared = prepare::prepare(&plan, Given::default())?;
     // All that was opened by its pid was its own, since it still lives.
     if process::ended(init.as_fd(), Some(Duration::ZERO))
@@ -58,10 +53,7 @@ pub fn mounts(root: &Path, action: MountsAction, id: &str, path: &Path) -> Resul
     }
     match spawn::spawn(&prepared, None)?.next()? {
         Ok(Halt::Ready) => Ok(()),
-        Ok(_) => Err(Error::new(
-            Kind::Kernel,
-            "the process in the container says what it wasn't asked",
-        )),
+        Ok(_) => Err(Error::new(Kind::Kernel, "the process in the container says what it wasn't asked")),
         Err(ended) => Err(explain::ended(ended, &plan, None)),
     }
 }
@@ -69,10 +61,7 @@ pub fn mounts(root: &Path, action: MountsAction, id: &str, path: &Path) -> Resul
 fn plan(spec: &spec::Spec, action: MountsAction, inside: Inside, record: &Record) -> Result<Plan> {
     match action {
         MountsAction::Add => {
-            let options = Options {
-                bundle: record.bundle.clone().into(),
-                ..Options::default()
-            };
+            let options = Options { bundle: record.bundle.clone().into(), ..Options::default() };
             running::add(&spec.oci, inside, &options)
         }
         MountsAction::Remove => running::remove(&spec.oci, inside),
@@ -94,17 +83,12 @@ fn ids_of(pid: Pid) -> Result<UserNamespace> {
         let text = fs::read_to_string(&path).doing(|| format!("read {path}"))?;
         Ok(text.lines().filter_map(mapping).collect())
     };
-    Ok(UserNamespace {
-        uid: read("uid_map")?,
-        gid: read("gid_map")?,
-    })
+    Ok(UserNamespace { uid: read("uid_map")?, gid: read("gid_map")? })
 }
 
 fn mapping(line: &str) -> Option<LinuxIdMapping> {
     let mut numbers = line.split_whitespace().map(str::parse::<u32>);
     let builder = LinuxIdMappingBuilder::default();
-    let builder = builder
-        .container_id(numbers.next()?.ok()?)
-        .host_id(numbers.next()?.ok()?);
+    let builder = builder.container_id(numbers.next()?.ok()?).host_id(numbers.next()?.ok()?);
     builder.size(numbers.next()?.ok()?).build().ok()
 }

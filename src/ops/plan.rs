@@ -22,8 +22,7 @@ pub fn plan(manager: CgroupManager, args: &cli::Plan, out: &mut dyn io::Write) -
     let warnings = bundle.spec.warnings.iter().chain(&plan.warnings);
     warnings.for_each(|warning| log::warning(warning));
     let text = plan.to_string() + &place.to_string() + &limits(&bundle, &place)?;
-    out.write_all(text.as_bytes())
-        .doing(|| "write to standard output".into())
+    out.write_all(text.as_bytes()).doing(|| "write to standard output".into())
 }
 
 /// The plan of a bundle, with the root file system at `root`.
@@ -86,11 +85,7 @@ impl fmt::Display for Place {
             Place::Directory(path, _) => writeln!(f, "   host: cgroup {}", path.display()),
             Place::Nowhere => writeln!(f, "   host: no cgroup of the container's own"),
             Place::Scope(scope) => {
-                writeln!(
-                    f,
-                    "   host: {} makes {}, cgroup {}",
-                    scope.instance, scope.unit, scope.place
-                )?;
+                writeln!(f, "   host: {} makes {}, cgroup {}", scope.instance, scope.unit, scope.place)?;
                 for (name, value) in &scope.properties {
                     writeln!(f, "   host: {}: {name} = {value}", scope.unit)?;
                 }

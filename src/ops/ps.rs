@@ -26,8 +26,7 @@ pub fn ps(root: &Path, id: &str, format: ListFormat, options: &[String], out: &m
         }
         ListFormat::Table => table(&run(options)?, &pids)?,
     };
-    out.write_all(text.as_bytes())
-        .doing(|| "write to standard output".into())
+    out.write_all(text.as_bytes()).doing(|| "write to standard output".into())
 }
 
 fn run(options: &[String]) -> Result<String> {
@@ -41,11 +40,7 @@ fn run(options: &[String]) -> Result<String> {
         .doing(|| "run ps".into())
         .map_err(|error| error.hint("the table is made by ps(1): install procps, or use --format json"))?;
     if !output.status.success() {
-        let text = format!(
-            "ps {}: {}",
-            options.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        let text = format!("ps {}: {}", options.join(" "), String::from_utf8_lossy(&output.stderr).trim());
         return Err(Error::new(Kind::Usage, text));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -63,10 +58,7 @@ fn table(listed: &str, pids: &[Pid]) -> Result<String> {
     let mut lines = listed.lines();
     let mut text = lines.next().unwrap_or_default().to_string() + "\n";
     for line in lines {
-        let pid = line
-            .split_whitespace()
-            .nth(column)
-            .and_then(|pid| pid.parse().ok());
+        let pid = line.split_whitespace().nth(column).and_then(|pid| pid.parse().ok());
         if pid.is_some_and(|pid| pids.contains(&Pid(pid))) {
             text += line;
             text.push('\n');
@@ -82,10 +74,7 @@ mod tests {
     #[test]
     fn only_the_containers_lines() {
         let listed = "UID PID PPID CMD\nroot 1 0 init 12\nroot 12 1 sleep 5\nroot 120 1 x\n";
-        assert_eq!(
-            table(listed, &[Pid(12)]).unwrap(),
-            "UID PID PPID CMD\nroot 12 1 sleep 5\n"
-        );
+        assert_eq!(table(listed, &[Pid(12)]).unwrap(), "UID PID PPID CMD\nroot 12 1 sleep 5\n");
         assert_eq!(table(listed, &[]).unwrap(), "UID PID PPID CMD\n");
         assert!(table("CMD\nx\n", &[]).is_err());
     }

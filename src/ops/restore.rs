@@ -46,10 +46,7 @@ struct Restored {
 /// `rrunc restore`: the exit status of the container's first process, 0 when detached.
 pub fn restore(global: &Global, args: &Restore) -> Result<i32> {
     let bundle = Bundle::open(args.bundle.as_deref(), None)?;
-    let as_create = Create {
-        console_socket: args.console_socket.clone(),
-        ..Create::default()
-    };
+    let as_create = Create { console_socket: args.console_socket.clone(), ..Create::default() };
     create::terminal_fits(&bundle, &as_create, args.detach)?;
     if args.detach {
         let socket = match &args.console_socket {
@@ -64,12 +61,7 @@ pub fn restore(global: &Global, args: &Restore) -> Result<i32> {
         foreground::become_subreaper().doing(|| "become a subreaper".into())?;
     }
     let restored = make(global, args, &bundle, None)?;
-    let Restored {
-        mut container,
-        pid,
-        pidfd,
-        master,
-    } = restored;
+    let Restored { mut container, pid, pidfd, master } = restored;
     container.unlock();
     let outcome = stay((pid, &pidfd), master, &signals, reap);
     delete::destroy(container)?;
@@ -83,18 +75,12 @@ fn stay(
     reap: Reap,
 ) -> Result<i32> {
     let (stdin, stdout) = (io::stdin(), io::stdout());
-    let stdio = Stdio {
-        stdin: stdin.as_fd(),
-        stdout: stdout.as_fd(),
-    };
+    let stdio = Stdio { stdin: stdin.as_fd(), stdout: stdout.as_fd() };
     let relay = match master {
         Some(master) => Some(Relay::new(master, stdio)?),
         None => None,
     };
-    let init = foreground::Init {
-        pid,
-        pidfd: pidfd.as_fd(),
-    };
+    let init = foreground::Init { pid, pidfd: pidfd.as_fd() };
     foreground::supervise(init, (relay, None), signals, reap)
 }
 
@@ -155,13 +141,7 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
     made.doing(|| format!("make {}", directory.display()))?;
     let mut keys: Vec<&str> = mounts.iter().map(|(_, key)| *key).collect();
     keys.extend(table.masked.then_some(NULL));
-    let scene = Scene {
-        plan: &plan,
-        keys: &keys,
-        directory: directory.clone(),
-        stage: stage.clone(),
-        root,
-    };
+    let scene = Scene { plan: &plan, keys: &keys, directory: directory.clone(), stage: stage.clone(), root };
     let mut inherited = vec![];
     let mut told = Told {
         root: Some(stage.join(ROOT).to_string_lossy().into_owned()),
@@ -186,17 +166,8 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
     told.images_dir_fd = seen.images.number();
     told.work_dir_fd = Some(seen.work.number());
     told.cgroup_roots = outside::cgroup_roots(criu.pid())?;
-    let progress = RefCell::new(Progress {
-        record,
-        master: None,
-        loan: None,
-        hooked: false,
-    });
-    let message = Message {
-        kind: Request::Restore as i32,
-        options: Some(told),
-        ..Message::default()
-    };
+    let progress = RefCell::new(Progress { record, master: None, loan: None, hooked: false });
+    let message = Message { kind: Request::Restore as i32, options: Some(told), ..Message::default() };
     let answer = criu.wire.ask(&message, &mut |heard, fd| {
         let given = (socket, args.pid_file.as_deref());
         progress.borrow_mut().hear(heard, fd, bundle, &plan, given)
@@ -208,12 +179,7 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
             _ => Err(images.explain(&log_name)),
         }
     });
-    let Progress {
-        mut record,
-        master,
-        loan,
-        hooked,
-    } = progress.into_inner();
+    let Progress { mut record, master, loan, hooked } = progress.into_inner();
     let mut child = Child(None);
     let made = answer.and_then(|pid| {
         let pidfd = process::pidfd_open(pid).doing(|| format!("open the process {pid}"))?;
@@ -251,12 +217,7 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
     if let Some(loan) = loan {
         loan.commit();
     }
-    Ok(Restored {
-        container,
-        pid,
-        pidfd: child.keep()?,
-        master,
-    })
+    Ok(Restored { container, pid, pidfd: child.keep()?, master })
 }
 
 /// The first process while something may still fail: then it is killed.
@@ -328,19 +289,9 @@ impl<'p> Progress<'p> {
             let place = Place::of(&self.record);
             #[allow(deprecated)] // prestart is deprecated by the spec since 1.0, and still to be run
             let prestart = lists.prestart().as_deref().unwrap_or_default();
-            hooks::run(
-                "prestart",
-                prestart,
-                &self.record.hook_state(Status::Created),
-                &place,
-            )?;
+            hooks::run("prestart", prestart, &self.record.hook_state(Status::Created), &place)?;
             let create_runtime = lists.create_runtime().as_deref().unwrap_or_default();
-            hooks::run(
-                "createRuntime",
-                create_runtime,
-                &self.record.hook_state(Status::Creating),
-                &place,
-            )?;
+            hooks::run("createRuntime", create_runtime, &self.record.hook_state(Status::Creating), &place)?;
         }
         Ok(())
     }

@@ -25,12 +25,8 @@ fn try_run(global: &Global, args: &Run) -> Result<i32> {
     if args.detach {
         return detached(global, args, &bundle);
     }
-    let terminal = bundle
-        .spec
-        .oci
-        .process()
-        .as_ref()
-        .is_some_and(|process| process.terminal().unwrap_or(false));
+    let terminal =
+        bundle.spec.oci.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
     let signals = Signals::block().doing(|| "take over signals".into())?;
     let reap = if args.no_subreaper { Reap::Init } else { Reap::All };
     if reap == Reap::All {
@@ -60,10 +56,7 @@ fn stay(
     reap: Reap,
 ) -> Result<i32> {
     let (stdin, stdout) = (io::stdin(), io::stdout());
-    let stdio = Stdio {
-        stdin: stdin.as_fd(),
-        stdout: stdout.as_fd(),
-    };
+    let stdio = Stdio { stdin: stdin.as_fd(), stdout: stdout.as_fd() };
     let relay = match &console {
         Some(socket) => Some(Relay::new(console::receive_master(socket.as_fd())?, stdio)?),
         None => None,
@@ -71,10 +64,7 @@ fn stay(
     let notify = start::start_locked(&mut created.container)?;
     created.container.unlock();
     foreground::supervise(
-        Init {
-            pid: created.init.pid,
-            pidfd: created.init.pidfd(),
-        },
+        Init { pid: created.init.pid, pidfd: created.init.pidfd() },
         (relay, notify),
         signals,
         reap,
@@ -105,13 +95,6 @@ fn with_bundle_argument(args: &Run) -> Run {
     if args.create.bundle.is_some() || is_bundle(Path::new(".")) || !is_bundle(&argument) {
         return args.clone();
     }
-    let create = Create {
-        id: bundle::id_of(&argument),
-        bundle: Some(argument),
-        ..args.create.clone()
-    };
-    Run {
-        create,
-        ..args.clone()
-    }
+    let create = Create { id: bundle::id_of(&argument), bundle: Some(argument), ..args.create.clone() };
+    Run { create, ..args.clone() }
 }

@@ -22,8 +22,7 @@ pub fn spec(bundle: Option<&Path>, file: Option<&Path>, rootless: bool) -> Resul
         }
         file => file.doing(|| format!("make {}", path.display()))?,
     };
-    file.write_all(default_config(user).as_bytes())
-        .doing(|| format!("write {}", path.display()))
+    file.write_all(default_config(user).as_bytes()).doing(|| format!("write {}", path.display()))
 }
 
 #[cfg(test)]

@@ -40,22 +40,14 @@ pub fn start_locked(container: &mut Container) -> Result<Option<Notify>> {
     match status {
         Status::Created => {}
         Status::Stopped => {
-            return Err(
-                Error::new(Kind::WrongStatus, "cannot start a container that has stopped")
-                    .hint("delete it and create it anew"),
-            );
+            return Err(Error::new(Kind::WrongStatus, "cannot start a container that has stopped")
+                .hint("delete it and create it anew"));
         }
         Status::Creating => {
-            return Err(Error::new(
-                Kind::WrongStatus,
-                "the container is still being created",
-            ));
+            return Err(Error::new(Kind::WrongStatus, "the container is still being created"));
         }
         Status::Running | Status::Paused => {
-            return Err(Error::new(
-                Kind::WrongStatus,
-                "cannot start an already running container",
-            ));
+            return Err(Error::new(Kind::WrongStatus, "cannot start an already running container"));
         }
     }
     if !record.has_process {
@@ -85,8 +77,7 @@ pub fn start_locked(container: &mut Container) -> Result<Option<Notify>> {
                 if let (Some(agent), Some(pid)) = (agent.take(), record.pid) {
                     agent.give(fd.as_fd(), record, pid, Status::Created)?;
                 }
-                wire.send(ToChild::Go)
-                    .doing(|| "let the container's process go on".into())?;
+                wire.send(ToChild::Go).doing(|| "let the container's process go on".into())?;
             }
             Some(_) => {}
             None if agent.is_some() => {
@@ -121,22 +112,14 @@ fn poststart(container: &Container) -> Result<()> {
 fn failed(container: &Container, step: u16, fail: Fail) -> Error {
     let number = usize::from(step) + 1;
     let plan = container.plan().unwrap_or_default();
-    let steps: Vec<_> = plan
-        .lines()
-        .filter_map(|line| line.trim_start().split_once(' '))
-        .collect();
+    let steps: Vec<_> = plan.lines().filter_map(|line| line.trim_start().split_once(' ')).collect();
     let total = steps.iter().filter(|(n, _)| n.parse::<usize>().is_ok()).count();
-    let text = steps
-        .iter()
-        .find(|(n, _)| *n == number.to_string())
-        .map_or("", |(_, text)| text);
+    let text = steps.iter().find(|(n, _)| *n == number.to_string()).map_or("", |(_, text)| text);
     let context = format!("{text} (step {number} of {total})");
     let error = match text.strip_prefix("execute ") {
         Some(name) => explain::execute_error(name, fail).context(context),
         None if matches!(fail.call, Call::Read | Call::Write) && text.contains(NOTIFIES) => {
-            Error::new(Kind::Step, context)
-                .with_fail(fail)
-                .hint(explain::LISTENER_CALLS)
+            Error::new(Kind::Step, context).with_fail(fail).hint(explain::LISTENER_CALLS)
         }
         None => Error::new(Kind::Step, context).with_fail(fail),
     };

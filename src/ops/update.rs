@@ -24,9 +24,7 @@ const MAX_SIZE: u64 = 1 << 20;
 /// `rrunc update`.
 pub fn update(root: &Path, args: &Update) -> Result<()> {
     for name in &args.ignored {
-        log::warning(&format!(
-            "--{name}: the kernel's memory isn't limited by itself in cgroup v2: ignored"
-        ));
+        log::warning(&format!("--{name}: the kernel's memory isn't limited by itself in cgroup v2: ignored"));
     }
     let mut container = Store::open(root)?.load(&ContainerId::new(&args.id)?)?;
     container.lock()?;
@@ -115,11 +113,7 @@ fn in_force(container: &Container) -> Result<Value> {
             .map_err(|error| Error::new(Kind::Kernel, format!("the container's resources: {error}")));
     }
     let config = spec::parse(&container.config()?)?;
-    let resources = config
-        .oci
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.resources().as_ref());
+    let resources = config.oci.linux().as_ref().and_then(|linux| linux.resources().as_ref());
     serde_json::to_value(resources.cloned().unwrap_or_default())
         .map_err(|error| Error::new(Kind::Kernel, format!("the resources of config.json: {error}")))
 }
@@ -129,16 +123,8 @@ fn read(path: &Path) -> Result<Value> {
     let doing = || format!("read the resources {}", path.display());
     let mut bytes = Vec::new();
     match path == Path::new("-") {
-        true => io::stdin()
-            .lock()
-            .take(MAX_SIZE)
-            .read_to_end(&mut bytes)
-            .doing(doing)?,
-        false => File::open(path)
-            .doing(doing)?
-            .take(MAX_SIZE)
-            .read_to_end(&mut bytes)
-            .doing(doing)?,
+        true => io::stdin().lock().take(MAX_SIZE).read_to_end(&mut bytes).doing(doing)?,
+        false => File::open(path).doing(doing)?.take(MAX_SIZE).read_to_end(&mut bytes).doing(doing)?,
     };
     spec::parse_json(&bytes, &path.display().to_string())
 }
@@ -164,10 +150,7 @@ mod tests {
     #[test]
     fn objects_are_merged_and_lists_replaced() {
         let mut below = json!({"memory": {"limit": 1, "swap": 2}, "devices": [1, 2]});
-        lay_over(
-            &mut below,
-            json!({"memory": {"limit": 3}, "devices": [4], "pids": {"limit": 5}}),
-        );
+        lay_over(&mut below, json!({"memory": {"limit": 3}, "devices": [4], "pids": {"limit": 5}}));
         let expected = json!({"memory": {"limit": 3, "swap": 2}, "devices": [4], "pids": {"limit": 5}});
         assert_eq!(below, expected);
     }
@@ -180,36 +163,16 @@ mod tests {
             assert_eq!(merged, expected, "{given}");
         };
         let idle = || json!({"cpu": {"idle": 1, "shares": 5}});
-        check(
-            idle(),
-            json!({"cpu": {"shares": 512}}),
-            json!({"cpu": {"idle": 0, "shares": 512}}),
-        );
-        check(
-            idle(),
-            json!({"cpu": {"shares": 0}}),
-            json!({"cpu": {"idle": 1, "shares": 0}}),
-        );
-        check(
-            idle(),
-            json!({"cpu": {"shares": 512, "idle": 1}}),
-            json!({"cpu": {"idle": 1, "shares": 512}}),
-        );
+        check(idle(), json!({"cpu": {"shares": 512}}), json!({"cpu": {"idle": 0, "shares": 512}}));
+        check(idle(), json!({"cpu": {"shares": 0}}), json!({"cpu": {"idle": 1, "shares": 0}}));
+        check(idle(), json!({"cpu": {"shares": 512, "idle": 1}}), json!({"cpu": {"idle": 1, "shares": 512}}));
         let swap = || json!({"memory": {"limit": 64, "swap": 96}});
-        check(
-            swap(),
-            json!({"memory": {"limit": -1}}),
-            json!({"memory": {"limit": -1}}),
-        );
+        check(swap(), json!({"memory": {"limit": -1}}), json!({"memory": {"limit": -1}}));
         check(
             swap(),
             json!({"memory": {"limit": -1, "swap": 100}}),
             json!({"memory": {"limit": -1, "swap": 100}}),
         );
-        check(
-            swap(),
-            json!({"memory": {"limit": 80}}),
-            json!({"memory": {"limit": 80, "swap": 96}}),
-        );
+        check(swap(), json!({"memory": {"limit": 80}}), json!({"memory": {"limit": 80, "swap": 96}}));
     }
 }

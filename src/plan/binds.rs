@@ -46,9 +46,7 @@ pub fn copy(oci: &Spec, namespaces: &Namespaces, facts: &Facts) -> CopyBy {
         CopyBy::Host(propagation)
             if namespaces.has(MOUNT) && (!may_host || propagation != 0 && !namespaces.foreign_user()) =>
         {
-            CopyBy::Container {
-                private: propagation == libc::MS_PRIVATE,
-            }
+            CopyBy::Container { private: propagation == libc::MS_PRIVATE }
         }
         host => host,
     }
@@ -82,10 +80,7 @@ pub fn mapped_by(
         _ if namespaces.id_maps.is_some() => MappedBy::Container,
         _ => return None,
     };
-    Some(step::Idmap {
-        by,
-        recursive: asked.reach == Reach::Tree,
-    })
+    Some(step::Idmap { by, recursive: asked.reach == Reach::Tree })
 }
 
 /// A bind of `path`, which the user calls `source`. Mounts are made in their order, the copies too: the kernel
@@ -107,31 +102,12 @@ pub fn bind(
     let (slot, inside) = match copy {
         CopyBy::Container { private } => {
             let path_inside = draft.cstring(&want_field, &path.to_string_lossy());
-            let inside = CopyInside {
-                path: path_inside,
-                nofollow,
-                recursive,
-                private,
-            };
-            (
-                draft.want(Want::Source {
-                    path,
-                    field: want_field,
-                    nofollow,
-                }),
-                Some(inside),
-            )
+            let inside = CopyInside { path: path_inside, nofollow, recursive, private };
+            (draft.want(Want::Source { path, field: want_field, nofollow }), Some(inside))
         }
-        CopyBy::Host(propagation) => (
-            draft.want(Want::Tree {
-                path,
-                field: want_field,
-                nofollow,
-                recursive,
-                propagation,
-            }),
-            None,
-        ),
+        CopyBy::Host(propagation) => {
+            (draft.want(Want::Tree { path, field: want_field, nofollow, recursive, propagation }), None)
+        }
     };
     let field = field.to_string();
     Step::Bind(Box::new(Bind {

@@ -133,23 +133,13 @@ pub fn service(socket: i32, environment: Vec<CString>, scene: Option<&Scene>) ->
     });
     let path = path.unwrap_or_default();
     let listed = path.split(':').filter(|directory| directory.starts_with('/'));
-    let candidates: Vec<_> = listed
-        .chain(DIRECTORIES)
-        .map(|directory| format!("{directory}/criu"))
-        .collect();
+    let candidates: Vec<_> = listed.chain(DIRECTORIES).map(|directory| format!("{directory}/criu")).collect();
     let candidates = draft.cstrings("PATH", &candidates);
     let name = "criu".to_string();
-    draft.step(Step::FindProgram {
-        candidates,
-        name: name.clone(),
-    });
+    draft.step(Step::FindProgram { candidates, name: name.clone() });
     let args = ["criu".to_string(), "swrk".into(), socket.to_string()];
     let argv = CArray::new(draft.cstrings("criu", &args));
-    draft.step(Step::Exec {
-        argv,
-        envp: CArray::new(environment),
-        name,
-    });
+    draft.step(Step::Exec { argv, envp: CArray::new(environment), name });
     draft.finish(namespaces, HostPart::default(), None)
 }
 
@@ -160,10 +150,7 @@ fn attach(scene: &Scene, draft: &mut Draft) {
     let joined = Some(c_directory.clone());
     let field = "the container's state".to_string();
     let directory = draft.want(Want::Directory { path, field });
-    draft.step(Step::UseRoot {
-        slot: directory,
-        joined,
-    });
+    draft.step(Step::UseRoot { slot: directory, joined });
 
     let field = "root.path".to_string();
     let slot = draft.want(Want::Tree {
@@ -227,29 +214,13 @@ fn attach(scene: &Scene, draft: &mut Draft) {
             copy: true,
         });
         let path = target(NULL).path;
-        draft.step(Step::BindDevice {
-            slot,
-            path,
-            inside: None,
-        });
+        draft.step(Step::BindDevice { slot, path, inside: None });
     }
-    let copy = CopyInside {
-        path: c_directory,
-        nofollow: false,
-        recursive: true,
-        private: false,
-    };
+    let copy = CopyInside { path: c_directory, nofollow: false, recursive: true, private: false };
     let required = true;
-    draft.step(Step::CloneTree {
-        slot: directory,
-        copy,
-        required,
-    });
+    draft.step(Step::CloneTree { slot: directory, copy, required });
     let path = draft.cstring("--root", &scene.stage.to_string_lossy());
-    draft.step(Step::Cover {
-        slot: directory,
-        path,
-    });
+    draft.step(Step::Cover { slot: directory, path });
 }
 
 fn target(name: &str) -> Target {
@@ -269,11 +240,7 @@ mod tests {
 
     fn compiled(config: &serde_json::Value) -> (Spec, Options, Facts, Plan) {
         let spec = spec::parse(config.to_string().as_bytes()).expect("a valid configuration");
-        let options = Options {
-            root: "/b/rootfs".into(),
-            bundle: "/b".into(),
-            ..Options::default()
-        };
+        let options = Options { root: "/b/rootfs".into(), bundle: "/b".into(), ..Options::default() };
         let facts = Facts::default();
         let plan = super::super::compile(&spec, &options, &facts, None).expect("a plan");
         (spec, options, facts, plan)
@@ -302,29 +269,13 @@ mod tests {
         let found = externals(&plan);
         let shown: Vec<_> = found
             .iter()
-            .map(|e| {
-                (
-                    e.key.as_str(),
-                    e.destination.to_string(),
-                    e.attributes,
-                    e.field.as_str(),
-                )
-            })
+            .map(|e| (e.key.as_str(), e.destination.to_string(), e.attributes, e.field.as_str()))
             .collect();
-        let number = plan
-            .steps
-            .iter()
-            .position(|step| matches!(step, Step::Bind(_)))
-            .unwrap();
+        let number = plan.steps.iter().position(|step| matches!(step, Step::Bind(_))).unwrap();
         assert_eq!(
             shown,
             [
-                (
-                    format!("mount-{number}").as_str(),
-                    "/d".to_string(),
-                    0x5,
-                    "mounts[1]"
-                ),
+                (format!("mount-{number}").as_str(), "/d".to_string(), 0x5, "mounts[1]"),
                 (NULL, "/proc/kcore".to_string(), 0, "linux.maskedPaths"),
                 (NULL, "/proc/keys".to_string(), 0, "linux.maskedPaths"),
             ]
@@ -336,12 +287,8 @@ mod tests {
         let (spec, options, facts, _) = compiled(&config());
         let plan = mount_points(&spec, &options, &facts).unwrap();
         let text = plan.to_string();
-        for made in [
-            "mount proc on /proc",
-            "bind /srv on /d",
-            "mount tmpfs on /tmp",
-            "say that all is done",
-        ] {
+        for made in ["mount proc on /proc", "bind /srv on /d", "mount tmpfs on /tmp", "say that all is done"]
+        {
             assert!(text.contains(made), "{text}");
         }
         for absent in ["pivot", "execute", "wait for start", "joined"] {

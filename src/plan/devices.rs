@@ -41,12 +41,8 @@ pub fn compile(oci: &Spec, namespaces: &Namespaces, facts: &Facts, draft: &mut D
         return; // the host's /dev, with all that is in it
     }
     let configured = oci.linux().as_ref().and_then(|linux| linux.devices().as_ref());
-    let configured: Vec<_> = configured
-        .into_iter()
-        .flatten()
-        .enumerate()
-        .map(|(i, d)| configured_node(i, d))
-        .collect();
+    let configured: Vec<_> =
+        configured.into_iter().flatten().enumerate().map(|(i, d)| configured_node(i, d)).collect();
     let default = DEFAULT.iter().map(|(path, major, minor)| Node {
         field: format!("the default device {path}"),
         path: (*path).into(),
@@ -81,11 +77,7 @@ fn configured_node(index: usize, device: &LinuxDevice) -> Node {
         field: format!("linux.devices[{index}]"),
         path: device.path().to_string_lossy().into_owned(),
         mode: kind | device.file_mode().unwrap_or(0o666) & 0o7777,
-        device: if kind == libc::S_IFIFO {
-            0
-        } else {
-            libc::makedev(major, minor)
-        },
+        device: if kind == libc::S_IFIFO { 0 } else { libc::makedev(major, minor) },
         uid: Uid(device.uid().unwrap_or(0)),
         gid: Gid(device.gid().unwrap_or(0)),
     }
@@ -94,21 +86,12 @@ fn configured_node(index: usize, device: &LinuxDevice) -> Node {
 fn node_step(node: Node, namespaces: &Namespaces, facts: &Facts, draft: &mut Draft) {
     let path = in_root(&format!("{}.path", node.field), &node.path, draft);
     let Some((directory, name)) = path.split() else {
-        return draft.fault(
-            &format!("{}.path", node.field),
-            format!("{:?} is the root itself", node.path),
-        );
+        return draft.fault(&format!("{}.path", node.field), format!("{:?} is the root itself", node.path));
     };
     let refused = namespaces.foreign_user() || facts.rights != Rights::Host;
     if refused && node.mode & libc::S_IFMT != libc::S_IFIFO {
         // mknod(2) is refused in a user namespace: the host's own node is bound instead.
-        let Node {
-            mode,
-            device,
-            field,
-            path: host,
-            ..
-        } = node;
+        let Node { mode, device, field, path: host, .. } = node;
         let copy = facts.rights == Rights::Host;
         let inside = (!copy).then(|| CopyInside {
             path: draft.cstring(&field, &host),
@@ -125,31 +108,13 @@ fn node_step(node: Node, namespaces: &Namespaces, facts: &Facts, draft: &mut Dra
         });
         return draft.step(Step::BindDevice { slot, path, inside });
     }
-    let Node {
-        mode,
-        device,
-        uid,
-        gid,
-        ..
-    } = node;
-    draft.step(Step::Device {
-        directory,
-        name,
-        mode,
-        device,
-        uid,
-        gid,
-    });
+    let Node { mode, device, uid, gid, .. } = node;
+    draft.step(Step::Device { directory, name, mode, device, uid, gid });
 }
 
 fn link(path: &str, target: &str, if_there: IfThere, draft: &mut Draft) {
     if let Some((directory, name)) = in_root(path, path, draft).split() {
         let target = draft.cstring(path, target);
-        draft.step(Step::Symlink {
-            directory,
-            name,
-            target,
-            if_there,
-        });
+        draft.step(Step::Symlink { directory, name, target, if_there });
     }
 }

@@ -63,10 +63,7 @@ impl Draft {
     }
 
     pub fn fault(&mut self, path: &str, text: impl Into<String>) {
-        self.faults.push(Fault {
-            path: path.into(),
-            text: text.into(),
-        });
+        self.faults.push(Fault { path: path.into(), text: text.into() });
     }
 
     pub fn warn(&mut self, text: impl Into<String>) {
@@ -82,11 +79,7 @@ impl Draft {
     }
 
     pub fn cstrings(&mut self, path: &str, values: &[String]) -> Vec<CString> {
-        values
-            .iter()
-            .enumerate()
-            .map(|(i, value)| self.cstring(&format!("{path}[{i}]"), value))
-            .collect()
+        values.iter().enumerate().map(|(i, value)| self.cstring(&format!("{path}[{i}]"), value)).collect()
     }
 
     /// The plan, or every fault that was found on the way.
@@ -94,19 +87,7 @@ impl Draft {
         if !self.faults.is_empty() {
             return Err(Error::invalid("config.json", self.faults));
         }
-        let Draft {
-            steps,
-            wants,
-            warnings,
-            ..
-        } = self;
-        Ok(Plan {
-            namespaces,
-            host,
-            wants,
-            steps,
-            warnings,
-            hook_state,
-        })
+        let Draft { steps, wants, warnings, .. } = self;
+        Ok(Plan { namespaces, host, wants, steps, warnings, hook_state })
     }
 }

@@ -20,12 +20,8 @@ pub fn compile(oci: &Spec, facts: &Facts, draft: &mut Draft) -> bool {
         return false; // a fault that `spec` has found
     };
     let field = format!("annotations[{}]", landlock::KEY);
-    let files = |below: i32| {
-        ABI_FILES
-            .iter()
-            .filter(|(abi, _)| *abi <= below)
-            .fold(0, |all, (_, bits)| all | bits)
-    };
+    let files =
+        |below: i32| ABI_FILES.iter().filter(|(abi, _)| *abi <= below).fold(0, |all, (_, bits)| all | bits);
     let known = files(facts.landlock_abi);
     let mut lacking = Vec::new();
     if facts.landlock_abi < 1 {
@@ -33,9 +29,8 @@ pub fn compile(oci: &Spec, facts: &Facts, draft: &mut Draft) -> bool {
     }
     let asked = wanted.paths.iter().flatten().flat_map(|rule| &rule.access);
     // A word for several accesses takes what there is of them.
-    let asked = asked
-        .filter(|access| access.bits().count_ones() == 1)
-        .fold(0, |all, access| all | access.bits());
+    let asked =
+        asked.filter(|access| access.bits().count_ones() == 1).fold(0, |all, access| all | access.bits());
     if asked & !known != 0 {
         lacking.push("some of the accesses to files");
     }
@@ -46,11 +41,8 @@ pub fn compile(oci: &Spec, facts: &Facts, draft: &mut Draft) -> bool {
         lacking.push("scopes");
     }
     if !lacking.is_empty() {
-        let text = format!(
-            "this kernel's Landlock (ABI {}) lacks {}",
-            facts.landlock_abi,
-            lacking.join(", ")
-        );
+        let text =
+            format!("this kernel's Landlock (ABI {}) lacks {}", facts.landlock_abi, lacking.join(", "));
         if !wanted.best_effort {
             draft.fault(&field, text + " (\"bestEffort\": true applies the rest)");
             return false;
@@ -65,11 +57,7 @@ pub fn compile(oci: &Spec, facts: &Facts, draft: &mut Draft) -> bool {
     let mut rules = Ruleset {
         files: if wanted.paths.is_some() { known } else { 0 },
         net: if wanted.ports.is_some() && has_net { 3 } else { 0 },
-        scopes: wanted
-            .scopes
-            .iter()
-            .filter(|_| has_scopes)
-            .fold(0, |all, scope| all | scope.bits()),
+        scopes: wanted.scopes.iter().filter(|_| has_scopes).fold(0, |all, scope| all | scope.bits()),
         size: if has_scopes {
             24
         } else if has_net {
@@ -87,11 +75,7 @@ pub fn compile(oci: &Spec, facts: &Facts, draft: &mut Draft) -> bool {
         let access = rule.access.iter().fold(0, |all, access| all | access.bits()) & known;
         for (j, path) in rule.paths.iter().enumerate() {
             let path = draft.cstring(&format!("{field}.paths[{i}].paths[{j}]"), path);
-            rules.paths.push(FileRule {
-                path,
-                access,
-                optional: rule.optional,
-            });
+            rules.paths.push(FileRule { path, access, optional: rule.optional });
         }
     }
     for rule in wanted.ports.iter().flatten().filter(|_| has_net) {

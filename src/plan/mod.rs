@@ -119,11 +119,7 @@ pub enum Want {
         propagation: u64,
     },
     /// A file or directory to be bound; the mount is copied when its turn comes.
-    Source {
-        path: PathBuf,
-        field: String,
-        nofollow: bool,
-    },
+    Source { path: PathBuf, field: String, nofollow: bool },
     /// A device node with this identity, to be bound where nodes can't be made.
     Device {
         path: PathBuf,
@@ -138,12 +134,7 @@ pub enum Want {
     /// A user namespace made for its maps alone.
     UserNamespace { maps: IdMaps, field: String },
     /// A namespace of this CLONE_NEW* kind. If the configuration has a sysctl of it, this one, it may not be ours.
-    Namespace {
-        path: PathBuf,
-        field: String,
-        kind: u64,
-        sysctl: Option<String>,
-    },
+    Namespace { path: PathBuf, field: String, kind: u64, sysctl: Option<String> },
     /// The container's first process, as a pidfd: for `exec`.
     Container,
     /// The connected socket that takes the terminal's master.
@@ -301,23 +292,14 @@ fn hook_steps(
             envp: crate::sys::exec::CArray::new(env),
             timeout: hook.timeout(),
         };
-        draft.step(Step::Hook {
-            program,
-            list,
-            index,
-            state,
-            outputs,
-        });
+        draft.step(Step::Hook { program, list, index, state, outputs });
     }
 }
 
 /// The file that hooks' standard output or error is appended to by this annotation. Opened once.
 fn output(oci: &oci_spec::runtime::Spec, annotation: &str, draft: &mut Draft) -> Option<Slot> {
     let path = annotations::get(oci, annotation)?;
-    Some(draft.want_once(Want::Output {
-        path: path.into(),
-        field: format!("annotations[{annotation}]"),
-    }))
+    Some(draft.want_once(Want::Output { path: path.into(), field: format!("annotations[{annotation}]") }))
 }
 
 /// `path` from the bundle, if it is relative.
@@ -373,17 +355,10 @@ impl fmt::Display for Plan {
             writeln!(f, "{:2} {step}", i + 1)?;
         }
         for NetDevice { name, inside } in &self.host.net_devices {
-            writeln!(
-                f,
-                "   host: move the network device {name} into the container as {inside}"
-            )?;
+            writeln!(f, "   host: move the network device {name} into the container as {inside}")?;
         }
         for limit in &self.host.raise_limits {
-            writeln!(
-                f,
-                "   host: raise resource limit {} to {}",
-                limit.resource, limit.hard
-            )?;
+            writeln!(f, "   host: raise resource limit {} to {}", limit.resource, limit.hard)?;
         }
         if let Some(uid) = self.host.cgroup_owner {
             writeln!(f, "   host: the cgroup belongs to uid {uid}")?;

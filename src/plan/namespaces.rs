@@ -177,10 +177,7 @@ impl fmt::Display for Namespaces {
 /// config-linux.md, Namespaces, User namespace mappings, Offset for Time Namespace.
 pub fn compile(oci: &Spec, facts: &Facts, draft: &mut Draft) -> Namespaces {
     let mut found = Namespaces::default();
-    let namespaces = oci
-        .linux()
-        .iter()
-        .flat_map(|linux| linux.namespaces().iter().flatten());
+    let namespaces = oci.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
     if let (Rights::User { uid, .. }, false) = (facts.rights, namespaces.into_iter().any(is_user)) {
         let text = format!(
             "rootless container requires user namespaces: add one of type \"user\", with mappings, for uid {uid} has no \
@@ -193,11 +190,7 @@ pub fn compile(oci: &Spec, facts: &Facts, draft: &mut Draft) -> Namespaces {
         let Some((_, name, flag)) = KINDS.into_iter().find(|(typ, _, _)| *typ == namespace.typ()) else {
             continue;
         };
-        let Some(path) = namespace
-            .path()
-            .as_ref()
-            .filter(|path| !path.as_os_str().is_empty())
-        else {
+        let Some(path) = namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty()) else {
             found.new |= flag;
             continue;
         };
@@ -225,19 +218,12 @@ pub fn compile(oci: &Spec, facts: &Facts, draft: &mut Draft) -> Namespaces {
         });
     }
     if found.has(TIME) {
-        found.time_offsets = linux
-            .time_offsets()
-            .as_ref()
-            .filter(|offsets| !offsets.is_empty())
-            .map(|offsets| {
+        found.time_offsets =
+            linux.time_offsets().as_ref().filter(|offsets| !offsets.is_empty()).map(|offsets| {
                 let mut lines: Vec<_> = offsets
                     .iter()
                     .map(|(clock, o)| {
-                        format!(
-                            "{clock} {} {}\n",
-                            o.secs().unwrap_or(0),
-                            o.nanosecs().unwrap_or(0)
-                        )
+                        format!("{clock} {} {}\n", o.secs().unwrap_or(0), o.nanosecs().unwrap_or(0))
                     })
                     .collect();
                 lines.sort();
@@ -250,42 +236,26 @@ pub fn compile(oci: &Spec, facts: &Facts, draft: &mut Draft) -> Namespaces {
 /// The first sysctl of the configuration that is such a namespace's.
 fn sysctl_of(linux: &Linux, kind: LinuxNamespaceType) -> Option<String> {
     let keys = linux.sysctl().iter().flat_map(|sysctls| sysctls.keys());
-    keys.filter(|key| sysctl_owner(&sysctl_name(key)).is_some_and(|(owner, _)| owner == kind))
-        .min()
-        .cloned()
+    keys.filter(|key| sysctl_owner(&sysctl_name(key)).is_some_and(|(owner, _)| owner == kind)).min().cloned()
 }
 
 /// Those that the container has, new or joined, of the process behind `pidfd`. `own_user`: the user namespace of that
 /// is ours too, and can't be joined again.
 pub fn of_container(oci: &Spec, pidfd: Slot, user_first: bool, own_user: bool) -> Namespaces {
-    let listed = oci
-        .linux()
-        .iter()
-        .flat_map(|linux| linux.namespaces().iter().flatten());
+    let listed = oci.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
     let flags = listed.filter_map(|namespace| KINDS.iter().find(|(typ, _, _)| *typ == namespace.typ()));
     let kinds = flags.fold(0, |all, (_, _, flag)| all | flag);
     let kinds = if own_user { kinds & !USER } else { kinds };
     Namespaces {
-        target: Some(Joined {
-            pidfd,
-            kinds,
-            user_first: user_first && kinds & USER != 0,
-        }),
+        target: Some(Joined { pidfd, kinds, user_first: user_first && kinds & USER != 0 }),
         ..Namespaces::default()
     }
 }
 
 /// Whether the configuration asks for a new namespace of this kind.
 pub fn is_new(oci: &Spec, kind: u64) -> bool {
-    let mut listed = oci
-        .linux()
-        .iter()
-        .flat_map(|linux| linux.namespaces().iter().flatten());
-    let named = |typ| {
-        KINDS
-            .iter()
-            .any(|(known, _, flag)| *known == typ && *flag == kind)
-    };
+    let mut listed = oci.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
+    let named = |typ| KINDS.iter().any(|(known, _, flag)| *known == typ && *flag == kind);
     listed.any(|namespace| {
         let path = namespace.path().as_ref();
         named(namespace.typ()) && path.is_none_or(|path| path.as_os_str().is_empty())
@@ -296,10 +266,7 @@ pub fn is_new(oci: &Spec, kind: u64) -> bool {
 pub fn enter_container(oci: &Spec, target: Joined, options: &Options, facts: &Facts, draft: &mut Draft) {
     let mut join = |kinds: u64| {
         if kinds != 0 {
-            draft.step(Step::JoinProcess {
-                pidfd: target.pidfd,
-                kinds,
-            });
+            draft.step(Step::JoinProcess { pidfd: target.pidfd, kinds });
         }
     };
     join(target.kinds & !(USER | PID));
@@ -308,9 +275,7 @@ pub fn enter_container(oci: &Spec, target: Joined, options: &Options, facts: &Fa
     }
     draft.step(Step::NewSession);
     if target.kinds & USER != 0 {
-        draft.step(Step::BecomeRoot {
-            drop_groups: !annotations::is_set(oci, KEEP_ORIGINAL_GROUPS),
-        });
+        draft.step(Step::BecomeRoot { drop_groups: !annotations::is_set(oci, KEEP_ORIGINAL_GROUPS) });
     }
     session_keyring(oci, options, facts, draft);
 }
@@ -335,10 +300,7 @@ pub fn lines(mappings: &[LinuxIdMapping]) -> String {
 
 /// The first steps of the container's process: into its namespaces, and who it is there.
 pub fn enter(namespaces: &Namespaces, draft: &mut Draft) {
-    let own = [
-        (namespaces.join_cgroup, CGROUP, "cgroup"),
-        (namespaces.join_mount, MOUNT, "mount"),
-    ];
+    let own = [(namespaces.join_cgroup, CGROUP, "cgroup"), (namespaces.join_mount, MOUNT, "mount")];
     for (slot, kind, name) in own {
         if let Some(slot) = slot {
             draft.step(Step::JoinNamespace { slot, kind, name });
@@ -359,9 +321,7 @@ pub fn become_root(oci: &Spec, namespaces: &Namespaces, options: &Options, facts
         // A map of one id was written with setgroups denied; there is nothing to drop then.
         let mapped_by_root = namespaces.id_maps.is_some();
         let keep = annotations::is_set(oci, KEEP_ORIGINAL_GROUPS);
-        draft.step(Step::BecomeRoot {
-            drop_groups: mapped_by_root && !keep,
-        });
+        draft.step(Step::BecomeRoot { drop_groups: mapped_by_root && !keep });
     }
     session_keyring(oci, options, facts, draft);
     if namespaces.has(CGROUP) {
@@ -395,10 +355,7 @@ pub fn net_devices(oci: &Spec, namespaces: &Namespaces, draft: &mut Draft) -> Ve
     if namespaces.has(NETWORK) {
         draft.step(Step::LoopbackUp);
     }
-    let given = oci
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.net_devices().as_ref());
+    let given = oci.linux().as_ref().and_then(|linux| linux.net_devices().as_ref());
     let device = |(name, device): (&String, &LinuxNetDevice)| NetDevice {
         name: name.clone(),
         inside: net_device_inside(name, device).into(),

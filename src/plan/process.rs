@@ -27,34 +27,19 @@ pub fn sysctls(oci: &Spec, draft: &mut Draft) {
         let field = format!("linux.sysctl[{key}]");
         let path = draft.cstring(&field, &format!("sys/{}", crate::spec::sysctl_path(key)));
         let value = draft.cstring(&field, value);
-        draft.step(Step::Sysctl {
-            key: key.clone(),
-            path,
-            value,
-        });
+        draft.step(Step::Sysctl { key: key.clone(), path, value });
     }
 }
 
 /// config.md, process.terminal and consoleSize. The container's own one is its /dev/console too.
 pub fn terminal(oci: &Spec, as_console: bool, draft: &mut Draft) {
-    let Some(process) = oci
-        .process()
-        .as_ref()
-        .filter(|process| process.terminal().unwrap_or(false))
-    else {
+    let Some(process) = oci.process().as_ref().filter(|process| process.terminal().unwrap_or(false)) else {
         return;
     };
-    let size = process
-        .console_size()
-        .map(|size| (size.height() as u16, size.width() as u16));
+    let size = process.console_size().map(|size| (size.height() as u16, size.width() as u16));
     let size = size.filter(|(rows, columns)| *rows != 0 || *columns != 0);
     let socket = draft.want(Want::ConsoleSocket);
-    draft.step(Step::Console {
-        socket,
-        size,
-        uid: Uid(process.user().uid()),
-        as_console,
-    });
+    draft.step(Step::Console { socket, size, uid: Uid(process.user().uid()), as_console });
 }
 
 /// config.md, process.cwd: made if it is missing, while the root can still be written.
@@ -80,12 +65,7 @@ pub fn compile(
 ) -> HostPart {
     let Some(process) = oci.process() else {
         // config.md: without a process the container can be created; start will refuse.
-        draft.steps(
-            start
-                .map(|socket| Step::AwaitStart { socket })
-                .into_iter()
-                .collect(),
-        );
+        draft.steps(start.map(|socket| Step::AwaitStart { socket }).into_iter().collect());
         return HostPart::default();
     };
     let uid = Uid(process.user().uid());
@@ -104,13 +84,8 @@ pub fn compile(
     if program.envp.has_hole() {
         draft.step(Step::HomeFromPasswd(uid));
     }
-    draft.step(Step::CloseFds {
-        keep: options.preserve_fds,
-    });
-    draft.step(Step::ChangeDirectory {
-        path: cwd.clone(),
-        early: true,
-    });
+    draft.step(Step::CloseFds { keep: options.preserve_fds });
+    draft.step(Step::ChangeDirectory { path: cwd.clone(), early: true });
     let limits = limits(process, draft);
     if !namespaces.foreign_user() {
         for (index, limit) in limits.iter().copied().enumerate() {
@@ -119,29 +94,12 @@ pub fn compile(
     }
     let groups = groups(oci, process, facts, draft);
     draft.step(Step::KeepBoundingSet(capabilities.bounding));
-    draft.step(Step::SetIds {
-        uid,
-        gid: Gid(process.user().gid()),
-        groups,
-    });
+    draft.step(Step::SetIds { uid, gid: Gid(process.user().gid()), groups });
     draft.step(Step::Umask(process.user().umask().unwrap_or(0o022)));
-    let keep = Step::SetCapabilities {
-        sets: capabilities.sets,
-        ambient: capabilities.ambient,
-    };
-    let execute = Step::Exec {
-        argv: program.argv,
-        envp: program.envp,
-        name: program.name.clone(),
-    };
-    let find = Step::FindProgram {
-        candidates: program.candidates,
-        name: program.name,
-    };
-    let check_directory = Step::ChangeDirectory {
-        path: cwd,
-        early: false,
-    };
+    let keep = Step::SetCapabilities { sets: capabilities.sets, ambient: capabilities.ambient };
+    let execute = Step::Exec { argv: program.argv, envp: program.envp, name: program.name.clone() };
+    let find = Step::FindProgram { candidates: program.candidates, name: program.name };
+    let check_directory = Step::ChangeDirectory { path: cwd, early: false };
 
     // Without no_new_privs a filter and Landlock's rules can be installed only with CAP_SYS_ADMIN (seccomp(2)), so then
     // the capabilities go last; whatever else is done, is done before, so that a filter need allow little.
@@ -151,11 +109,7 @@ pub fn compile(
             return;
         };
         draft.step(Step::AwaitStart { socket });
-        if let Some(list) = oci
-            .hooks()
-            .as_ref()
-            .and_then(|hooks| hooks.start_container().as_ref())
-        {
+        if let Some(list) = oci.hooks().as_ref().and_then(|hooks| hooks.start_container().as_ref()) {
             hook_steps(oci, list, "startContainer", HookState::FromStart, draft);
         }
         draft.step(Step::CountAsRunning);
@@ -198,14 +152,7 @@ pub fn compile(
 /// config.md, User: process.user.additionalGids, or `None` where the user namespace forbids to set groups. One with a
 /// single mapped gid has no others to set, but the one that we are in may know more.
 fn groups(oci: &Spec, process: &Process, facts: &Facts, draft: &mut Draft) -> Option<Vec<Gid>> {
-    let asked: Vec<_> = process
-        .user()
-        .additional_gids()
-        .iter()
-        .flatten()
-        .copied()
-        .map(Gid)
-        .collect();
+    let asked: Vec<_> = process.user().additional_gids().iter().flatten().copied().map(Gid).collect();
     if annotations::is_set(oci, KEEP_ORIGINAL_GROUPS) {
         return None;
     }
@@ -234,19 +181,13 @@ fn capabilities(process: &Process, namespaces: &Namespaces, facts: &Facts, draft
         false => facts.permitted,
     };
     let mut mask = |set: &Option<Capabilities>| {
-        let asked = set
-            .iter()
-            .flatten()
-            .filter_map(|cap| caps::Capability::from_str(&format!("CAP_{cap}")).ok());
+        let asked =
+            set.iter().flatten().filter_map(|cap| caps::Capability::from_str(&format!("CAP_{cap}")).ok());
         let asked = asked.fold(0u64, |mask, cap| mask | 1 << cap.index());
         missing |= asked & !permitted;
         asked & permitted
     };
-    let mut wanted = Wanted {
-        bounding: 0,
-        sets: CapSets::default(),
-        ambient: 0,
-    };
+    let mut wanted = Wanted { bounding: 0, sets: CapSets::default(), ambient: 0 };
     if let Some(sets) = process.capabilities() {
         wanted.bounding = mask(sets.bounding());
         wanted.sets.effective = mask(sets.effective());
@@ -280,11 +221,7 @@ fn labels(process: &Process, facts: &Facts, draft: &mut Draft) {
         }
         let value = draft.cstring("process.apparmorProfile", &format!("exec {profile}"));
         let files = vec![c"self/attr/apparmor/exec".into(), c"self/attr/exec".into()];
-        draft.step(Step::Label {
-            files,
-            value,
-            what: "AppArmor profile",
-        });
+        draft.step(Step::Label { files, value, what: "AppArmor profile" });
     }
     if let Some(label) = given(process.selinux_label()) {
         if !facts.selinux {
@@ -294,11 +231,7 @@ fn labels(process: &Process, facts: &Facts, draft: &mut Draft) {
             );
         }
         let value = draft.cstring("process.selinuxLabel", &label);
-        draft.step(Step::Label {
-            files: vec![c"self/attr/exec".into()],
-            value,
-            what: "SELinux label",
-        });
+        draft.step(Step::Label { files: vec![c"self/attr/exec".into()], value, what: "SELinux label" });
     }
 }
 
@@ -308,11 +241,7 @@ const PER_LINUX32: u64 = 0x8;
 
 /// config-linux.md, Personality.
 fn personality(oci: &Spec, draft: &mut Draft) {
-    if let Some(personality) = oci
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.personality().as_ref())
-    {
+    if let Some(personality) = oci.linux().as_ref().and_then(|linux| linux.personality().as_ref()) {
         draft.step(Step::Personality(match personality.domain() {
             LinuxPersonalityDomain::PerLinux => PER_LINUX,
             LinuxPersonalityDomain::PerLinux32 => PER_LINUX32,
@@ -339,20 +268,15 @@ fn program(process: &Process, options: &Options, draft: &mut Draft) -> Program {
         env.retain(|other| key(other) != key(&variable));
         env.push(variable);
     }
-    let value = |name: &str| {
-        env.iter()
-            .find_map(|v| v.strip_prefix(name)?.strip_prefix('='))
-            .map(str::to_string)
-    };
+    let value =
+        |name: &str| env.iter().find_map(|v| v.strip_prefix(name)?.strip_prefix('=')).map(str::to_string);
     let candidates = if name.contains('/') {
         vec![name.clone()]
     } else {
         // An empty element of PATH is the current directory.
         let path = value("PATH").unwrap_or_default();
         let directories = path.split(':').filter(|_| !path.is_empty());
-        directories
-            .map(|dir| format!("{}/{name}", if dir.is_empty() { "." } else { dir }))
-            .collect()
+        directories.map(|dir| format!("{}/{name}", if dir.is_empty() { "." } else { dir })).collect()
     };
     let candidates = draft.cstrings("process.args", &candidates);
     let argv = CArray::new(draft.cstrings("process.args", &args));
@@ -361,17 +285,8 @@ fn program(process: &Process, options: &Options, draft: &mut Draft) -> Program {
         env.retain(|v| !v.starts_with("HOME="));
     }
     let env = draft.cstrings("process.env", &env);
-    let envp = if has_home {
-        CArray::new(env)
-    } else {
-        CArray::with_hole(env, c"HOME=/", HOME_CAPACITY)
-    };
-    Program {
-        name,
-        candidates,
-        argv,
-        envp,
-    }
+    let envp = if has_home { CArray::new(env) } else { CArray::with_hole(env, c"HOME=/", HOME_CAPACITY) };
+    Program { name, candidates, argv, envp }
 }
 
 /// What a service manager tells its services: sd_listen_fds(3), where the program is process 1 of its container, and
@@ -391,11 +306,9 @@ fn limits(process: &Process, draft: &mut Draft) -> Vec<Limit> {
     let mut limits = Vec::new();
     for (i, limit) in process.rlimits().iter().flatten().enumerate() {
         match RESOURCES.iter().find(|(typ, _, _)| *typ == limit.typ()) {
-            Some((_, resource, _)) => limits.push(Limit {
-                resource: *resource,
-                soft: limit.soft(),
-                hard: limit.hard(),
-            }),
+            Some((_, resource, _)) => {
+                limits.push(Limit { resource: *resource, soft: limit.soft(), hard: limit.hard() })
+            }
             None => {
                 let text = format!("{:?} is no resource limit of Linux", limit.typ());
                 draft.fault(&format!("process.rlimits[{i}].type"), text);
@@ -413,38 +326,14 @@ pub const RESOURCES: [(PosixRlimitType, u32, &str); 16] = [
     (PosixRlimitType::RlimitData, libc::RLIMIT_DATA, "RLIMIT_DATA"),
     (PosixRlimitType::RlimitFsize, libc::RLIMIT_FSIZE, "RLIMIT_FSIZE"),
     (PosixRlimitType::RlimitLocks, libc::RLIMIT_LOCKS, "RLIMIT_LOCKS"),
-    (
-        PosixRlimitType::RlimitMemlock,
-        libc::RLIMIT_MEMLOCK,
-        "RLIMIT_MEMLOCK",
-    ),
-    (
-        PosixRlimitType::RlimitMsgqueue,
-        libc::RLIMIT_MSGQUEUE,
-        "RLIMIT_MSGQUEUE",
-    ),
+    (PosixRlimitType::RlimitMemlock, libc::RLIMIT_MEMLOCK, "RLIMIT_MEMLOCK"),
+    (PosixRlimitType::RlimitMsgqueue, libc::RLIMIT_MSGQUEUE, "RLIMIT_MSGQUEUE"),
     (PosixRlimitType::RlimitNice, libc::RLIMIT_NICE, "RLIMIT_NICE"),
-    (
-        PosixRlimitType::RlimitNofile,
-        libc::RLIMIT_NOFILE,
-        "RLIMIT_NOFILE",
-    ),
+    (PosixRlimitType::RlimitNofile, libc::RLIMIT_NOFILE, "RLIMIT_NOFILE"),
     (PosixRlimitType::RlimitNproc, libc::RLIMIT_NPROC, "RLIMIT_NPROC"),
     (PosixRlimitType::RlimitRss, libc::RLIMIT_RSS, "RLIMIT_RSS"),
-    (
-        PosixRlimitType::RlimitRtprio,
-        libc::RLIMIT_RTPRIO,
-        "RLIMIT_RTPRIO",
-    ),
-    (
-        PosixRlimitType::RlimitRttime,
-        libc::RLIMIT_RTTIME,
-        "RLIMIT_RTTIME",
-    ),
-    (
-        PosixRlimitType::RlimitSigpending,
-        libc::RLIMIT_SIGPENDING,
-        "RLIMIT_SIGPENDING",
-    ),
+    (PosixRlimitType::RlimitRtprio, libc::RLIMIT_RTPRIO, "RLIMIT_RTPRIO"),
+    (PosixRlimitType::RlimitRttime, libc::RLIMIT_RTTIME, "RLIMIT_RTTIME"),
+    (PosixRlimitType::RlimitSigpending, libc::RLIMIT_SIGPENDING, "RLIMIT_SIGPENDING"),
     (PosixRlimitType::RlimitStack, libc::RLIMIT_STACK, "RLIMIT_STACK"),
 ];

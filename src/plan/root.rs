@@ -22,30 +22,18 @@ pub fn take(
     let field = "root.path".to_string();
     if !namespaces.has(MOUNT) {
         let slot = draft.want(Want::Directory { path, field });
-        let joined = namespaces
-            .join_mount
-            .map(|_| draft.cstring("root.path", &options.root.to_string_lossy()));
+        let joined =
+            namespaces.join_mount.map(|_| draft.cstring("root.path", &options.root.to_string_lossy()));
         return draft.step(Step::UseRoot { slot, joined });
     }
     let c_path = draft.cstring(&field, &path.to_string_lossy());
     let required = facts.rights != Rights::Host;
     let slot = draft.want(match required {
         true => Want::Directory { path, field },
-        false => Want::Tree {
-            path,
-            field,
-            nofollow: false,
-            recursive: true,
-            propagation: libc::MS_PRIVATE,
-        },
+        false => Want::Tree { path, field, nofollow: false, recursive: true, propagation: libc::MS_PRIVATE },
     });
     if required || namespaces.foreign_user() {
-        let copy = CopyInside {
-            path: c_path.clone(),
-            nofollow: false,
-            recursive: true,
-            private: required,
-        };
+        let copy = CopyInside { path: c_path.clone(), nofollow: false, recursive: true, private: required };
         draft.step(Step::CloneTree { slot, copy, required });
     }
     let binds = mounts.steps.iter_mut().filter_map(|step| match step {
@@ -57,35 +45,15 @@ pub fn take(
         // Now, since the container's root may not be let through to it.
         let copy = match (bind.inside.take(), draft.wanted(bind.slot)) {
             (Some(inside), _) => (inside, true),
-            (
-                None,
-                Some(Want::Tree {
-                    path,
-                    nofollow,
-                    recursive,
-                    ..
-                }),
-            ) => {
+            (None, Some(Want::Tree { path, nofollow, recursive, .. })) => {
                 let (nofollow, recursive) = (*nofollow, *recursive);
                 let path = path.to_string_lossy().into_owned();
                 let path = draft.cstring("mounts", &path);
-                (
-                    CopyInside {
-                        path,
-                        nofollow,
-                        recursive,
-                        private: false,
-                    },
-                    false,
-                )
+                (CopyInside { path, nofollow, recursive, private: false }, false)
             }
             _ => continue,
         };
-        draft.step(Step::CloneTree {
-            slot: bind.slot,
-            copy: copy.0,
-            required: copy.1,
-        });
+        draft.step(Step::CloneTree { slot: bind.slot, copy: copy.0, required: copy.1 });
     }
     draft.step(Step::AttachRoot { slot, path: c_path });
 }
@@ -94,10 +62,7 @@ pub fn take(
 pub fn enter_container(oci: &Spec, target: Joined, options: &Options, draft: &mut Draft) {
     let pivoted = target.kinds & MOUNT != 0 && namespaces::is_new(oci, MOUNT);
     let path = if pivoted { Path::new("/") } else { &options.root };
-    let slot = draft.want(Want::Directory {
-        path: path.into(),
-        field: "root.path".into(),
-    });
+    let slot = draft.want(Want::Directory { path: path.into(), field: "root.path".into() });
     let joined = target.kinds & MOUNT != 0;
     let joined = joined.then(|| draft.cstring("root.path", &path.to_string_lossy()));
     draft.step(Step::UseRoot { slot, joined });
@@ -107,11 +72,7 @@ pub fn enter_container(oci: &Spec, target: Joined, options: &Options, draft: &mu
 }
 
 pub fn read_only(oci: &Spec, draft: &mut Draft) {
-    if oci
-        .root()
-        .as_ref()
-        .is_some_and(|root| root.readonly().unwrap_or(false))
-    {
+    if oci.root().as_ref().is_some_and(|root| root.readonly().unwrap_or(false)) {
         draft.step(Step::ReadOnlyRoot);
     }
 }

@@ -59,38 +59,23 @@ pub fn mounts(
     facts: &Facts,
     draft: &mut Draft,
 ) -> Mounts {
-    let mut found = Mounts {
-        steps: vec![],
-        late_read_only: vec![],
-    };
-    let label = oci
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.mount_label().clone())
-        .filter(|label| !label.is_empty());
+    let mut found = Mounts { steps: vec![], late_read_only: vec![] };
+    let label =
+        oci.linux().as_ref().and_then(|linux| linux.mount_label().clone()).filter(|label| !label.is_empty());
     let context = annotations::get(oci, MOUNT_CONTEXT_TYPE).unwrap_or("context");
     if label.is_some() && !facts.selinux {
         draft.warn("linux.mountLabel: this kernel runs without SELinux, mounts have no labels");
     }
-    let label = label
-        .filter(|_| facts.selinux)
-        .map(|label| format!("{context}=\"{label}\""));
+    let label = label.filter(|_| facts.selinux).map(|label| format!("{context}=\"{label}\""));
     let copy_by_host = copy_by_host(oci);
     let copy = copy(oci, namespaces, facts);
     for (index, mount) in oci.mounts().iter().flatten().enumerate() {
         let field = |what: &str| format!("mounts[{index}]{what}");
         let empty = vec![];
         let parsed = mount_options::parse(mount.options().as_ref().unwrap_or(&empty));
-        let path = in_root(
-            &field(".destination"),
-            &mount.destination().to_string_lossy(),
-            draft,
-        );
+        let path = in_root(&field(".destination"), &mount.destination().to_string_lossy(), draft);
         let fstype = mount.typ().as_deref().unwrap_or_default();
-        let target = Target {
-            nofollow: parsed.destination_nofollow,
-            ..target(path, fstype)
-        };
+        let target = Target { nofollow: parsed.destination_nofollow, ..target(path, fstype) };
         let after = after(&parsed);
         let remount = parsed.flags & libc::MS_REMOUNT != 0;
         let is_cgroup = matches!(fstype, "cgroup" | "cgroup2");
@@ -99,10 +84,7 @@ pub fn mounts(
         let idmap = idmap.and_then(|asked| mapped_by(asked, namespaces, &field(""), draft));
         let copy = if idmap.is_some() { copy_by_host } else { copy };
 
-        let source = mount
-            .source()
-            .as_ref()
-            .filter(|source| !source.as_os_str().is_empty());
+        let source = mount.source().as_ref().filter(|source| !source.as_os_str().is_empty());
         if is_cgroup && !parsed.is_bind() && !namespaces.cgroup_view() {
             // Without a view of its own the container gets its own directory, and no say in it unless asked.
             let Some(directory) = options.cgroup.clone() else {
@@ -115,16 +97,7 @@ pub fn mounts(
             }
             parsed.bind = Some(Reach::Tree);
             let shown = directory.to_string_lossy().into_owned();
-            found.steps.push(bind(
-                directory,
-                shown,
-                &field(""),
-                target,
-                &parsed,
-                copy,
-                None,
-                draft,
-            ));
+            found.steps.push(bind(directory, shown, &field(""), target, &parsed, copy, None, draft));
         } else if (parsed.is_bind() || fstype == "bind") && remount {
             found.steps.push(Step::ChangeMount {
                 field: field(""),
@@ -144,26 +117,12 @@ pub fn mounts(
             let source = from_bundle(options, source);
             let link = facts.links.iter().find(|(path, _)| *path == source);
             if let (true, Some((_, text))) = (parsed.copy_symlink, link) {
-                found
-                    .steps
-                    .extend(link_again(text, &target.path, &field(""), draft));
+                found.steps.extend(link_again(text, &target.path, &field(""), draft));
                 continue;
             }
-            found.steps.push(bind(
-                source,
-                shown,
-                &field(""),
-                target,
-                &parsed,
-                copy,
-                idmap,
-                draft,
-            ));
+            found.steps.push(bind(source, shown, &field(""), target, &parsed, copy, idmap, draft));
         } else if target.is_proc && fstype != "proc" {
-            draft.fault(
-                &field(".type"),
-                format!("{fstype:?} on /proc: only a procfs may be mounted there"),
-            );
+            draft.fault(&field(".type"), format!("{fstype:?} on /proc: only a procfs may be mounted there"));
         } else {
             let mut parsed = parsed;
             if is_cgroup && options.cgroup.is_none() {
@@ -171,9 +130,7 @@ pub fn mounts(
             }
             let late = fstype == "tmpfs" && parsed.flags & libc::MS_RDONLY != 0 && !remount;
             if late {
-                found
-                    .late_read_only
-                    .push(Step::ReadOnlyMount(target.path.clone()));
+                found.late_read_only.push(Step::ReadOnlyMount(target.path.clone()));
             }
             found.steps.push(new_fs(
                 mount,
@@ -192,16 +149,7 @@ pub fn mounts(
         let shown = directory.to_string_lossy().into_owned();
         let target = target(in_root("NOTIFY_SOCKET", NOTIFY, draft), "");
         let parsed = mount_options::parse(&options);
-        let bind = bind(
-            directory.clone(),
-            shown,
-            "NOTIFY_SOCKET",
-            target,
-            &parsed,
-            copy,
-            None,
-            draft,
-        );
+        let bind = bind(directory.clone(), shown, "NOTIFY_SOCKET", target, &parsed, copy, None, draft);
         found.steps.push(bind);
     }
     found
@@ -264,10 +212,8 @@ fn new_fs(
     if let (Some(label), false) = (label, matches!(fstype, "proc" | "sysfs" | "mqueue" | "cgroup2")) {
         data = format!("{data}{}{label}", if data.is_empty() { "" } else { "," });
     }
-    let source = mount
-        .source()
-        .as_ref()
-        .map_or(fstype.into(), |source| source.to_string_lossy().into_owned());
+    let source =
+        mount.source().as_ref().map_or(fstype.into(), |source| source.to_string_lossy().into_owned());
     Step::Mount(Box::new(NewFs {
         field: field.to_string(),
         inherit_mode: fstype == "tmpfs"
@@ -275,11 +221,7 @@ fn new_fs(
             && !data.split(',').any(|option| option.starts_with("mode=")),
         fstype: draft.cstring(&format!("{field}.type"), fstype),
         source: draft.cstring(&format!("{field}.source"), &source),
-        flags: if late_read_only {
-            parsed.flags & !libc::MS_RDONLY
-        } else {
-            parsed.flags
-        },
+        flags: if late_read_only { parsed.flags & !libc::MS_RDONLY } else { parsed.flags },
         data: draft.cstring(&format!("{field}.options"), &data),
         copy_up: parsed.tmpcopyup && fstype == "tmpfs",
         target,
@@ -311,29 +253,16 @@ pub fn attributes(parsed: &MountOptions) -> MountAttr {
 }
 
 pub fn after(parsed: &MountOptions) -> After {
-    let recursive = MountAttr {
-        set: parsed.attr_set,
-        clear: parsed.attr_clear,
-        ..MountAttr::default()
-    };
-    let propagation = parsed
-        .propagation
-        .iter()
-        .map(|flag| (flag & !libc::MS_REC, flag & libc::MS_REC != 0))
-        .collect();
-    After {
-        recursive,
-        propagation,
-    }
+    let recursive = MountAttr { set: parsed.attr_set, clear: parsed.attr_clear, ..MountAttr::default() };
+    let propagation =
+        parsed.propagation.iter().map(|flag| (flag & !libc::MS_REC, flag & libc::MS_REC != 0)).collect();
+    After { recursive, propagation }
 }
 
 /// Instead of a bind the symlink that its source is (crun's option copy-symlink).
 fn link_again(text: &str, path: &InRoot, field: &str, draft: &mut Draft) -> Option<Step> {
     let Some((directory, name)) = path.split() else {
-        draft.fault(
-            &format!("{field}.destination"),
-            "is the root: a symlink can't be there",
-        );
+        draft.fault(&format!("{field}.destination"), "is the root: a symlink can't be there");
         return None;
     };
     Some(Step::Symlink {
@@ -368,9 +297,8 @@ pub fn restrict(oci: &Spec, draft: &mut Draft) {
         draft.step(Step::ReadOnlyPath(path));
     }
     let masked = linux.masked_paths().iter().flatten().enumerate();
-    let masked: Vec<_> = masked
-        .map(|(i, path)| in_root(&format!("linux.maskedPaths[{i}]"), path, draft))
-        .collect();
+    let masked: Vec<_> =
+        masked.map(|(i, path)| in_root(&format!("linux.maskedPaths[{i}]"), path, draft)).collect();
     if !masked.is_empty() {
         draft.step(Step::Mask(masked));
     }
@@ -382,9 +310,7 @@ pub fn dev_is_bound(oci: &Spec) -> bool {
         let options = mount.options().iter().flatten();
         let bind = mount.typ().as_deref() == Some("bind")
             || options.into_iter().any(|o| o == "bind" || o == "rbind");
-        bind && Path::new(mount.destination())
-            .components()
-            .eq(Path::new("/dev").components())
+        bind && Path::new(mount.destination()).components().eq(Path::new("/dev").components())
     })
 }
 

@@ -33,10 +33,7 @@ pub fn add(oci: &Spec, inside: Inside, options: &Options) -> Result<Plan> {
         let parsed = mount_options::parse(mount.options().as_deref().unwrap_or_default());
         let path = destination(&field, mount, &mut draft);
         let fstype = mount.typ().as_deref().unwrap_or_default();
-        let target = Target {
-            nofollow: parsed.destination_nofollow,
-            ..target(path, fstype)
-        };
+        let target = Target { nofollow: parsed.destination_nofollow, ..target(path, fstype) };
         if !(parsed.is_bind() || fstype == "bind") {
             let (make, source) = new_fs(&field, mount, &parsed, &mut draft);
             let (attr, after) = attributes_and_after(&parsed);
@@ -59,16 +56,7 @@ pub fn add(oci: &Spec, inside: Inside, options: &Options) -> Result<Plan> {
         let idmap = asked.and_then(|asked| mapped_by(asked, &namespaces, &field, &mut draft));
         let shown = source.to_string_lossy().into_owned();
         let path = from_bundle(options, &source);
-        attach.push(bind(
-            path,
-            shown,
-            &field,
-            target,
-            &parsed,
-            copy_by_host(oci),
-            idmap,
-            &mut draft,
-        ));
+        attach.push(bind(path, shown, &field, target, &parsed, copy_by_host(oci), idmap, &mut draft));
     }
     draft.steps(attach);
     draft.step(Step::Done);
@@ -83,10 +71,7 @@ pub fn remove(oci: &Spec, inside: Inside) -> Result<Plan> {
     for (index, mount) in oci.mounts().iter().flatten().enumerate() {
         let field = format!("mounts[{index}]");
         let path = destination(&field, mount, &mut draft);
-        draft.step(Step::FindMount {
-            field: field.clone(),
-            path: path.clone(),
-        });
+        draft.step(Step::FindMount { field: field.clone(), path: path.clone() });
         unmount.push(Step::Unmount { field, path });
     }
     draft.steps(unmount.into_iter().rev().collect());
@@ -95,11 +80,7 @@ pub fn remove(oci: &Spec, inside: Inside) -> Result<Plan> {
 }
 
 fn destination(field: &str, mount: &Mount, draft: &mut Draft) -> InRoot {
-    in_root(
-        &format!("{field}.destination"),
-        &mount.destination().to_string_lossy(),
-        draft,
-    )
+    in_root(&format!("{field}.destination"), &mount.destination().to_string_lossy(), draft)
 }
 
 /// Into all namespaces on which what a file system shows depends, and the container's root.
@@ -107,36 +88,20 @@ fn enter(inside: Inside, draft: &mut Draft) -> Namespaces {
     let path = |file: &str| PathBuf::from(format!("/proc/{}/{file}", inside.init));
     let field = "the container's process".to_string();
     let mut namespace = |file: &str, kind| {
-        draft.want(Want::Namespace {
-            path: path(file),
-            field: field.clone(),
-            kind,
-            sysctl: None,
-        })
+        draft.want(Want::Namespace { path: path(file), field: field.clone(), kind, sysctl: None })
     };
     let namespaces = Namespaces {
         join: vec![
             (namespace("ns/pid", PID), PID, "pid"),
-            (
-                namespace("ns/net", libc::CLONE_NEWNET as u64),
-                libc::CLONE_NEWNET as u64,
-                "network",
-            ),
-            (
-                namespace("ns/ipc", libc::CLONE_NEWIPC as u64),
-                libc::CLONE_NEWIPC as u64,
-                "ipc",
-            ),
+            (namespace("ns/net", libc::CLONE_NEWNET as u64), libc::CLONE_NEWNET as u64, "network"),
+            (namespace("ns/ipc", libc::CLONE_NEWIPC as u64), libc::CLONE_NEWIPC as u64, "ipc"),
         ],
         join_user: inside.user.then(|| namespace("ns/user", USER)),
         join_mount: Some(namespace("ns/mnt", MOUNT)),
         join_cgroup: Some(namespace("ns/cgroup", CGROUP)),
         ..Namespaces::default()
     };
-    let slot = draft.want(Want::Directory {
-        path: path("root"),
-        field,
-    });
+    let slot = draft.want(Want::Directory { path: path("root"), field });
     namespaces::enter(&namespaces, draft);
     if inside.user {
         draft.step(Step::BecomeRoot { drop_groups: false });

@@ -16,11 +16,7 @@ pub fn affinity(process: &Process, is_init: bool, draft: &mut Draft) {
     let Some(wanted) = wanted else {
         return draft.step(Step::Affinity);
     };
-    if let Some(cpus) = cpus(
-        "process.execCPUAffinity.final",
-        wanted.cpu_affinity_final(),
-        draft,
-    ) {
+    if let Some(cpus) = cpus("process.execCPUAffinity.final", wanted.cpu_affinity_final(), draft) {
         draft.step(Step::RunOn(Box::new(cpus)));
     }
 }
@@ -63,12 +59,7 @@ pub fn compile(process: &Process, draft: &mut Draft) {
                 LinuxSchedulerPolicy::SchedIdle => 5,
                 LinuxSchedulerPolicy::SchedDeadline => 6,
             },
-            flags: wanted
-                .flags()
-                .iter()
-                .flatten()
-                .map(flag)
-                .fold(0, |all, flag| all | flag),
+            flags: wanted.flags().iter().flatten().map(flag).fold(0, |all, flag| all | flag),
             nice: wanted.nice().unwrap_or(0),
             priority: wanted.priority().unwrap_or(0) as u32,
             runtime: wanted.runtime().unwrap_or(0),

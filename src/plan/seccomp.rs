@@ -78,11 +78,7 @@ impl Filter {
 /// Compiles `profile`. Faults are named by their path, all of them. What is well-formed but not supported is [`Kind::Unsupported`].
 pub fn compile(profile: &LinuxSeccomp) -> Result<Compiled> {
     let mut reader = Reader::default();
-    let default = reader.action(
-        "defaultErrnoRet",
-        profile.default_action(),
-        profile.default_errno_ret(),
-    );
+    let default = reader.action("defaultErrnoRet", profile.default_action(), profile.default_errno_ret());
     let flags = reader.flags(profile);
     let rules = reader.rules(profile, default);
     let targets = reader.targets(profile, default)?;
@@ -93,18 +89,11 @@ pub fn compile(profile: &LinuxSeccomp) -> Result<Compiled> {
         };
         return Err(Error::new(kind, "config.json").with_faults(reader.faults));
     }
-    let instructions = layout::layout(
-        &sections(profile, targets, default, &rules)?,
-        SECCOMP_RET_KILL_THREAD,
-    );
+    let instructions = layout::layout(&sections(profile, targets, default, &rules)?, SECCOMP_RET_KILL_THREAD);
     check_length(instructions.len())?;
     let mut program = Vec::with_capacity(instructions.len() * INSTRUCTION);
     instructions.into_iter().for_each(|i| i.write(&mut program));
-    Ok(Compiled {
-        filter: Filter { program, flags },
-        warnings: reader.warnings,
-        skipped: reader.skipped,
-    })
+    Ok(Compiled { filter: Filter { program, flags }, warnings: reader.warnings, skipped: reader.skipped })
 }
 
 fn check_length(instructions: usize) -> Result<()> {
@@ -112,9 +101,8 @@ fn check_length(instructions: usize) -> Result<()> {
         return Ok(());
     }
     let text = format!("linux.seccomp: the filter has {instructions} instructions");
-    Err(Error::new(Kind::Unsupported, text).hint(format!(
-        "the kernel takes {MAX_INSTRUCTIONS}: use fewer rules, above all on arguments"
-    )))
+    Err(Error::new(Kind::Unsupported, text)
+        .hint(format!("the kernel takes {MAX_INSTRUCTIONS}: use fewer rules, above all on arguments")))
 }
 
 fn refused(doing: &str, error: &SeccompError) -> Error {
@@ -150,10 +138,7 @@ struct Reader {
 
 impl Reader {
     fn unsupported(&mut self, field: &str, text: impl Into<String>) {
-        self.faults.push(Fault {
-            path: format!("linux.seccomp.{field}"),
-            text: text.into(),
-        });
+        self.faults.push(Fault { path: format!("linux.seccomp.{field}"), text: text.into() });
     }
 
     fn invalid(&mut self, field: &str, text: impl Into<String>) {
@@ -164,13 +149,10 @@ impl Reader {
     fn action(&mut self, errno_field: &str, action: LinuxSeccompAction, errno: Option<u32>) -> ScmpAction {
         let mut number = |max: u16| {
             let number = errno.unwrap_or(libc::EPERM as u32);
-            u16::try_from(number)
-                .ok()
-                .filter(|number| *number <= max)
-                .unwrap_or_else(|| {
-                    self.invalid(errno_field, format!("{number} is larger than {max}"));
-                    0
-                })
+            u16::try_from(number).ok().filter(|number| *number <= max).unwrap_or_else(|| {
+                self.invalid(errno_field, format!("{number} is larger than {max}"));
+                0
+            })
         };
         let action = match action {
             LinuxSeccompAction::ScmpActErrno => return ScmpAction::Errno(i32::from(number(MAX_ERRNO))),
@@ -226,10 +208,7 @@ impl Reader {
     /// The architectures, each once, the machine's own first and always.
     fn targets(&mut self, profile: &LinuxSeccomp, default: ScmpAction) -> Result<Vec<Target>> {
         let context = ScmpFilterContext::new(default).map_err(|error| refused("make a filter", &error))?;
-        let mut targets = vec![Target {
-            arch: NATIVE,
-            context,
-        }];
+        let mut targets = vec![Target { arch: NATIVE, context }];
         for (i, arch) in profile.architectures().iter().flatten().enumerate() {
             let native = *arch == Arch::ScmpArchNative;
             if native || targets.iter().any(|target| target.arch == *arch) {
@@ -265,12 +244,7 @@ impl Reader {
                     Err(_) => self.skipped.push(name.clone()),
                 }
             }
-            rules.push(Rule {
-                field,
-                action,
-                calls,
-                alternatives,
-            });
+            rules.push(Rule { field, action, calls, alternatives });
         }
         rules
     }
@@ -325,10 +299,9 @@ fn comparison(arg: &LinuxSeccompArg) -> ScmpArgCompare {
         LinuxSeccompOperator::ScmpCmpGe => (ScmpCompareOp::GreaterEqual, arg.value()),
         LinuxSeccompOperator::ScmpCmpGt => (ScmpCompareOp::Greater, arg.value()),
         // `value` is the mask, `valueTwo` what must be left.
-        LinuxSeccompOperator::ScmpCmpMaskedEq => (
-            ScmpCompareOp::MaskedEqual(arg.value()),
-            arg.value_two().unwrap_or(0),
-        ),
+        LinuxSeccompOperator::ScmpCmpMaskedEq => {
+            (ScmpCompareOp::MaskedEqual(arg.value()), arg.value_two().unwrap_or(0))
+        }
     };
     ScmpArgCompare::new(arg.index() as u32, op, value)
 }
@@ -362,10 +335,7 @@ fn sections(
         }
         let first = if x32 { X32_BIT } else { 0 };
         match sections.iter_mut().find(|section| section.token == token) {
-            None => sections.push(Section {
-                token,
-                parts: vec![(program, verdicts)],
-            }),
+            None => sections.push(Section { token, parts: vec![(program, verdicts)] }),
             Some(section) => section.share(first, program, verdicts),
         }
     }
@@ -398,9 +368,7 @@ fn not_added(rule: &Rule, name: &str, error: &SeccompError) -> Error {
 fn export(context: &ScmpFilterContext) -> Result<Vec<Instruction>> {
     let doing = || "linux.seccomp: read the compiled filter".to_string();
     let file = fs::memfd(c"rrunc-seccomp").doing(doing)?;
-    context
-        .export_bpf(&file)
-        .map_err(|error| refused("export the filter", &error))?;
+    context.export_bpf(&file).map_err(|error| refused("export the filter", &error))?;
     fs::rewind(file.as_fd()).doing(doing)?;
     let mut bytes = Vec::new();
     std::fs::File::from(file).read_to_end(&mut bytes).doing(doing)?;
@@ -416,10 +384,7 @@ fn export(context: &ScmpFilterContext) -> Result<Vec<Instruction>> {
 /// ENOSYS, so that the C library takes another way, where the default action would say EPERM or kill. As runc has
 /// it: not where the default lets calls through (a tracer answers for itself), nor where ENOSYS is asked for.
 fn wants_enosys(profile: &LinuxSeccomp, default: ScmpAction) -> bool {
-    let lets_through = matches!(
-        default,
-        ScmpAction::Allow | ScmpAction::Log | ScmpAction::Trace(_)
-    );
+    let lets_through = matches!(default, ScmpAction::Allow | ScmpAction::Log | ScmpAction::Trace(_));
     !lets_through && profile.default_errno_ret() != Some(libc::ENOSYS as u32)
 }
 

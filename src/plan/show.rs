@@ -73,14 +73,7 @@ impl fmt::Display for Step {
                 }
                 b.after.fmt(f)
             }
-            Step::Device {
-                directory,
-                name,
-                mode,
-                device,
-                uid,
-                gid,
-            } => {
+            Step::Device { directory, name, mode, device, uid, gid } => {
                 let (major, minor) = (libc::major(*device), libc::minor(*device));
                 let directory = directory.to_string();
                 let slash = if directory == "/" { "" } else { "/" };
@@ -99,20 +92,13 @@ impl fmt::Display for Step {
                 }
             }
             Step::BindDevice { path, .. } => write!(f, "bind the host's device on {path}"),
-            Step::Symlink {
-                directory,
-                name,
-                target,
-                ..
-            } => {
+            Step::Symlink { directory, name, target, .. } => {
                 write!(f, "link {directory}/{} to {}", text(name), text(target))
             }
             Step::Console { .. } => write!(f, "open a terminal and hand its master to the console socket"),
             Step::Inherit => write!(f, "leave the program what was opened for it"),
             Step::AwaitHostHooks => write!(f, "wait for the host's prestart and createRuntime hooks"),
-            Step::Hook {
-                program, list, index, ..
-            } => {
+            Step::Hook { program, list, index, .. } => {
                 write!(f, "run hooks.{list}[{index}] {}", text(&program.path))
             }
             Step::Mask(paths) => {
@@ -121,12 +107,7 @@ impl fmt::Display for Step {
             }
             Step::ReadOnlyPath(path) => write!(f, "make {path} read-only"),
             Step::ReadOnlyMount(path) => write!(f, "make the mount at {path} read-only"),
-            Step::ChangeMount {
-                field,
-                path,
-                attr,
-                after,
-            } => {
+            Step::ChangeMount { field, path, attr, after } => {
                 let names = attribute_names(attr, "").join(",");
                 write!(f, "{field}: change the mount at {path} ({names}){after}")
             }
@@ -135,12 +116,7 @@ impl fmt::Display for Step {
             Step::EnterRoot(EnterRoot::MoveOver) => write!(f, "move the root over / and enter it"),
             Step::EnterRoot(EnterRoot::Chroot) => write!(f, "enter the root by chroot"),
             Step::RootPropagation(flag, recursive) => {
-                write!(
-                    f,
-                    "make the root {}{}",
-                    if *recursive { "r" } else { "" },
-                    propagation_name(*flag)
-                )
+                write!(f, "make the root {}{}", if *recursive { "r" } else { "" }, propagation_name(*flag))
             }
             Step::MakeDirectory(path) => write!(f, "make the directory {path} if it is missing"),
             Step::Stdio { .. } => write!(f, "hand the standard streams to the container"),
@@ -154,9 +130,7 @@ impl fmt::Display for Step {
             ),
             Step::MemoryPolicy { mode, nodes } => {
                 write!(f, "set memory policy {mode:#x}")?;
-                nodes
-                    .as_ref()
-                    .map_or(Ok(()), |nodes| write!(f, " on nodes {nodes}"))
+                nodes.as_ref().map_or(Ok(()), |nodes| write!(f, " on nodes {nodes}"))
             }
             Step::IoPriority(value) => {
                 write!(f, "set I/O class {}, priority {}", value >> 13, value & 0x1fff)
@@ -228,11 +202,7 @@ impl fmt::Display for Step {
             Step::AwaitStart { .. } => write!(f, "wait for start"),
             Step::CountAsRunning => write!(f, "count as running"),
             Step::Seccomp(filter) => {
-                write!(
-                    f,
-                    "install the seccomp filter ({} instructions)",
-                    filter.instructions()
-                )?;
+                write!(f, "install the seccomp filter ({} instructions)", filter.instructions())?;
                 match filter.listens() {
                     true => write!(f, " and {NOTIFIES}"),
                     false => Ok(()),
@@ -249,12 +219,7 @@ impl fmt::Display for After {
             write!(f, " ({})", attribute_names(&self.recursive, "r").join(","))?;
         }
         for (flag, recursive) in &self.propagation {
-            write!(
-                f,
-                ", {}{}",
-                if *recursive { "r" } else { "" },
-                propagation_name(*flag)
-            )?;
+            write!(f, ", {}{}", if *recursive { "r" } else { "" }, propagation_name(*flag))?;
         }
         Ok(())
     }
@@ -292,9 +257,8 @@ impl fmt::Display for CapNames {
 
 /// MS_* flags by the options that set them.
 fn flag_names(flags: u64) -> Vec<String> {
-    let names = OPTIONS
-        .iter()
-        .filter(|(_, meaning)| matches!(meaning, Meaning::Set(flag) if flags & flag != 0));
+    let names =
+        OPTIONS.iter().filter(|(_, meaning)| matches!(meaning, Meaning::Set(flag) if flags & flag != 0));
     names.map(|(name, _)| (*name).to_string()).collect()
 }
 
@@ -309,13 +273,11 @@ fn attribute_names(attr: &MountAttr, prefix: &str) -> Vec<String> {
         (0x20_0000, "nosymfollow", "symfollow"),
     ];
     let named =
-        NAMES.iter().filter_map(
-            |(bit, set, clear)| match (attr.set & bit != 0, attr.clear & bit != 0) {
-                (true, _) => Some(*set),
-                (_, true) => Some(*clear),
-                _ => None,
-            },
-        );
+        NAMES.iter().filter_map(|(bit, set, clear)| match (attr.set & bit != 0, attr.clear & bit != 0) {
+            (true, _) => Some(*set),
+            (_, true) => Some(*clear),
+            _ => None,
+        });
     // The access time is a field of its own, cleared before it is set.
     let atime = (attr.clear & 0x70 != 0).then_some(match attr.set & 0x70 {
         0x10 => "noatime",
@@ -328,9 +290,6 @@ fn attribute_names(attr: &MountAttr, prefix: &str) -> Vec<String> {
 /// RLIMIT_* by number.
 fn resource_name(resource: u32) -> String {
     let names = crate::plan::process::RESOURCES;
-    let name = names
-        .iter()
-        .find(|(_, number, _)| *number == resource)
-        .map(|(_, _, name)| *name);
+    let name = names.iter().find(|(_, number, _)| *number == resource).map(|(_, _, name)| *name);
     name.map_or_else(|| resource.to_string(), str::to_string)
 }

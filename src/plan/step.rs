@@ -36,15 +36,9 @@ impl InRoot {
                 part => parts.push(part),
             }
         }
-        let prefixes = (1..=parts.len())
-            .map(|n| CString::new(parts[..n].join("/")))
-            .collect::<Result<_, _>>()
-            .ok()?;
-        let names = parts
-            .iter()
-            .map(|p| CString::new(*p))
-            .collect::<Result<_, _>>()
-            .ok()?;
+        let prefixes =
+            (1..=parts.len()).map(|n| CString::new(parts[..n].join("/"))).collect::<Result<_, _>>().ok()?;
+        let names = parts.iter().map(|p| CString::new(*p)).collect::<Result<_, _>>().ok()?;
         Some(InRoot { prefixes, names })
     }
 
@@ -61,23 +55,13 @@ impl InRoot {
     pub fn split(&self) -> Option<(InRoot, CString)> {
         let (name, above) = self.names.split_last()?;
         let prefixes = self.prefixes[..above.len()].to_vec();
-        Some((
-            InRoot {
-                prefixes,
-                names: above.to_vec(),
-            },
-            name.clone(),
-        ))
+        Some((InRoot { prefixes, names: above.to_vec() }, name.clone()))
     }
 }
 
 impl fmt::Display for InRoot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "/{}",
-            self.prefixes.last().map_or("".into(), |p| p.to_string_lossy())
-        )
+        write!(f, "/{}", self.prefixes.last().map_or("".into(), |p| p.to_string_lossy()))
     }
 }
 
@@ -463,13 +447,9 @@ mod tests {
 
     #[test]
     fn paths_in_the_root_are_clean() {
-        for (path, shown) in [
-            ("/a/b", "/a/b"),
-            ("a//./b/", "/a/b"),
-            ("/../../x", "/x"),
-            ("/a/../b", "/b"),
-            ("/", "/"),
-        ] {
+        for (path, shown) in
+            [("/a/b", "/a/b"), ("a//./b/", "/a/b"), ("/../../x", "/x"), ("/a/../b", "/b"), ("/", "/")]
+        {
             assert_eq!(InRoot::new(path).expect(path).to_string(), shown);
         }
         assert_eq!(InRoot::new("/a\0b"), None);

@@ -34,21 +34,13 @@ fn options() -> Options {
 /// As an ordinary user, who has no capability.
 fn facts_of_a_user() -> Facts {
     let (uid, gid) = (Uid(1000), Gid(1000));
-    Facts {
-        rights: Rights::User { uid, gid },
-        permitted: 0,
-        ..facts()
-    }
+    Facts { rights: Rights::User { uid, gid }, permitted: 0, ..facts() }
 }
 
 fn plan_text(config: &str, facts: &Facts) -> String {
     let spec = spec::parse(config.as_bytes()).expect("a valid configuration");
     // What the filter is like depends on libseccomp, so only that there is one counts here.
-    let seccomp = spec
-        .oci
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.seccomp().as_ref());
+    let seccomp = spec.oci.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
     let listens = spec::seccomp_listener(&spec.oci).is_some();
     let filter = seccomp.map(|_| Filter {
         program: vec![0; 8],
@@ -69,29 +61,17 @@ fn plan_text(config: &str, facts: &Facts) -> String {
 fn configurations() -> Vec<(String, PathBuf)> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let directories = [here.join("src/plan/testdata"), here.join("spec-tests/testdata")];
-    let files = directories
-        .iter()
-        .flat_map(|directory| fs::read_dir(directory).expect("testdata"));
+    let files = directories.iter().flat_map(|directory| fs::read_dir(directory).expect("testdata"));
     let files = files.map(|file| file.expect("testdata").path());
     let json = files.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
-    json.map(|path| {
-        (
-            path.file_stem().expect("a name").to_string_lossy().into_owned(),
-            path,
-        )
-    })
-    .collect()
+    json.map(|path| (path.file_stem().expect("a name").to_string_lossy().into_owned(), path)).collect()
 }
 
 #[test]
 fn golden_plans() {
     let rootless = spec::default::default_config(Some((Uid(1000), Gid(1000))));
     let mut seen = vec![
-        (
-            "default".to_string(),
-            spec::default::default_config(None),
-            facts(),
-        ),
+        ("default".to_string(), spec::default::default_config(None), facts()),
         ("rootless".to_string(), rootless, facts_of_a_user()),
     ];
     for (name, path) in configurations() {
@@ -105,10 +85,7 @@ fn golden_plans() {
             fs::write(&path, &found).expect("write the plan");
         }
         let golden = fs::read_to_string(&path).unwrap_or_default();
-        assert_eq!(
-            found, golden,
-            "the plan of {name} has changed: is it meant to? Then UPDATE=1"
-        );
+        assert_eq!(found, golden, "the plan of {name} has changed: is it meant to? Then UPDATE=1");
     }
 }
 
@@ -116,13 +93,7 @@ fn golden_plans() {
 fn equal_inputs_give_equal_plans() {
     let config = include_str!("testdata/everything.json");
     let plan = || {
-        compile(
-            &spec::parse(config.as_bytes()).expect("valid"),
-            &options(),
-            &facts(),
-            None,
-        )
-        .expect("a plan")
+        compile(&spec::parse(config.as_bytes()).expect("valid"), &options(), &facts(), None).expect("a plan")
     };
     assert_eq!(plan(), plan());
 }
@@ -135,17 +106,12 @@ fn of_landlock_only_what_the_kernel_has() {
         let mut config: serde_json::Value =
             serde_json::from_str(include_str!("testdata/landlock.json")).expect("JSON");
         config["annotations"] = annotations;
-        let facts = Facts {
-            landlock_abi: abi,
-            ..facts()
-        };
+        let facts = Facts { landlock_abi: abi, ..facts() };
         let text = plan_text(&config.to_string(), &facts);
         assert_eq!(text.contains("this kernel's Landlock (ABI"), abi < 6, "{text}");
         let steps = text.lines().filter(|line| !line.contains("warning:"));
         let ours = ["make rules for", "put the rules in force"];
-        steps
-            .filter(|line| ours.iter().any(|text| line.contains(text)))
-            .count()
+        steps.filter(|line| ours.iter().any(|text| line.contains(text))).count()
     };
     assert_eq!(steps(r#""ports": []"#, 3), 0, "nothing of it is left");
     assert_eq!(steps(r#""scopes": ["signal"]"#, 5), 0, "nothing of it is left");
@@ -163,15 +129,9 @@ fn mounts_of_a_running_container() {
         let map = format!(r#"[{{"containerID": 0, "hostID": {first}, "size": 9}}]"#);
         serde_json::from_str(&map).expect("a map")
     };
-    let user = spec::running::UserNamespace {
-        uid: ids(1000),
-        gid: ids(2000),
-    };
+    let user = spec::running::UserNamespace { uid: ids(1000), gid: ids(2000) };
     let spec = spec::running::parse(list.as_bytes(), "list", Some(&user)).expect("a list");
-    let inside = running::Inside {
-        init: crate::sys::Pid(42),
-        user: true,
-    };
+    let inside = running::Inside { init: crate::sys::Pid(42), user: true };
     let add = running::add(&spec.oci, inside, &options()).expect("a plan");
     let expected = "   new namespaces: none; joined: pid network ipc user\n \
         1 join the cgroup namespace\n \

@@ -105,9 +105,7 @@ pub fn stats(group: &Group, root: &Path) -> IntelRdt {
         found.mbm_stats = Some(each_cache(&data, of));
     }
     if features.contains("llc_occupancy") {
-        let of = |cache: &Path| Cmt {
-            llc_occupancy: number(&cache.join("llc_occupancy")),
-        };
+        let of = |cache: &Path| Cmt { llc_occupancy: number(&cache.join("llc_occupancy")) };
         found.cmt_stats = Some(each_cache(&data, of));
     }
     found
@@ -156,10 +154,7 @@ mod tests {
             ("info/MB/delay_linear", "1\n"),
             ("info/MB/min_bandwidth", "10\n"),
             ("info/MB/num_closids", "8\n"),
-            (
-                "info/L3_MON/mon_features",
-                "llc_occupancy\nmbm_total_bytes\nmbm_local_bytes\n",
-            ),
+            ("info/L3_MON/mon_features", "llc_occupancy\nmbm_total_bytes\nmbm_local_bytes\n"),
             ("schemata", "    MB:0=100;1=100\n    L3:0=fffff;1=fffff\n"),
             ("a/schemata", "    MB:0=20;1=70\n    L3:0=f;1=1f\n"),
             ("a/mon_data/mon_L3_01/llc_occupancy", "Unavailable\n"),
@@ -173,10 +168,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let group = Group {
-            path: root.0.join("a"),
-            ..Group::default()
-        };
+        let group = Group { path: root.0.join("a"), ..Group::default() };
         let json = serde_json::to_string(&stats(&group, &root.0)).unwrap();
         let expected = concat!(
             r#"{"l3_cache_info":{"cbm_mask":"fffff","min_cbm_bits":1,"num_closids":16},"#,

@@ -56,10 +56,7 @@ pub const REFUSED: [(&str, &str); 4] = [
         "run.oci.seccomp.plugins",
         "is not supported: rrunc loads no plugins; an agent of its own at linux.seccomp.listenerPath can do the same",
     ),
-    (
-        "run.oci.seccomp_bpf_data",
-        "is not supported: rrunc takes filters from linux.seccomp only",
-    ),
+    ("run.oci.seccomp_bpf_data", "is not supported: rrunc takes filters from linux.seccomp only"),
 ];
 
 /// The options of mount(8) that take a label.

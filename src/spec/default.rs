@@ -14,9 +14,7 @@ pub fn default_config(user: Option<(Uid, Gid)>) -> String {
     let text: Vec<_> = lines.filter_map(|line| line.get(1..)).collect();
     let text = text.join("\n");
     match user {
-        Some((uid, gid)) => text
-            .replace("{uid}", &uid.to_string())
-            .replace("{gid}", &gid.to_string()),
+        Some((uid, gid)) => text.replace("{uid}", &uid.to_string()).replace("{gid}", &gid.to_string()),
         None => text,
     }
 }

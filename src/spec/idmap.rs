@@ -63,10 +63,7 @@ pub fn of(
 }
 
 fn parse(text: &str, linux: Option<&Linux>) -> Result<Maps, String> {
-    let mut maps = Maps {
-        uid: vec![],
-        gid: vec![],
-    };
+    let mut maps = Maps { uid: vec![], gid: vec![] };
     for part in text.split(';') {
         let (list, triples, containers) = match part.split_once('=') {
             Some(("uids", triples)) => (&mut maps.uid, triples, linux.map(Linux::uid_mappings)),
@@ -104,10 +101,7 @@ fn read(triple: &str, containers: &[LinuxIdMapping]) -> Result<LinuxIdMapping, S
         };
         host = host - map.container_id() + map.host_id();
     }
-    let mapping = LinuxIdMappingBuilder::default()
-        .container_id(first)
-        .host_id(host)
-        .size(size);
+    let mapping = LinuxIdMappingBuilder::default().container_id(first).host_id(host).size(size);
     mapping.build().map_err(|error| error.to_string())
 }
 
@@ -120,16 +114,9 @@ mod tests {
 
     fn asked(more: Value, options: &[&str], user: bool) -> Result<Option<Idmap>, (&'static str, String)> {
         let mut mount = json!({"destination": "/a", "source": "/b", "options": options});
-        mount
-            .as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
+        mount.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let mount: Mount = serde_json::from_value(mount).unwrap();
-        let namespaces = if user {
-            json!([{"type": "user"}])
-        } else {
-            json!([])
-        };
+        let namespaces = if user { json!([{"type": "user"}]) } else { json!([]) };
         let map = json!([{"containerID": 0, "hostID": 0, "size": 1}, {"containerID": 1, "hostID": 2, "size": 1000}]);
         let linux = json!({"namespaces": namespaces, "uidMappings": map, "gidMappings": map});
         let linux: Linux = serde_json::from_value(linux).unwrap();
@@ -138,46 +125,30 @@ mod tests {
     }
 
     fn list(maps: &[LinuxIdMapping]) -> Vec<(u32, u32, u32)> {
-        maps.iter()
-            .map(|map| (map.container_id(), map.host_id(), map.size()))
-            .collect()
+        maps.iter().map(|map| (map.container_id(), map.host_id(), map.size())).collect()
     }
 
     #[test]
     fn by_the_containers_namespace() {
         let container = |reach| Ok(Some(Idmap { reach, maps: None }));
         assert_eq!(asked(json!({}), &["bind"], true), Ok(None));
-        assert_eq!(
-            asked(json!({}), &["bind", "idmap"], true),
-            container(Reach::Mount)
-        );
-        assert_eq!(
-            asked(json!({}), &["bind", "ridmap"], true),
-            container(Reach::Tree)
-        );
+        assert_eq!(asked(json!({}), &["bind", "idmap"], true), container(Reach::Mount));
+        assert_eq!(asked(json!({}), &["bind", "ridmap"], true), container(Reach::Tree));
         let (field, text) = asked(json!({}), &["bind", "idmap"], false).unwrap_err();
-        assert!(
-            field == ".options" && text.contains("needs uidMappings"),
-            "{text}"
-        );
+        assert!(field == ".options" && text.contains("needs uidMappings"), "{text}");
     }
 
     #[test]
     fn by_maps_of_its_own() {
         let map = json!([{"containerID": 5, "hostID": 6, "size": 7}]);
         let both = json!({"uidMappings": map, "gidMappings": map});
-        for (options, reach) in [
-            (vec![], Reach::Mount),
-            (vec!["idmap"], Reach::Mount),
-            (vec!["ridmap"], Reach::Tree),
-        ] {
+        for (options, reach) in
+            [(vec![], Reach::Mount), (vec!["idmap"], Reach::Mount), (vec!["ridmap"], Reach::Tree)]
+        {
             let found = asked(both.clone(), &options, false).unwrap().unwrap();
             assert_eq!(found.reach, reach);
             let maps = found.maps.unwrap();
-            assert_eq!(
-                (list(&maps.uid), list(&maps.gid)),
-                (vec![(5, 6, 7)], vec![(5, 6, 7)])
-            );
+            assert_eq!((list(&maps.uid), list(&maps.gid)), (vec![(5, 6, 7)], vec![(5, 6, 7)]));
         }
         let half = json!({"gidMappings": map});
         assert_eq!(asked(half, &["idmap"], true).unwrap_err().0, ".uidMappings");
@@ -190,17 +161,9 @@ mod tests {
         let check = |text: &str, uid: &[(u32, u32, u32)], gid: &[(u32, u32, u32)]| {
             let maps = asked(json!({}), &[&format!("ridmap={text}")], true).expect(text);
             let maps = maps.expect(text).maps.expect(text);
-            assert_eq!(
-                (list(&maps.uid), list(&maps.gid)),
-                (uid.to_vec(), gid.to_vec()),
-                "{text}"
-            );
+            assert_eq!((list(&maps.uid), list(&maps.gid)), (uid.to_vec(), gid.to_vec()), "{text}");
         };
-        check(
-            "uids=0-1-10#10-11-10;gids=0-100-10",
-            &[(0, 1, 10), (10, 11, 10)],
-            &[(0, 100, 10)],
-        );
+        check("uids=0-1-10#10-11-10;gids=0-100-10", &[(0, 1, 10), (10, 11, 10)], &[(0, 100, 10)]);
         check("gids=0-100-10;uids=@1-3-10", &[(1, 4, 10)], &[(0, 100, 10)]);
         check("uids=@0-0-1;gids=@7-1-1000", &[(0, 0, 1)], &[(7, 2, 1000)]);
         let wrong = |text: &str, part: &str| {
@@ -221,10 +184,7 @@ mod tests {
         ] {
             wrong(text, FORM);
         }
-        wrong(
-            "uids=@0-0-2;gids=0-0-1",
-            "no one entry of the container's mappings holds 2 ids from 0 on",
-        );
+        wrong("uids=@0-0-2;gids=0-0-1", "no one entry of the container's mappings holds 2 ids from 0 on");
         wrong("uids=@0-995-10;gids=0-0-1", "holds 10 ids from 995 on");
         wrong("uids=@0-4294967295-4294967295;gids=0-0-1", "no one entry");
     }

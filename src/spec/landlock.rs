@@ -165,9 +165,7 @@ pub fn parse(text: &str) -> Result<Landlock, (String, String)> {
     };
     let read: Landlock = serde_path_to_error::deserialize(&mut deserializer)
         .map_err(|error| (place(error.path().to_string()), error.inner().to_string()))?;
-    deserializer
-        .end()
-        .map_err(|error| (String::new(), error.to_string()))?;
+    deserializer.end().map_err(|error| (String::new(), error.to_string()))?;
     for (i, rule) in read.paths.iter().flatten().enumerate() {
         for (j, path) in rule.paths.iter().enumerate() {
             if !path.starts_with('/') || path.contains('\0') {
@@ -187,10 +185,7 @@ pub fn parse(text: &str) -> Result<Landlock, (String, String)> {
         }
     }
     match read.paths.is_none() && read.ports.is_none() && read.scopes.is_empty() {
-        true => Err((
-            String::new(),
-            "restricts nothing: it has no paths, ports or scopes".into(),
-        )),
+        true => Err((String::new(), "restricts nothing: it has no paths, ports or scopes".into())),
         false => Ok(read),
     }
 }
@@ -210,48 +205,28 @@ mod tests {
         let read =
             parse(r#"{"paths": [{"paths": ["/a"], "access": ["read", "make_reg"]}], "scopes": ["signal"]}"#)
                 .unwrap();
-        assert_eq!(
-            read.paths.unwrap()[0].access,
-            [FileAccess::Read, FileAccess::MakeReg]
-        );
+        assert_eq!(read.paths.unwrap()[0].access, [FileAccess::Read, FileAccess::MakeReg]);
         assert_eq!(read.scopes, [Scope::Signal]);
         assert!(parse(r#"{"ports": []}"#).is_ok(), "no port at all");
         fault("{", "", "EOF");
         fault("{}", "", "restricts nothing");
         fault(r#"{"path": []}"#, ".path", "unknown field");
-        fault(
-            r#"{"paths": [{"paths": ["a"], "access": ["read"]}]}"#,
-            ".paths[0].paths[0]",
-            "absolute",
-        );
+        fault(r#"{"paths": [{"paths": ["a"], "access": ["read"]}]}"#, ".paths[0].paths[0]", "absolute");
         fault(
             r#"{"paths": [{"paths": ["/a"], "access": ["all"]}]}"#,
             ".paths[0].access[0]",
             "unknown variant",
         );
-        fault(
-            r#"{"paths": [{"paths": ["/a"], "access": []}]}"#,
-            ".paths[0].access",
-            "empty",
-        );
-        fault(
-            r#"{"ports": [{"ports": [70000], "access": ["bind_tcp"]}]}"#,
-            ".ports[0].ports[0]",
-            "u16",
-        );
+        fault(r#"{"paths": [{"paths": ["/a"], "access": []}]}"#, ".paths[0].access", "empty");
+        fault(r#"{"ports": [{"ports": [70000], "access": ["bind_tcp"]}]}"#, ".ports[0].ports[0]", "u16");
     }
 
     /// Each variant has a bit of its own, so none is missing in the list of all.
     #[test]
     fn all_are_listed() {
-        let single = FileAccess::ALL
-            .iter()
-            .filter(|access| access.bits().count_ones() == 1);
+        let single = FileAccess::ALL.iter().filter(|access| access.bits().count_ones() == 1);
         assert_eq!(single.fold(0, |all, access| all | access.bits()), (1 << 16) - 1);
-        assert_eq!(
-            NetAccess::ALL.iter().fold(0, |all, access| all | access.bits()),
-            3
-        );
+        assert_eq!(NetAccess::ALL.iter().fold(0, |all, access| all | access.bits()), 3);
         assert_eq!(Scope::ALL.iter().fold(0, |all, scope| all | scope.bits()), 3);
     }
 
@@ -259,11 +234,7 @@ mod tests {
     #[test]
     fn the_documents_have_every_word() {
         let all = serde_json::json!([FileAccess::ALL, NetAccess::ALL, Scope::ALL]);
-        let words = all
-            .as_array()
-            .unwrap()
-            .iter()
-            .flat_map(|list| list.as_array().unwrap());
+        let words = all.as_array().unwrap().iter().flat_map(|list| list.as_array().unwrap());
         for document in [include_str!("../../README.md"), include_str!("../cli/pages.rs")] {
             for word in words.clone() {
                 assert!(document.contains(word.as_str().unwrap()), "{word}");

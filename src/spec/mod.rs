@@ -49,10 +49,7 @@ pub fn examine(bytes: &[u8]) -> Result<(Spec, Option<Error>)> {
         Err(reason) => thorough(bytes, reason)?,
     };
     validate::check(&oci, &mut found);
-    let spec = Spec {
-        oci: as_meant(oci),
-        warnings: std::mem::take(&mut found.warnings),
-    };
+    let spec = Spec { oci: as_meant(oci), warnings: std::mem::take(&mut found.warnings) };
     Ok((spec, (!found.faults.is_empty()).then(|| found.into_error(FILE))))
 }
 
@@ -121,11 +118,7 @@ pub fn seccomp_listener(oci: &runtime::Spec) -> Option<&std::path::Path> {
     use std::path::Path;
     let seccomp = oci.linux().as_ref()?.seccomp().as_ref()?;
     let notify = runtime::LinuxSeccompAction::ScmpActNotify;
-    seccomp
-        .syscalls()
-        .iter()
-        .flatten()
-        .find(|entry| entry.action() == notify)?;
+    seccomp.syscalls().iter().flatten().find(|entry| entry.action() == notify)?;
     let path = seccomp.listener_path().as_deref();
     path.filter(|path| !path.as_os_str().is_empty())
         .or_else(|| annotations::get(oci, annotations::SECCOMP_RECEIVER).map(Path::new))
@@ -141,10 +134,7 @@ pub fn net_device_inside<'a>(name: &'a str, device: &'a runtime::LinuxNetDevice)
 /// none, and engines write it so.
 fn as_meant(mut oci: runtime::Spec) -> runtime::Spec {
     let before_1_3 = is_before_1_3(oci.version());
-    let resources = oci
-        .linux_mut()
-        .as_mut()
-        .and_then(|linux| linux.resources_mut().as_mut());
+    let resources = oci.linux_mut().as_mut().and_then(|linux| linux.resources_mut().as_mut());
     if let Some(pids) = resources.and_then(|resources| resources.pids_mut().as_mut()) {
         if before_1_3 && pids.limit() == 0 {
             pids.set_limit(-1);
@@ -156,11 +146,7 @@ fn as_meant(mut oci: runtime::Spec) -> runtime::Spec {
 /// What engines write passes here, without a detour. `None` as the reason is for what serde would misread.
 fn quick(bytes: &[u8]) -> Result<runtime::Spec, Option<serde_json::Error>> {
     let oci = serde_json::from_slice(bytes).map_err(Some)?;
-    if shape::is_plain(bytes, &schema::CONFIG) {
-        Ok(oci)
-    } else {
-        Err(None)
-    }
+    if shape::is_plain(bytes, &schema::CONFIG) { Ok(oci) } else { Err(None) }
 }
 
 /// All that is right of a document that has faults, or is written in an unusual way.

@@ -287,122 +287,40 @@ mod tests {
     fn flags_are_set_and_cleared_and_the_last_one_counts() {
         check(&[], none());
         check(&["defaults"], none());
-        check(
-            &["ro", "nosuid"],
-            MountOptions {
-                flags: MS_RDONLY | MS_NOSUID,
-                ..none()
-            },
-        );
-        check(
-            &["rw"],
-            MountOptions {
-                cleared: MS_RDONLY,
-                ..none()
-            },
-        );
-        check(
-            &["ro", "rw"],
-            MountOptions {
-                cleared: MS_RDONLY,
-                ..none()
-            },
-        );
-        check(
-            &["rw", "ro"],
-            MountOptions {
-                flags: MS_RDONLY,
-                ..none()
-            },
-        );
-        check(
-            &["noatime", "strictatime"],
-            MountOptions {
-                flags: MS_STRICTATIME,
-                ..none()
-            },
-        );
-        check(
-            &["nosymfollow", "lazytime"],
-            MountOptions {
-                flags: MS_NOSYMFOLLOW | MS_LAZYTIME,
-                ..none()
-            },
-        );
+        check(&["ro", "nosuid"], MountOptions { flags: MS_RDONLY | MS_NOSUID, ..none() });
+        check(&["rw"], MountOptions { cleared: MS_RDONLY, ..none() });
+        check(&["ro", "rw"], MountOptions { cleared: MS_RDONLY, ..none() });
+        check(&["rw", "ro"], MountOptions { flags: MS_RDONLY, ..none() });
+        check(&["noatime", "strictatime"], MountOptions { flags: MS_STRICTATIME, ..none() });
+        check(&["nosymfollow", "lazytime"], MountOptions { flags: MS_NOSYMFOLLOW | MS_LAZYTIME, ..none() });
     }
 
     #[test]
     fn bind_is_no_flag() {
-        check(
-            &["bind"],
-            MountOptions {
-                bind: Some(Reach::Mount),
-                ..none()
-            },
-        );
-        check(
-            &["rbind", "ro"],
-            MountOptions {
-                bind: Some(Reach::Tree),
-                flags: MS_RDONLY,
-                ..none()
-            },
-        );
+        check(&["bind"], MountOptions { bind: Some(Reach::Mount), ..none() });
+        check(&["rbind", "ro"], MountOptions { bind: Some(Reach::Tree), flags: MS_RDONLY, ..none() });
         check(
             &["bind", "ridmap"],
-            MountOptions {
-                bind: Some(Reach::Mount),
-                idmap: Some(Reach::Tree),
-                ..none()
-            },
+            MountOptions { bind: Some(Reach::Mount), idmap: Some(Reach::Tree), ..none() },
         );
-        assert!(
-            OPTIONS
-                .iter()
-                .all(|(_, m)| !matches!(m, Set(f) | Clear(f) if f & (MS_BIND | MS_REC) != 0))
-        );
+        assert!(OPTIONS.iter().all(|(_, m)| !matches!(m, Set(f) | Clear(f) if f & (MS_BIND | MS_REC) != 0)));
     }
 
     #[test]
     fn propagation_keeps_its_order() {
         let propagation = vec![MS_SLAVE | MS_REC, MS_SHARED];
-        check(
-            &["rslave", "shared"],
-            MountOptions {
-                propagation,
-                ..none()
-            },
-        );
+        check(&["rslave", "shared"], MountOptions { propagation, ..none() });
     }
 
     #[test]
     fn recursive_attributes() {
-        check(
-            &["rro"],
-            MountOptions {
-                attr_set: MOUNT_ATTR_RDONLY,
-                ..none()
-            },
-        );
-        check(
-            &["rro", "rrw"],
-            MountOptions {
-                attr_clear: MOUNT_ATTR_RDONLY,
-                ..none()
-            },
-        );
+        check(&["rro"], MountOptions { attr_set: MOUNT_ATTR_RDONLY, ..none() });
+        check(&["rro", "rrw"], MountOptions { attr_clear: MOUNT_ATTR_RDONLY, ..none() });
         check(
             &["rnosuid", "rnosymfollow"],
-            MountOptions {
-                attr_set: MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOSYMFOLLOW,
-                ..none()
-            },
+            MountOptions { attr_set: MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOSYMFOLLOW, ..none() },
         );
-        let atime = |attr_set| MountOptions {
-            attr_set,
-            attr_clear: MOUNT_ATTR__ATIME,
-            ..none()
-        };
+        let atime = |attr_set| MountOptions { attr_set, attr_clear: MOUNT_ATTR__ATIME, ..none() };
         check(&["rnoatime"], atime(MOUNT_ATTR_NOATIME));
         check(&["rnoatime", "rstrictatime"], atime(MOUNT_ATTR_STRICTATIME));
         check(&["rstrictatime", "ratime"], atime(MOUNT_ATTR_RELATIME));
@@ -413,19 +331,8 @@ mod tests {
     fn the_rest_is_the_file_systems() {
         check(
             &["mode=755", "nosuid", "", "size=65536k"],
-            MountOptions {
-                flags: MS_NOSUID,
-                data: "mode=755,size=65536k".into(),
-                ..none()
-            },
+            MountOptions { flags: MS_NOSUID, data: "mode=755,size=65536k".into(), ..none() },
         );
-        check(
-            &["tmpcopyup", "RO"],
-            MountOptions {
-                tmpcopyup: true,
-                data: "RO".into(),
-                ..none()
-            },
-        );
+        check(&["tmpcopyup", "RO"], MountOptions { tmpcopyup: true, data: "RO".into(), ..none() });
     }
 }

@@ -22,11 +22,8 @@ pub fn parse(bytes: &[u8], file: &str, user: Option<&UserNamespace>) -> Result<S
         let text = "must be an array: [{\"destination\": …}, …]".to_string();
         return Err(Error::invalid(file, vec![Fault { path, text }]));
     }
-    let namespaces: Vec<Value> = ["mount"]
-        .into_iter()
-        .chain(user.map(|_| "user"))
-        .map(|kind| json!({ "type": kind }))
-        .collect();
+    let namespaces: Vec<Value> =
+        ["mount"].into_iter().chain(user.map(|_| "user")).map(|kind| json!({ "type": kind })).collect();
     let document = json!({
         "ociVersion": "1.3.0",
         "mounts": mounts,
@@ -47,10 +44,7 @@ pub fn parse(bytes: &[u8], file: &str, user: Option<&UserNamespace>) -> Result<S
         let parsed = mount_options::parse(mount.options().as_deref().unwrap_or_default());
         let destination = mount.destination().to_string_lossy();
         if !destination.is_empty() && destination.split('/').all(|part| matches!(part, "" | "." | "..")) {
-            found.fault(
-                format!("mounts[{i}].destination"),
-                "is the container's root, which stays".into(),
-            );
+            found.fault(format!("mounts[{i}].destination"), "is the container's root, which stays".into());
         }
         for (used, option) in [
             (parsed.flags & libc::MS_REMOUNT != 0, "remount"),
@@ -66,10 +60,7 @@ pub fn parse(bytes: &[u8], file: &str, user: Option<&UserNamespace>) -> Result<S
     if !found.faults.is_empty() {
         return Err(found.into_error(file));
     }
-    Ok(Spec {
-        oci,
-        warnings: found.warnings,
-    })
+    Ok(Spec { oci, warnings: found.warnings })
 }
 
 #[cfg(test)]
@@ -89,20 +80,14 @@ mod tests {
         ]);
         let spec = parse(good.to_string().as_bytes(), "m.json", None).unwrap();
         assert_eq!(spec.oci.mounts().as_ref().unwrap().len(), 2);
-        refused(
-            json!({"mounts": []}),
-            "mounts: must be an array: [{\"destination\": …}, …]",
-        );
+        refused(json!({"mounts": []}), "mounts: must be an array: [{\"destination\": …}, …]");
         refused(
             json!([{"destination": 5, "type": "tmpfs"}]),
             "mounts[0].destination: is 5, expected a string",
         );
         let root = |path: &str| json!([{"destination": path, "type": "tmpfs"}]);
         for path in ["/", "//.", "/.."] {
-            refused(
-                root(path),
-                "mounts[0].destination: is the container's root, which stays",
-            );
+            refused(root(path), "mounts[0].destination: is the container's root, which stays");
         }
         refused(
             json!([{"destination": "/a", "options": ["remount"]}, {"destination": "/b"}]),
@@ -117,10 +102,7 @@ mod tests {
     fn ids_of_the_container() {
         let list = json!([{"destination": "/a", "source": "/b", "options": ["bind", "idmap=uids=@0-0-1;gids=@0-0-1"]}]);
         let maps = || serde_json::from_value(json!([{"containerID": 0, "hostID": 5, "size": 9}])).unwrap();
-        let user = UserNamespace {
-            uid: maps(),
-            gid: maps(),
-        };
+        let user = UserNamespace { uid: maps(), gid: maps() };
         assert!(parse(list.to_string().as_bytes(), "m.json", Some(&user)).is_ok());
         assert!(parse(list.to_string().as_bytes(), "m.json", None).is_err());
     }

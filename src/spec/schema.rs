@@ -12,27 +12,15 @@ pub struct Field {
 }
 
 const fn may(name: &'static str, shape: &'static Shape) -> Field {
-    Field {
-        name,
-        shape,
-        need: Optional,
-    }
+    Field { name, shape, need: Optional }
 }
 
 const fn must(name: &'static str, shape: &'static Shape) -> Field {
-    Field {
-        name,
-        shape,
-        need: Required,
-    }
+    Field { name, shape, need: Required }
 }
 
 const fn filled(name: &'static str, shape: &'static Shape) -> Field {
-    Field {
-        name,
-        shape,
-        need: Filled,
-    }
+    Field { name, shape, need: Filled }
 }
 
 const U16: Shape = Number(0, u16::MAX as i128);
@@ -72,11 +60,7 @@ const MOUNT: Shape = Object(&[
     may("gidMappings", &ID_MAPPINGS),
 ]);
 
-const ID_MAPPINGS: Shape = List(&Object(&[
-    may("containerID", &U32),
-    may("hostID", &U32),
-    may("size", &U32),
-]));
+const ID_MAPPINGS: Shape = List(&Object(&[may("containerID", &U32), may("hostID", &U32), may("size", &U32)]));
 
 pub const PROCESS: Shape = Object(&[
     may("terminal", &Flag),
@@ -95,10 +79,7 @@ pub const PROCESS: Shape = Object(&[
     may("ioPriority", &IO_PRIORITY),
     may("scheduler", &SCHEDULER),
     // oci-spec wants both fields to be written.
-    may(
-        "execCPUAffinity",
-        &Object(&[filled("initial", &Cpus), filled("final", &Cpus)]),
-    ),
+    may("execCPUAffinity", &Object(&[filled("initial", &Cpus), filled("final", &Cpus)])),
 ]);
 
 const USER: Shape = Object(&[
@@ -117,11 +98,7 @@ const CAPABILITIES: Shape = Object(&[
     may("ambient", &List(&Capability)),
 ]);
 
-const RLIMIT: Shape = Object(&[
-    must("type", &Word(&RLIMITS)),
-    may("hard", &U64),
-    may("soft", &U64),
-]);
+const RLIMIT: Shape = Object(&[must("type", &Word(&RLIMITS)), may("hard", &U64), may("soft", &U64)]);
 
 /// getrlimit(2).
 const RLIMITS: [&str; 16] = [
@@ -144,10 +121,7 @@ const RLIMITS: [&str; 16] = [
 ];
 
 const IO_PRIORITY: Shape = Object(&[
-    may(
-        "class",
-        &Word(&["IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"]),
-    ),
+    may("class", &Word(&["IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"])),
     may("priority", &I64),
 ]);
 
@@ -183,12 +157,8 @@ const SCHEDULER: Shape = Object(&[
     may("period", &U64),
 ]);
 
-const HOOK: Shape = Object(&[
-    must("path", &Text),
-    may("args", &TEXTS),
-    may("env", &TEXTS),
-    may("timeout", &I64),
-]);
+const HOOK: Shape =
+    Object(&[must("path", &Text), may("args", &TEXTS), may("env", &TEXTS), may("timeout", &I64)]);
 
 const HOOKS: Shape = Object(&[
     may("prestart", &List(&HOOK)),
@@ -217,17 +187,11 @@ const LINUX: Shape = Object(&[
     may("intelRdt", &INTEL_RDT),
     may("memoryPolicy", &MEMORY_POLICY),
     may("personality", &PERSONALITY),
-    may(
-        "timeOffsets",
-        &Map(&Object(&[may("secs", &I64), may("nanosecs", &U32)])),
-    ),
+    may("timeOffsets", &Map(&Object(&[may("secs", &I64), may("nanosecs", &U32)]))),
 ]);
 
 const NAMESPACE: Shape = Object(&[
-    must(
-        "type",
-        &Word(&["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"]),
-    ),
+    must("type", &Word(&["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"])),
     may("path", &Text),
 ]);
 
@@ -246,24 +210,11 @@ pub const RESOURCES: Shape = Object(&[
     may("memory", &MEMORY),
     may("cpu", &CPU),
     // "No limit given" and "0" differ since 1.3, but oci-spec reads both as 0.
-    may(
-        "pids",
-        &Object(&[Field {
-            name: "limit",
-            shape: &I64,
-            need: Whole,
-        }]),
-    ),
+    may("pids", &Object(&[Field { name: "limit", shape: &I64, need: Whole }])),
     may("blockIO", &BLOCK_IO),
-    may(
-        "hugepageLimits",
-        &List(&Object(&[may("pageSize", &Text), may("limit", &Capped)])),
-    ),
+    may("hugepageLimits", &List(&Object(&[may("pageSize", &Text), may("limit", &Capped)]))),
     may("network", &NETWORK),
-    may(
-        "rdma",
-        &Map(&Object(&[may("hcaHandles", &U32), may("hcaObjects", &U32)])),
-    ),
+    may("rdma", &Map(&Object(&[may("hcaHandles", &U32), may("hcaObjects", &U32)]))),
     may("unified", &Map(&Text)),
 ]);
 
@@ -299,11 +250,7 @@ const CPU: Shape = Object(&[
     may("idle", &I64),
 ]);
 
-const THROTTLE: Shape = List(&Object(&[
-    may("major", &I64),
-    may("minor", &I64),
-    may("rate", &U64),
-]));
+const THROTTLE: Shape = List(&Object(&[may("major", &I64), may("minor", &I64), may("rate", &U64)]));
 
 const BLOCK_IO: Shape = Object(&[
     may("weight", &U16),
@@ -325,10 +272,7 @@ const BLOCK_IO: Shape = Object(&[
 
 const NETWORK: Shape = Object(&[
     may("classID", &U32),
-    may(
-        "priorities",
-        &List(&Object(&[may("name", &Text), may("priority", &U32)])),
-    ),
+    may("priorities", &List(&Object(&[may("name", &Text), may("priority", &U32)]))),
 ]);
 
 const SECCOMP: Shape = Object(&[
@@ -437,14 +381,7 @@ const MEMORY_POLICY: Shape = Object(&[
         ]),
     ),
     may("nodes", &Text),
-    may(
-        "flags",
-        &List(&Word(&[
-            "MPOL_F_NUMA_BALANCING",
-            "MPOL_F_RELATIVE_NODES",
-            "MPOL_F_STATIC_NODES",
-        ])),
-    ),
+    may("flags", &List(&Word(&["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"]))),
 ]);
 
 const PERSONALITY: Shape = Object(&[must("domain", &Word(&["LINUX", "LINUX32"])), may("flags", &TEXTS)]);

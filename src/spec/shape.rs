@@ -156,11 +156,7 @@ impl<'de> Visitor<'de> for Plain {
                 None => drop(entries.next_value::<IgnoredAny>()?),
             }
         }
-        if whole {
-            Ok(())
-        } else {
-            Err(A::Error::custom("an object that says nothing"))
-        }
+        if whole { Ok(()) } else { Err(A::Error::custom("an object that says nothing")) }
     }
 }
 
@@ -245,11 +241,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn fault(&mut self, text: String) {
-        let path = if self.path.is_empty() {
-            "the document".into()
-        } else {
-            self.path.clone()
-        };
+        let path = if self.path.is_empty() { "the document".into() } else { self.path.clone() };
         self.found.fault(path, text);
     }
 
@@ -285,8 +277,7 @@ impl Walk<'_> {
             return Some(name.into());
         }
         let path = &self.path;
-        self.found
-            .warn(format!("{path}: {name:?} is not a capability, it is left out"));
+        self.found.warn(format!("{path}: {name:?} is not a capability, it is left out"));
         None
     }
 
@@ -316,9 +307,7 @@ impl Walk<'_> {
         let mut fitting = Map::new();
         for field in fields {
             let step = format!("{}{}", if self.path.is_empty() { "" } else { "." }, field.name);
-            let value = self
-                .take(&mut entries, field.name)
-                .filter(|value| !field.shape.is_absent(value));
+            let value = self.take(&mut entries, field.name).filter(|value| !field.shape.is_absent(value));
             let value = match (value, field.need) {
                 (Some(value), _) => self.within(step, |walk| walk.value(value, field.shape)),
                 (None, Required) => self.within(step, |walk| {
@@ -344,10 +333,7 @@ impl Walk<'_> {
         }
         let other = entries.keys().find(|key| key.eq_ignore_ascii_case(name))?.clone();
         let dot = if self.path.is_empty() { "" } else { "." };
-        self.found.warn(format!(
-            "{}{dot}{other}: read as {name:?}, which is its spelling",
-            self.path
-        ));
+        self.found.warn(format!("{}{dot}{other}: read as {name:?}, which is its spelling", self.path));
         entries.remove(&other)
     }
 
@@ -405,10 +391,7 @@ impl Shape {
 }
 
 fn whole(value: &Value) -> Option<i128> {
-    value
-        .as_i64()
-        .map(i128::from)
-        .or_else(|| value.as_u64().map(i128::from))
+    value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from))
 }
 
 fn is_cpu_list(text: &str) -> bool {

@@ -10,20 +10,11 @@ const ADVICE: [(&str, &str); 9] = [
     ("trailing comma", "remove the comma before it"),
     ("trailing characters", "the document was complete before"),
     ("key must be a string", "names stand in double quotes"),
-    (
-        "expected `,`",
-        "is a comma, a quote or a bracket missing before it?",
-    ),
+    ("expected `,`", "is a comma, a quote or a bracket missing before it?"),
     ("expected `:`", "a name is followed by a colon and its value"),
-    (
-        "control character",
-        "in a string, a line break is written \\n and a tab \\t",
-    ),
+    ("control character", "in a string, a line break is written \\n and a tab \\t"),
     ("invalid escape", "in a string, a backslash is written \\\\"),
-    (
-        "expected value",
-        "a value is text in double quotes, a number, true, false, null, {…} or […]",
-    ),
+    ("expected value", "a value is text in double quotes, a number, true, false, null, {…} or […]"),
 ];
 
 /// The fault of the text `bytes` of the file called `file`.

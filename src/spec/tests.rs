@@ -48,10 +48,7 @@ fn places(document: &Value, place: Place, into: &mut Vec<Place>) {
                 let path = format!("{}{dot}{}", place.path, field.name);
                 let Some(value) = entries.get(field.name) else {
                     // The second of two mounts has all of it.
-                    assert!(
-                        path.starts_with("mounts[0]") || path == "linux.namespaces[0].path",
-                        "{path}"
-                    );
+                    assert!(path.starts_with("mounts[0]") || path == "linux.namespaces[0].path", "{path}");
                     continue;
                 };
                 places(value, inner(field.name, path, field.shape, field.need), into);
@@ -77,12 +74,8 @@ fn places(document: &Value, place: Place, into: &mut Vec<Place>) {
 }
 
 fn all_places() -> Vec<Place> {
-    let document = Place {
-        pointer: String::new(),
-        path: String::new(),
-        shape: &schema::CONFIG,
-        need: Need::Required,
-    };
+    let document =
+        Place { pointer: String::new(), path: String::new(), shape: &schema::CONFIG, need: Need::Required };
     let mut found = vec![];
     places(&all(), document, &mut found);
     assert!(found.len() > 200, "{}", found.len());
@@ -105,9 +98,9 @@ fn the_table_and_oci_spec_agree() {
     for place in all_places() {
         let good: Vec<Value> = match place.shape {
             Shape::Word(words) => words.iter().map(|word| json!(word)).collect(),
-            Shape::Number(min, max) => [*min, *max]
-                .map(|n| serde_json::from_str(&n.to_string()).unwrap())
-                .into(),
+            Shape::Number(min, max) => {
+                [*min, *max].map(|n| serde_json::from_str(&n.to_string()).unwrap()).into()
+            }
             Shape::Capped => vec![json!(0), json!(u64::MAX)],
             Shape::Flag => vec![json!(true), json!(false)],
             Shape::List(_) => vec![json!([])],
@@ -124,14 +117,7 @@ fn the_table_and_oci_spec_agree() {
 #[test]
 fn every_wrong_type_is_named_by_its_path() {
     for place in all_places() {
-        let mut bad = vec![
-            json!(true),
-            json!(5),
-            json!(1.5),
-            json!("x\u{0}y"),
-            json!([[]]),
-            json!({"a": 1}),
-        ];
+        let mut bad = vec![json!(true), json!(5), json!(1.5), json!("x\u{0}y"), json!([[]]), json!({"a": 1})];
         bad.retain(|value| match place.shape {
             Shape::Text | Shape::Capability => !value.is_string(),
             Shape::Flag => !value.is_boolean(),
@@ -152,11 +138,7 @@ fn every_wrong_type_is_named_by_its_path() {
         }
         for value in bad {
             let (faults, _) = read(&with(&place.pointer, value.clone()));
-            let path = if place.path.is_empty() {
-                "the document"
-            } else {
-                &place.path
-            };
+            let path = if place.path.is_empty() { "the document" } else { &place.path };
             assert_eq!(paths(&faults), [path], "{path} = {value}: {faults:?}");
             assert!(faults[0].text.contains("expected"), "{}", faults[0]);
         }
@@ -188,11 +170,7 @@ fn any_key_can_be_missing() {
         };
         entries.remove(key).unwrap();
         let (faults, _) = read(&document);
-        let expected = if place.need == Need::Required {
-            vec![place.path.as_str()]
-        } else {
-            vec![]
-        };
+        let expected = if place.need == Need::Required { vec![place.path.as_str()] } else { vec![] };
         assert_eq!(paths(&faults), expected, "without {}", place.path);
     }
 }
@@ -225,9 +203,7 @@ fn all_types_and_rules_at_once() {
 
 #[test]
 fn names_match_in_any_case() {
-    let spelt = ALL
-        .replace("\"readonly\"", "\"readOnly\"")
-        .replace("\"seccomp\"", "\"SECCOMP\"");
+    let spelt = ALL.replace("\"readonly\"", "\"readOnly\"").replace("\"seccomp\"", "\"SECCOMP\"");
     let (oci, found) = thorough(spelt.as_bytes(), None).unwrap();
     assert_eq!(oci.root().as_ref().unwrap().readonly(), Some(true));
     assert!(oci.linux().as_ref().unwrap().seccomp().is_some());
@@ -247,14 +223,8 @@ fn what_engines_write_takes_one_pass() {
     assert!(quick(text.as_bytes()).is_ok());
     let with_nulls = text.replace("\"hostname\": \"rrunc\"", "\"hostname\": null, \"hooks\": null");
     assert!(quick(with_nulls.as_bytes()).is_ok());
-    let with_keys = text.replace(
-        "\"hostname\"",
-        "\"annotations\": {\"Process\": \"[]\"}, \"hostname\"",
-    );
-    assert!(
-        quick(with_keys.as_bytes()).is_ok(),
-        "keys of a map are the user's"
-    );
+    let with_keys = text.replace("\"hostname\"", "\"annotations\": {\"Process\": \"[]\"}, \"hostname\"");
+    assert!(quick(with_keys.as_bytes()).is_ok(), "keys of a map are the user's");
 }
 
 #[test]
@@ -286,12 +256,7 @@ fn the_last_of_two_counts() {
 
 #[test]
 fn a_limit_of_no_processes_is_none_before_version_1_3() {
-    for (version, limit, expected) in [
-        ("1.0.2", 0, -1),
-        ("1.2.1", 0, -1),
-        ("1.2.1", 7, 7),
-        ("1.3.0", 0, 0),
-    ] {
+    for (version, limit, expected) in [("1.0.2", 0, -1), ("1.2.1", 0, -1), ("1.2.1", 7, 7), ("1.3.0", 0, 0)] {
         let mut document = all();
         document["ociVersion"] = json!(version);
         document["linux"]["resources"]["pids"]["limit"] = json!(limit);
@@ -334,11 +299,7 @@ fn messages() {
         json!("5"),
         "process.user.uid: is \"5\", expected a whole number from 0 to 4294967295",
     );
-    check(
-        "/process/args",
-        json!("sh"),
-        "process.args: is \"sh\", expected a list",
-    );
+    check("/process/args", json!("sh"), "process.args: is \"sh\", expected a list");
     check(
         "/linux/personality/domain",
         json!("linux"),
@@ -366,20 +327,11 @@ fn broken_text_has_a_place_and_advice() {
     };
     check("", "the file is empty");
     check(" \n", "the file is empty");
-    check(
-        "{\n  \"a\": 1,\n}",
-        "line 3, column 1: trailing comma, found '}' (remove the comma",
-    );
+    check("{\n  \"a\": 1,\n}", "line 3, column 1: trailing comma, found '}' (remove the comma");
     check("{\"a\": 1", "the file ends here (the file ends too early");
     check("{\"a\" 1}", "line 1, column 6: expected `:`, found '1'");
-    check(
-        "{\"a\": 1\n\"b\": 2}",
-        "line 2, column 1: expected `,` or `}`, found '\"'",
-    );
-    check(
-        "{a: 1}",
-        "key must be a string, found 'a' (names stand in double quotes",
-    );
+    check("{\"a\": 1\n\"b\": 2}", "line 2, column 1: expected `,` or `}`, found '\"'");
+    check("{a: 1}", "key must be a string, found 'a' (names stand in double quotes");
     check("{// note\n}", "JSON has no comments");
     check("{} {}", "trailing characters, found '{'");
     check("{\"a\": \"x\ty\"}", "a tab \\t");
@@ -401,12 +353,7 @@ fn no_prefix_of_a_document_is_one() {
 #[test]
 fn a_flood_of_faults_is_counted() {
     let namespaces: Vec<_> = (0..5000).map(|_| json!({"type": "x"})).collect();
-    let error = parse(
-        json!({"linux": {"namespaces": namespaces}})
-            .to_string()
-            .as_bytes(),
-    )
-    .unwrap_err();
+    let error = parse(json!({"linux": {"namespaces": namespaces}}).to_string().as_bytes()).unwrap_err();
     assert_eq!(error.faults.len(), 101);
     // 4900 more namespaces, no version, no root.
     assert_eq!(error.faults[100].to_string(), "further faults: 4902");

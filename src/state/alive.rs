@@ -28,9 +28,7 @@ impl Record {
         }
         let doing = || format!("open the init process {pid}");
         let pidfd = match pidfd_open(pid) {
-            Err(Fail {
-                errno: Errno::ESRCH, ..
-            }) => return Ok(None),
+            Err(Fail { errno: Errno::ESRCH, .. }) => return Ok(None),
             pidfd => pidfd.doing(doing)?,
         };
         // This order decides: whatever lives after stat was read is what both the pidfd and stat meant.
@@ -74,14 +72,8 @@ mod tests {
     #[test]
     fn field_22() {
         let check = |stat: &[u8], expected| assert_eq!(parse_start_time(stat), expected);
-        check(
-            b"1 (sh) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 777 23\n",
-            Some(777),
-        );
-        check(
-            b"1 (a) b\xff (c) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 777 23",
-            Some(777),
-        );
+        check(b"1 (sh) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 777 23\n", Some(777));
+        check(b"1 (a) b\xff (c) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 777 23", Some(777));
         check(b"1 (sh) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21", None);
         check(b"1 sh S 4", None);
         check(b"", None);
@@ -89,11 +81,7 @@ mod tests {
 
     /// A process that waits until its standard input closes.
     fn cat() -> std::process::Child {
-        Command::new("cat")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap()
+        Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
     }
 
     #[test]
@@ -104,22 +92,10 @@ mod tests {
         record.set_init(Pid(child.id() as i32)).unwrap();
         assert!(record.init().unwrap().is_some());
 
-        let reused = Record {
-            start_time: record.start_time - 1,
-            ..record.clone()
-        };
-        assert!(
-            reused.init().unwrap().is_none(),
-            "the pid belongs to another process"
-        );
-        let rebooted = Record {
-            boot_id: "00000000-0000-0000-0000-000000000000".into(),
-            ..record.clone()
-        };
-        assert!(
-            rebooted.init().unwrap().is_none(),
-            "the pid is one of another boot"
-        );
+        let reused = Record { start_time: record.start_time - 1, ..record.clone() };
+        assert!(reused.init().unwrap().is_none(), "the pid belongs to another process");
+        let rebooted = Record { boot_id: "00000000-0000-0000-0000-000000000000".into(), ..record.clone() };
+        assert!(rebooted.init().unwrap().is_none(), "the pid is one of another boot");
 
         let pidfd = record.init().unwrap().unwrap();
         child.kill().unwrap();

@@ -24,10 +24,7 @@ impl ContainerId {
         } else {
             return Ok(ContainerId(id.to_owned()));
         };
-        Err(Error::new(
-            Kind::Usage,
-            format!("invalid container ID format {id:?}: {wrong}"),
-        ))
+        Err(Error::new(Kind::Usage, format!("invalid container ID format {id:?}: {wrong}")))
     }
 
     pub fn as_str(&self) -> &str {
@@ -50,18 +47,7 @@ mod tests {
         for good in ["a", "web1", "_x", "+", "-", "a.b-c+d_e", "0", &"x".repeat(255)] {
             assert_eq!(ContainerId::new(good).unwrap().as_str(), good);
         }
-        for bad in [
-            "",
-            ".",
-            "..",
-            ".x",
-            "a/b",
-            "a b",
-            "a\n",
-            "ä",
-            "a\0",
-            &"x".repeat(256),
-        ] {
+        for bad in ["", ".", "..", ".x", "a/b", "a b", "a\n", "ä", "a\0", &"x".repeat(256)] {
             let text = ContainerId::new(bad).unwrap_err().to_string();
             assert!(text.contains("invalid container ID format"), "{text}");
             assert!(text.contains(&format!("{bad:?}")), "{text}");

@@ -53,10 +53,7 @@ impl Store {
     pub fn open(root: &Path) -> Result<Store> {
         let root = std::path::absolute(root).doing(|| format!("find the root directory {root:?}"))?;
         if root.parent().is_none() {
-            return Err(Error::new(
-                Kind::Usage,
-                "the root directory of the state must not be /",
-            ));
+            return Err(Error::new(Kind::Usage, "the root directory of the state must not be /"));
         }
         Ok(Store { root })
     }
@@ -66,8 +63,7 @@ impl Store {
         let mut maker = DirBuilder::new();
         // Sticky, or what stays unused in XDG_RUNTIME_DIR might be pruned (XDG Base Directory Specification).
         let made = maker.mode(0o1700).recursive(true).create(&self.root);
-        made.doing(|| format!("make {:?}", self.root))
-            .map_err(elsewhere)?;
+        made.doing(|| format!("make {:?}", self.root)).map_err(elsewhere)?;
         maker.mode(0o700);
         let path = self.root.join(id.as_str());
         // Between mkdir and lock a `delete --force` may take it for a leftover and remove it: begin again.
@@ -91,20 +87,13 @@ impl Store {
             container.reserved = true;
             return Ok(Reservation(container));
         }
-        Err(Error::new(
-            Kind::Kernel,
-            format!("{path:?} is removed again each time it is made"),
-        ))
+        Err(Error::new(Kind::Kernel, format!("{path:?} is removed again each time it is made")))
     }
 
     fn exists(&self, id: &ContainerId) -> Error {
-        let error = Error::new(
-            Kind::Exists,
-            format!("container with given ID already exists: {id}"),
-        );
-        let leftover = self
-            .load(id)
-            .and_then(|mut other| Ok(!other.has_init() && other.status()? == Status::Stopped));
+        let error = Error::new(Kind::Exists, format!("container with given ID already exists: {id}"));
+        let leftover =
+            self.load(id).and_then(|mut other| Ok(!other.has_init() && other.status()? == Status::Stopped));
         match leftover {
             Ok(true) => error.hint(format!(
                 "it is what a killed create left behind: rrunc delete --force {id} removes it"
@@ -122,14 +111,8 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(not_found(id)),
             dir => dir.doing(|| format!("open {path:?}")).map_err(elsewhere)?,
         };
-        let mut container = Container {
-            id: id.clone(),
-            path,
-            dir,
-            locked: false,
-            reserved: false,
-            record: Loaded::Missing,
-        };
+        let mut container =
+            Container { id: id.clone(), path, dir, locked: false, reserved: false, record: Loaded::Missing };
         container.reload()?;
         Ok(container)
     }
@@ -145,18 +128,13 @@ impl Store {
         for entry in entries {
             let entry = entry.doing(doing)?;
             let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            let id = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| ContainerId::new(name).ok());
+            let id = entry.file_name().to_str().and_then(|name| ContainerId::new(name).ok());
             ids.extend(id.filter(|_| is_dir));
         }
         ids.sort();
         let gone = |error: &Error| error.kind == Kind::NotFound; // deleted since the directory was read
         let loaded = ids.iter().map(|id| self.load(id));
-        loaded
-            .filter(|container| !container.as_ref().is_err_and(gone))
-            .collect()
+        loaded.filter(|container| !container.as_ref().is_err_and(gone)).collect()
     }
 }
 
@@ -202,10 +180,7 @@ impl Container {
             Loaded::Missing => not_found(&self.id).context("no state.json is there"),
             Loaded::Broken(text) => Error::new(Kind::Kernel, format!("{:?}: {text}", self.path.join(RECORD))),
         };
-        Err(error.hint(format!(
-            "rrunc delete --force {} removes what is left of it",
-            self.id
-        )))
+        Err(error.hint(format!("rrunc delete --force {} removes what is left of it", self.id)))
     }
 
     fn has_init(&self) -> bool {
@@ -359,10 +334,7 @@ impl Container {
     }
 
     pub fn write_record(&mut self, record: &Record) -> Result<()> {
-        let record = Record {
-            version: VERSION,
-            ..record.clone()
-        };
+        let record = Record { version: VERSION, ..record.clone() };
         let json = serde_json::to_vec(&record)
             .map_err(|error| Error::new(Kind::Kernel, format!("state of {}: {error}", self.id)))?;
         self.write(RECORD, &json)?;
@@ -457,10 +429,7 @@ impl Reservation {
 fn is_locked(file: BorrowedFd<'_>) -> std::result::Result<bool, Fail> {
     match flock(file, Lock::TryShared) {
         Ok(()) => flock(file, Lock::Release).map(|()| false),
-        Err(Fail {
-            errno: Errno::EWOULDBLOCK,
-            ..
-        }) => Ok(true),
+        Err(Fail { errno: Errno::EWOULDBLOCK, .. }) => Ok(true),
         Err(fail) => Err(fail),
     }
 }

@@ -178,11 +178,7 @@ impl Record {
 
     /// `paused` is no word of the spec, hence `running` there.
     fn spec_state(&self, status: Status) -> HookState<'_> {
-        let told = if status == Status::Paused {
-            Status::Running
-        } else {
-            status
-        };
+        let told = if status == Status::Paused { Status::Running } else { status };
         HookState {
             oci_version: &self.oci_version,
             id: &self.id,
@@ -230,19 +226,10 @@ mod tests {
 }"#;
         assert_eq!(record.state_json(Status::Running), expected);
         record.annotations.clear();
-        record.unit = Some(Unit {
-            name: "a-b.scope".into(),
-            ..Unit::default()
-        });
+        record.unit = Some(Unit { name: "a-b.scope".into(), ..Unit::default() });
         let stopped = record.state_json(Status::Stopped);
-        assert!(
-            stopped.contains("\n  \"systemd-scope\": \"a-b.scope\",\n"),
-            "{stopped}"
-        );
-        assert!(
-            stopped.contains("\"pid\": 0,\n  \"status\": \"stopped\""),
-            "{stopped}"
-        );
+        assert!(stopped.contains("\n  \"systemd-scope\": \"a-b.scope\",\n"), "{stopped}");
+        assert!(stopped.contains("\"pid\": 0,\n  \"status\": \"stopped\""), "{stopped}");
         assert!(!stopped.contains("annotations"), "{stopped}");
     }
 
@@ -253,26 +240,17 @@ mod tests {
             Status::Creating,
             r#"{"ociVersion":"1.3.0","id":"web1","status":"creating","pid":42,"bundle":"/b"}"#,
         );
-        check(
-            Status::Stopped,
-            r#"{"ociVersion":"1.3.0","id":"web1","status":"stopped","bundle":"/b"}"#,
-        );
+        check(Status::Stopped, r#"{"ociVersion":"1.3.0","id":"web1","status":"stopped","bundle":"/b"}"#);
     }
 
     #[test]
     fn state_for_the_seccomp_agent() {
-        let mut listener = SeccompListener {
-            path: "/agent".into(),
-            metadata: Some("m".into()),
-        };
+        let mut listener = SeccompListener { path: "/agent".into(), metadata: Some("m".into()) };
         let check = |listener: &SeccompListener, metadata: &str| {
             let expected = format!(
                 r#"{{"ociVersion":"1.3.0","fds":["seccompFd"],"pid":43,{metadata}"state":{{"ociVersion":"1.3.0","id":"web1","status":"running","pid":42,"bundle":"/b"}}}}"#
             );
-            assert_eq!(
-                record().process_state(Pid(43), listener, Status::Running),
-                expected
-            );
+            assert_eq!(record().process_state(Pid(43), listener, Status::Running), expected);
         };
         check(&listener, r#""metadata":"m","#);
         listener.metadata = None;
@@ -282,14 +260,7 @@ mod tests {
     #[test]
     fn other_versions_of_the_record() {
         let older: Record = serde_json::from_str(r#"{"version":1,"id":"a","new":{"x":1}}"#).unwrap();
-        assert_eq!(
-            older,
-            Record {
-                version: 1,
-                id: "a".into(),
-                ..Record::default()
-            }
-        );
+        assert_eq!(older, Record { version: 1, id: "a".into(), ..Record::default() });
         let record = record();
         let again: Record = serde_json::from_slice(&serde_json::to_vec(&record).unwrap()).unwrap();
         assert_eq!(again, record);

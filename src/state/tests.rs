@@ -31,17 +31,10 @@ pub struct Cat(Child);
 impl Cat {
     pub fn new() -> Cat {
         let mut command = Command::new("cat");
-        Cat(command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap())
+        Cat(command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap())
     }
     pub fn record(&self) -> Record {
-        let mut record = Record {
-            id: "a".into(),
-            ..Record::default()
-        };
+        let mut record = Record { id: "a".into(), ..Record::default() };
         record.set_init(Pid(self.0.id() as i32)).unwrap();
         record
     }
@@ -82,17 +75,9 @@ fn reserved_is_private_and_undone() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(&root.0), 0o1700);
     assert_eq!(mode(reservation.path()), 0o700);
-    fails(
-        store.reserve(&id("a")).map(drop),
-        Kind::Exists,
-        "container with given ID already exists: a",
-    );
+    fails(store.reserve(&id("a")).map(drop), Kind::Exists, "container with given ID already exists: a");
     drop(reservation);
-    fails(
-        store.load(&id("a")).map(drop),
-        Kind::NotFound,
-        "container does not exist: a",
-    );
+    fails(store.load(&id("a")).map(drop), Kind::NotFound, "container does not exist: a");
     assert_eq!(fs::read_dir(&root.0).unwrap().count(), 0);
 }
 
@@ -107,16 +92,10 @@ fn committed_stays() {
     assert_eq!(container.record().unwrap().pid, cat.record().pid);
     assert_eq!(container.plan().as_deref(), Some(" 1 pivot\n"));
     assert_eq!(container.status().unwrap(), Status::Running);
-    let mode = fs::metadata(container.path().join(RECORD))
-        .unwrap()
-        .permissions()
-        .mode();
+    let mode = fs::metadata(container.path().join(RECORD)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     container.remove().unwrap();
-    store
-        .load(&id("a"))
-        .map(|container| container.remove())
-        .unwrap_err();
+    store.load(&id("a")).map(|container| container.remove()).unwrap_err();
 }
 
 #[test]
@@ -125,18 +104,9 @@ fn one_of_many_wins() {
     for round in 0..20 {
         let (id, store) = (id(&format!("a{round}")), &root.store());
         let won = std::thread::scope(|scope| {
-            let thread = || {
-                store
-                    .reserve(&id)
-                    .and_then(|r| r.commit(&Record::default()))
-                    .is_ok()
-            };
+            let thread = || store.reserve(&id).and_then(|r| r.commit(&Record::default())).is_ok();
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(thread)).collect();
-            threads
-                .into_iter()
-                .filter_map(|thread| thread.join().ok())
-                .filter(|&won| won)
-                .count()
+            threads.into_iter().filter_map(|thread| thread.join().ok()).filter(|&won| won).count()
         });
         assert_eq!(won, 1);
     }
@@ -155,11 +125,7 @@ fn status_from_creating_to_stopped() {
     let mut seen_before = store.load(&id("a")).unwrap();
     let waiting = reservation.waiting().unwrap();
     let container = reservation.commit(&cat.record()).unwrap();
-    assert_eq!(
-        status(),
-        Status::Created,
-        "whoever holds the lock of the directory"
-    );
+    assert_eq!(status(), Status::Created, "whoever holds the lock of the directory");
     drop(container);
     assert_eq!(status(), Status::Created);
     assert_eq!(seen_before.status().unwrap(), Status::Created);
@@ -190,22 +156,10 @@ fn leftover_of_a_killed_create() {
     fs::create_dir(root.0.join("b")).unwrap(); // as after a kill: no lock
     let mut left = store.load(&id("b")).unwrap();
     assert_eq!(left.status().unwrap(), Status::Stopped);
-    fails(
-        left.record().map(drop),
-        Kind::NotFound,
-        "container does not exist: b",
-    );
-    fails(
-        store.reserve(&id("b")).map(drop),
-        Kind::Exists,
-        "rrunc delete --force b",
-    );
+    fails(left.record().map(drop), Kind::NotFound, "container does not exist: b");
+    fails(store.reserve(&id("b")).map(drop), Kind::Exists, "rrunc delete --force b");
     left.lock().unwrap();
-    assert_eq!(
-        left.status().unwrap(),
-        Status::Stopped,
-        "our own lock is no creator's"
-    );
+    assert_eq!(left.status().unwrap(), Status::Stopped, "our own lock is no creator's");
     left.remove().unwrap();
     store.reserve(&id("b")).unwrap();
 }
@@ -219,11 +173,7 @@ fn broken_records() {
         fs::write(root.0.join("a/state.json"), json).unwrap();
         let mut container = store.load(&id("a")).unwrap();
         fails(container.record().map(drop), Kind::Kernel, part);
-        fails(
-            container.status().map(drop),
-            Kind::Kernel,
-            "rrunc delete --force a",
-        );
+        fails(container.status().map(drop), Kind::Kernel, "rrunc delete --force a");
         container.remove().unwrap();
     };
     check("", "EOF");
@@ -236,24 +186,12 @@ fn broken_records() {
 fn deleted_while_waiting_for_the_lock() {
     let root = Root::new();
     let store = root.store();
-    let holder = store
-        .reserve(&id("a"))
-        .unwrap()
-        .commit(&Record::default())
-        .unwrap();
+    let holder = store.reserve(&id("a")).unwrap().commit(&Record::default()).unwrap();
     let mut late = store.load(&id("a")).unwrap();
     let late = std::thread::spawn(move || late.lock());
     holder.remove().unwrap();
-    store
-        .reserve(&id("a"))
-        .unwrap()
-        .commit(&Record::default())
-        .unwrap(); // same id, another container
-    fails(
-        late.join().unwrap(),
-        Kind::NotFound,
-        "container does not exist: a",
-    );
+    store.reserve(&id("a")).unwrap().commit(&Record::default()).unwrap(); // same id, another container
+    fails(late.join().unwrap(), Kind::NotFound, "container does not exist: a");
 }
 
 #[test]
@@ -262,21 +200,13 @@ fn listed_in_order() {
     let store = root.store();
     assert_eq!(store.list().unwrap().len(), 0, "no root yet");
     for name in ["b", "a", "c.1"] {
-        store
-            .reserve(&id(name))
-            .unwrap()
-            .commit(&Record::default())
-            .unwrap();
+        store.reserve(&id(name)).unwrap().commit(&Record::default()).unwrap();
     }
     fs::create_dir(root.0.join(".seccomp")).unwrap();
     fs::write(root.0.join("file"), "").unwrap();
     let names: Vec<_> = store.list().unwrap().iter().map(|c| c.id().to_string()).collect();
     assert_eq!(names, ["a", "b", "c.1"]);
-    fails(
-        Store::open(Path::new("/")).map(drop),
-        Kind::Usage,
-        "must not be /",
-    );
+    fails(Store::open(Path::new("/")).map(drop), Kind::Usage, "must not be /");
 }
 
 #[test]

@@ -29,12 +29,7 @@ const EXIT: u8 = 0x95; // BPF_JMP | BPF_EXIT
 
 impl Instruction {
     const fn new(code: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> Instruction {
-        Instruction {
-            code,
-            registers: destination | source << 4,
-            offset,
-            immediate,
-        }
+        Instruction { code, registers: destination | source << 4, offset, immediate }
     }
     pub const fn load32(to: u8, from: u8, offset: i16) -> Instruction {
         Instruction::new(LDX_MEM_W, to, from, offset, 0)
@@ -196,11 +191,7 @@ fn device_programs(cgroup: BorrowedFd) -> Result<Vec<OwnedFd>, Fail> {
     bpf(BPF_PROG_QUERY, &mut attr)?;
     let ids = ids.iter().take(attr.prog_cnt as usize);
     ids.map(|id| {
-        let mut attr = GetFdAttr {
-            prog_id: *id,
-            next_id: 0,
-            open_flags: 0,
-        };
+        let mut attr = GetFdAttr { prog_id: *id, next_id: 0, open_flags: 0 };
         let fd = bpf(BPF_PROG_GET_FD_BY_ID, &mut attr)?;
         gate_fd(Call::Bpf, fd)
     })

@@ -48,9 +48,7 @@ pub unsafe fn clone(flags: u64, cgroup: Option<BorrowedFd>) -> Result<Who, Fail>
         return Ok(Who::Child);
     }
     // SAFETY: CLONE_PIDFD made this fd for us.
-    Ok(Who::Parent(Pid(pid as i32), unsafe {
-        OwnedFd::from_raw_fd(pidfd)
-    }))
+    Ok(Who::Parent(Pid(pid as i32), unsafe { OwnedFd::from_raw_fd(pidfd) }))
 }
 
 /// Room for a thread's frames; those of debug builds are large.
@@ -63,10 +61,8 @@ const STACK: usize = 256 * 1024;
 /// For the container's process alone: the C library knows nothing of this thread, and errno is the same for both. So
 /// while one makes calls, the other waits.
 pub fn thread(run: extern "C" fn(*mut c_void) -> c_int, argument: usize) -> Result<(), Fail> {
-    let (protection, flags) = (
-        libc::PROT_READ | libc::PROT_WRITE,
-        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK,
-    );
+    let (protection, flags) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK);
     // SAFETY: a new anonymous mapping overlaps nothing.
     let stack = unsafe { libc::mmap(ptr::null_mut(), STACK, protection, flags, -1, 0) };
     if stack == libc::MAP_FAILED {
@@ -77,12 +73,7 @@ pub fn thread(run: extern "C" fn(*mut c_void) -> c_int, argument: usize) -> Resu
     // SAFETY: the stack is ours, is as large as we say, grows down from its aligned end, and is never unmapped. `run`
     // takes an integer in the shape of a pointer, which nobody follows.
     gate(Call::Clone, unsafe {
-        libc::clone(
-            run,
-            stack.byte_add(STACK),
-            shared | libc::CLONE_THREAD,
-            argument as *mut c_void,
-        )
+        libc::clone(run, stack.byte_add(STACK), shared | libc::CLONE_THREAD, argument as *mut c_void)
     })
     .map(drop)
 }
@@ -112,10 +103,7 @@ pub fn setns(fd: BorrowedFd, kind: u64) -> Result<(), Fail> {
 pub fn namespace_kind(fd: BorrowedFd) -> Result<u64, Fail> {
     const NS_GET_NSTYPE: libc::c_ulong = 0xb703; // _IO(0xb7, 3), linux/nsfs.h
     // SAFETY: the request takes no argument.
-    gate(Call::Ioctl, unsafe {
-        libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE as _)
-    })
-    .map(|kind| kind as u64)
+    gate(Call::Ioctl, unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE as _) }).map(|kind| kind as u64)
 }
 
 /// [`clone`] for the runtime, which has one thread by design and whose children go straight into code that

@@ -18,11 +18,7 @@ pub struct CArray {
 impl CArray {
     pub fn new(strings: Vec<CString>) -> CArray {
         let pointers = strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect();
-        CArray {
-            strings,
-            hole: None,
-            pointers,
-        }
+        CArray { strings, hole: None, pointers }
     }
 
     /// With one more string at the end that is `initial` until the child writes another into its place

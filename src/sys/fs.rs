@@ -98,9 +98,7 @@ pub fn fs_magic(fd: BorrowedFd) -> Result<i64, Fail> {
     // SAFETY: statfs is plain integers, for which all-zero is a value.
     let mut st: libc::statfs = unsafe { zeroed() };
     // SAFETY: st is writable for the length of the call.
-    gate(Call::Fstatfs, unsafe {
-        libc::fstatfs(fd.as_raw_fd(), &raw mut st)
-    })?;
+    gate(Call::Fstatfs, unsafe { libc::fstatfs(fd.as_raw_fd(), &raw mut st) })?;
     Ok(st.f_type as i64)
 }
 
@@ -131,58 +129,38 @@ pub fn mount_id(fd: BorrowedFd) -> Result<Option<u64>, Fail> {
 /// mkdirat(2).
 pub fn mkdir(dir: BorrowedFd, name: &CStr, mode: u32) -> Result<(), Fail> {
     // SAFETY: name is NUL-terminated and outlives the call.
-    gate(Call::Mkdir, unsafe {
-        libc::mkdirat(dir.as_raw_fd(), name.as_ptr(), mode)
-    })
-    .map(drop)
+    gate(Call::Mkdir, unsafe { libc::mkdirat(dir.as_raw_fd(), name.as_ptr(), mode) }).map(drop)
 }
 
 /// mknodat(2); `mode` holds the type too, and the umask applies.
 pub fn mknod(dir: BorrowedFd, name: &CStr, mode: u32, device: u64) -> Result<(), Fail> {
     // SAFETY: name is NUL-terminated and outlives the call.
-    gate(Call::Mknod, unsafe {
-        libc::mknodat(dir.as_raw_fd(), name.as_ptr(), mode, device)
-    })
-    .map(drop)
+    gate(Call::Mknod, unsafe { libc::mknodat(dir.as_raw_fd(), name.as_ptr(), mode, device) }).map(drop)
 }
 
 /// symlinkat(2).
 pub fn symlink(target: &CStr, dir: BorrowedFd, name: &CStr) -> Result<(), Fail> {
     // SAFETY: both strings are NUL-terminated and outlive the call.
-    gate(Call::Symlink, unsafe {
-        libc::symlinkat(target.as_ptr(), dir.as_raw_fd(), name.as_ptr())
-    })
-    .map(drop)
+    gate(Call::Symlink, unsafe { libc::symlinkat(target.as_ptr(), dir.as_raw_fd(), name.as_ptr()) }).map(drop)
 }
 
 /// unlinkat(2) of something that is not a directory.
 pub fn unlink(dir: BorrowedFd, name: &CStr) -> Result<(), Fail> {
     // SAFETY: name is NUL-terminated and outlives the call.
-    gate(Call::Unlink, unsafe {
-        libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), 0)
-    })
-    .map(drop)
+    gate(Call::Unlink, unsafe { libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), 0) }).map(drop)
 }
 
 /// unlinkat(2) of an empty directory.
 pub fn rmdir(dir: BorrowedFd, name: &CStr) -> Result<(), Fail> {
     // SAFETY: name is NUL-terminated and outlives the call.
-    gate(Call::Rmdir, unsafe {
-        libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), libc::AT_REMOVEDIR)
-    })
-    .map(drop)
+    gate(Call::Rmdir, unsafe { libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), libc::AT_REMOVEDIR) }).map(drop)
 }
 
 /// readlinkat(2): the part of `buffer` that the target fills.
 pub fn readlink<'b>(dir: BorrowedFd, name: &CStr, buffer: &'b mut [u8]) -> Result<&'b [u8], Fail> {
     // SAFETY: name is NUL-terminated; buffer is writable for the length that we give.
     let n = gate(Call::Readlink, unsafe {
-        libc::readlinkat(
-            dir.as_raw_fd(),
-            name.as_ptr(),
-            buffer.as_mut_ptr().cast(),
-            buffer.len(),
-        )
+        libc::readlinkat(dir.as_raw_fd(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len())
     })?;
     Ok(buffer.get(..n as usize).unwrap_or(&[]))
 }
@@ -191,10 +169,8 @@ pub fn readlink<'b>(dir: BorrowedFd, name: &CStr, buffer: &'b mut [u8]) -> Resul
 pub fn chown(fd: BorrowedFd, uid: Option<Uid>, gid: Option<Gid>) -> Result<(), Fail> {
     let (uid, gid) = (uid.map_or(u32::MAX, |u| u.0), gid.map_or(u32::MAX, |g| g.0));
     // SAFETY: the path is a static empty string, AT_EMPTY_PATH makes the call act on fd itself.
-    gate(Call::Chown, unsafe {
-        libc::fchownat(fd.as_raw_fd(), c"".as_ptr(), uid, gid, libc::AT_EMPTY_PATH)
-    })
-    .map(drop)
+    gate(Call::Chown, unsafe { libc::fchownat(fd.as_raw_fd(), c"".as_ptr(), uid, gid, libc::AT_EMPTY_PATH) })
+        .map(drop)
 }
 
 /// fchmod(2); not for O_PATH fds.
@@ -207,13 +183,7 @@ pub fn chmod(fd: BorrowedFd, mode: u32) -> Result<(), Fail> {
 pub fn may_execute(path: &CStr) -> Result<(), Fail> {
     // SAFETY: path is NUL-terminated and outlives the call.
     gate(Call::Exec, unsafe {
-        libc::syscall(
-            libc::SYS_faccessat2,
-            libc::AT_FDCWD,
-            path.as_ptr(),
-            libc::X_OK,
-            libc::AT_EACCESS,
-        )
+        libc::syscall(libc::SYS_faccessat2, libc::AT_FDCWD, path.as_ptr(), libc::X_OK, libc::AT_EACCESS)
     })
     .map(drop)
 }
@@ -228,9 +198,8 @@ pub fn fchdir(dir: BorrowedFd) -> Result<(), Fail> {
 /// kernel says by a path that does not start with `/` (getcwd(2)).
 pub fn getcwd(buffer: &mut [u8]) -> Result<&[u8], Fail> {
     // SAFETY: buffer is writable for the length that we give.
-    let n = gate(Call::Getcwd, unsafe {
-        libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len())
-    })?;
+    let n =
+        gate(Call::Getcwd, unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) })?;
     Ok(buffer.get(..n as usize).unwrap_or(&[]))
 }
 
@@ -255,19 +224,14 @@ pub fn read(fd: BorrowedFd, buffer: &mut [u8]) -> Result<usize, Fail> {
 /// One write(2) of all of `bytes`: kernel files take a value in one call or not at all.
 pub fn write(fd: BorrowedFd, bytes: &[u8]) -> Result<usize, Fail> {
     // SAFETY: bytes is readable for the length that we give.
-    gate(Call::Write, unsafe {
-        libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len())
-    })
-    .map(|n| n as usize)
+    gate(Call::Write, unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) })
+        .map(|n| n as usize)
 }
 
 /// lseek(2) to the start.
 pub fn rewind(fd: BorrowedFd) -> Result<(), Fail> {
     // SAFETY: only integers go in.
-    gate(Call::Read, unsafe {
-        libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_SET)
-    })
-    .map(drop)
+    gate(Call::Read, unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_SET) }).map(drop)
 }
 
 /// getdents64(2): calls `each` with every name but `.` and `..`, until it fails.
@@ -286,12 +250,7 @@ pub fn for_each_typed_entry(
     loop {
         // SAFETY: the buffer is writable for its own length.
         let n = gate(Call::Getdents, unsafe {
-            libc::syscall(
-                libc::SYS_getdents64,
-                dir.as_raw_fd(),
-                buffer.0.as_mut_ptr(),
-                buffer.0.len(),
-            )
+            libc::syscall(libc::SYS_getdents64, dir.as_raw_fd(), buffer.0.as_mut_ptr(), buffer.0.len())
         })? as usize;
         if n == 0 {
             return Ok(());
@@ -340,9 +299,7 @@ pub fn close_others(first: i32, kept: impl Iterator<Item = i32> + Clone) -> Resu
         let last = next.map_or(i32::MAX, |next| next - 1);
         if from <= last {
             // SAFETY: only integers go in; the caller's promise is that nobody uses those fds any more.
-            gate(Call::CloseRange, unsafe {
-                libc::syscall(libc::SYS_close_range, from, last, 0)
-            })?;
+            gate(Call::CloseRange, unsafe { libc::syscall(libc::SYS_close_range, from, last, 0) })?;
         }
         match next {
             Some(next) => from = next + 1,

@@ -19,28 +19,20 @@ pub fn egid() -> Gid {
 /// setgroups(2).
 pub fn setgroups(groups: &[Gid]) -> Result<(), Fail> {
     // SAFETY: Gid is a transparent u32; the slice is readable for the length that we give.
-    gate(Call::Setgroups, unsafe {
-        libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr())
-    })
-    .map(drop)
+    gate(Call::Setgroups, unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })
+        .map(drop)
 }
 
 /// setresgid(2), all three the same.
 pub fn setgid(gid: Gid) -> Result<(), Fail> {
     // SAFETY: only integers go in.
-    gate(Call::Setgid, unsafe {
-        libc::syscall(libc::SYS_setresgid, gid.0, gid.0, gid.0)
-    })
-    .map(drop)
+    gate(Call::Setgid, unsafe { libc::syscall(libc::SYS_setresgid, gid.0, gid.0, gid.0) }).map(drop)
 }
 
 /// setresuid(2), all three the same.
 pub fn setuid(uid: Uid) -> Result<(), Fail> {
     // SAFETY: only integers go in.
-    gate(Call::Setuid, unsafe {
-        libc::syscall(libc::SYS_setresuid, uid.0, uid.0, uid.0)
-    })
-    .map(drop)
+    gate(Call::Setuid, unsafe { libc::syscall(libc::SYS_setresuid, uid.0, uid.0, uid.0) }).map(drop)
 }
 
 /// setsid(2).
@@ -64,10 +56,7 @@ pub fn prctl(option: i32, a: u64, b: u64) -> Result<i32, Fail> {
 /// prctl(2) PR_SET_NAME: what ps shows of this thread, 15 bytes of it.
 pub fn set_name(name: &std::ffi::CStr) -> Result<(), Fail> {
     // SAFETY: name is NUL-terminated and outlives the call.
-    gate(Call::Prctl, unsafe {
-        libc::prctl(libc::PR_SET_NAME, name.as_ptr())
-    })
-    .map(drop)
+    gate(Call::Prctl, unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) }).map(drop)
 }
 
 /// Whether the user namespace that we are in isn't the host's own: that has always the same number since Linux 3.8
@@ -101,10 +90,7 @@ struct CapData {
 }
 
 /// _LINUX_CAPABILITY_VERSION_3 of linux/capability.h: two records of 32 bits each.
-static CAP_HEADER: CapHeader = CapHeader {
-    version: 0x2008_0522,
-    pid: 0,
-};
+static CAP_HEADER: CapHeader = CapHeader { version: 0x2008_0522, pid: 0 };
 
 /// capset(2) on ourselves.
 pub fn capset(sets: &CapSets) -> Result<(), Fail> {
@@ -115,19 +101,15 @@ pub fn capset(sets: &CapSets) -> Result<(), Fail> {
     };
     let data = [half(0), half(32)];
     // SAFETY: header and data are laid out as version 3 asks and outlive the call.
-    gate(Call::Capset, unsafe {
-        libc::syscall(libc::SYS_capset, &raw const CAP_HEADER, data.as_ptr())
-    })
-    .map(drop)
+    gate(Call::Capset, unsafe { libc::syscall(libc::SYS_capset, &raw const CAP_HEADER, data.as_ptr()) })
+        .map(drop)
 }
 
 /// capget(2) of ourselves.
 pub fn capget() -> Result<CapSets, Fail> {
     let mut data = [CapData::default(); 2];
     // SAFETY: header and data are laid out as version 3 asks; data is writable for both records.
-    gate(Call::Capset, unsafe {
-        libc::syscall(libc::SYS_capget, &raw const CAP_HEADER, data.as_mut_ptr())
-    })?;
+    gate(Call::Capset, unsafe { libc::syscall(libc::SYS_capget, &raw const CAP_HEADER, data.as_mut_ptr()) })?;
     let join = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
     Ok(CapSets {
         effective: join(data[0].effective, data[1].effective),
@@ -140,19 +122,14 @@ pub fn capget() -> Result<CapSets, Fail> {
 pub fn join_session_keyring(name: &CStr) -> Result<i64, Fail> {
     const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1; // linux/keyctl.h
     // SAFETY: name is NUL-terminated and outlives the call.
-    gate(Call::Keyctl, unsafe {
-        libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr())
-    })
+    gate(Call::Keyctl, unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) })
 }
 
 /// keyctl(2): what may be done with a key, as keyctl_setperm(3) has it.
 pub fn set_key_permissions(key: i64, permissions: u32) -> Result<(), Fail> {
     const KEYCTL_SETPERM: i32 = 5;
     // SAFETY: only integers go in.
-    gate(Call::Keyctl, unsafe {
-        libc::syscall(libc::SYS_keyctl, KEYCTL_SETPERM, key, permissions)
-    })
-    .map(drop)
+    gate(Call::Keyctl, unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_SETPERM, key, permissions) }).map(drop)
 }
 
 /// personality(2).
@@ -164,19 +141,13 @@ pub fn personality(persona: u64) -> Result<(), Fail> {
 /// sethostname(2).
 pub fn sethostname(name: &CStr) -> Result<(), Fail> {
     // SAFETY: name is readable for the length that we give.
-    gate(Call::Sethostname, unsafe {
-        libc::sethostname(name.as_ptr(), name.count_bytes())
-    })
-    .map(drop)
+    gate(Call::Sethostname, unsafe { libc::sethostname(name.as_ptr(), name.count_bytes()) }).map(drop)
 }
 
 /// setdomainname(2).
 pub fn setdomainname(name: &CStr) -> Result<(), Fail> {
     // SAFETY: name is readable for the length that we give.
-    gate(Call::Setdomainname, unsafe {
-        libc::setdomainname(name.as_ptr(), name.count_bytes())
-    })
-    .map(drop)
+    gate(Call::Setdomainname, unsafe { libc::setdomainname(name.as_ptr(), name.count_bytes()) }).map(drop)
 }
 
 /// prlimit64(2) of ourselves: a new limit.
@@ -186,10 +157,7 @@ pub fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Fail> {
 
 /// prlimit64(2): a new limit for `pid`, 0 for ourselves.
 pub fn prlimit(pid: Pid, resource: u32, soft: u64, hard: u64) -> Result<(), Fail> {
-    let limit = libc::rlimit64 {
-        rlim_cur: soft,
-        rlim_max: hard,
-    };
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
     let none = std::ptr::null_mut::<libc::rlimit64>();
     // SAFETY: limit is read for its own size; no old limit is asked for.
     gate(Call::Prlimit, unsafe {
@@ -200,10 +168,7 @@ pub fn prlimit(pid: Pid, resource: u32, soft: u64, hard: u64) -> Result<(), Fail
 
 /// prlimit64(2): the soft and the hard limit of `pid`, 0 for ourselves.
 pub fn getrlimit(pid: Pid, resource: u32) -> Result<(u64, u64), Fail> {
-    let mut limit = libc::rlimit64 {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     let none = std::ptr::null::<libc::rlimit64>();
     // SAFETY: limit is writable for its own size; no new limit is given.
     gate(Call::Prlimit, unsafe {
@@ -225,8 +190,5 @@ pub fn reset_affinity() -> Result<(), Fail> {
 /// ioctl(2) TIOCSCTTY: this terminal becomes the one of our session.
 pub fn set_controlling_terminal(tty: BorrowedFd) -> Result<(), Fail> {
     // SAFETY: only integers go in.
-    gate(Call::Ioctl, unsafe {
-        libc::ioctl(tty.as_raw_fd(), libc::TIOCSCTTY, 0)
-    })
-    .map(drop)
+    gate(Call::Ioctl, unsafe { libc::ioctl(tty.as_raw_fd(), libc::TIOCSCTTY, 0) }).map(drop)
 }

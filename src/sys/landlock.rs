@@ -36,23 +36,14 @@ const RULE_NET_PORT: i32 = 2;
 pub fn abi() -> i32 {
     // SAFETY: with this flag the kernel wants no attributes.
     let version = unsafe {
-        libc::syscall(
-            libc::SYS_landlock_create_ruleset,
-            null::<RulesetAttr>(),
-            0,
-            CREATE_RULESET_VERSION,
-        )
+        libc::syscall(libc::SYS_landlock_create_ruleset, null::<RulesetAttr>(), 0, CREATE_RULESET_VERSION)
     };
     version.max(0) as i32
 }
 
 /// A ruleset that forbids these accesses. `size` is how much of the attributes the kernel's ABI knows.
 pub fn create_ruleset(files: u64, net: u64, scopes: u64, size: usize) -> Result<OwnedFd, Fail> {
-    let attr = RulesetAttr {
-        handled_access_fs: files,
-        handled_access_net: net,
-        scoped: scopes,
-    };
+    let attr = RulesetAttr { handled_access_fs: files, handled_access_net: net, scoped: scopes };
     // SAFETY: attr is readable for size bytes, which are at most its own.
     let fd = unsafe {
         libc::syscall(
@@ -67,38 +58,20 @@ pub fn create_ruleset(files: u64, net: u64, scopes: u64, size: usize) -> Result<
 
 /// Allows `access` to the file or directory behind `path` and all below it.
 pub fn allow_path(ruleset: BorrowedFd, path: BorrowedFd, access: u64) -> Result<(), Fail> {
-    let attr = PathBeneath {
-        allowed_access: access,
-        parent_fd: path.as_raw_fd(),
-    };
+    let attr = PathBeneath { allowed_access: access, parent_fd: path.as_raw_fd() };
     // SAFETY: attr is laid out as the kernel expects for this type, and outlives the call.
     gate(Call::Landlock, unsafe {
-        libc::syscall(
-            libc::SYS_landlock_add_rule,
-            ruleset.as_raw_fd(),
-            RULE_PATH_BENEATH,
-            &raw const attr,
-            0,
-        )
+        libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), RULE_PATH_BENEATH, &raw const attr, 0)
     })
     .map(drop)
 }
 
 /// Allows `access` to a TCP port.
 pub fn allow_port(ruleset: BorrowedFd, port: u16, access: u64) -> Result<(), Fail> {
-    let attr = NetPort {
-        allowed_access: access,
-        port: u64::from(port),
-    };
+    let attr = NetPort { allowed_access: access, port: u64::from(port) };
     // SAFETY: attr is laid out as the kernel expects for this type, and outlives the call.
     gate(Call::Landlock, unsafe {
-        libc::syscall(
-            libc::SYS_landlock_add_rule,
-            ruleset.as_raw_fd(),
-            RULE_NET_PORT,
-            &raw const attr,
-            0,
-        )
+        libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), RULE_NET_PORT, &raw const attr, 0)
     })
     .map(drop)
 }
@@ -106,8 +79,6 @@ pub fn allow_port(ruleset: BorrowedFd, port: u16, access: u64) -> Result<(), Fai
 /// From here on the ruleset is in force. EPERM without no_new_privs or CAP_SYS_ADMIN.
 pub fn restrict_self(ruleset: BorrowedFd) -> Result<(), Fail> {
     // SAFETY: only integers go in.
-    gate(Call::Landlock, unsafe {
-        libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0)
-    })
-    .map(drop)
+    gate(Call::Landlock, unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) })
+        .map(drop)
 }

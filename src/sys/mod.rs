@@ -53,11 +53,7 @@ impl Ret for isize {
 
 /// The one gate from a raw return value and errno to a [`Fail`].
 pub fn gate<T: Ret>(call: Call, ret: T) -> Result<T, Fail> {
-    if ret.refused() {
-        Err(Fail::new(call, Errno::last()))
-    } else {
-        Ok(ret)
-    }
+    if ret.refused() { Err(Fail::new(call, Errno::last())) } else { Ok(ret) }
 }
 
 /// The gate for calls that return a new fd.

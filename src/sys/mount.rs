@@ -31,22 +31,12 @@ fn open_tree(dir: BorrowedFd, path: &CStr, recursive: bool, follow: i32) -> Resu
 
 /// move_mount(2): attaches the tree behind `tree` on top of the very inode behind `target`.
 pub fn attach(tree: BorrowedFd, target: BorrowedFd) -> Result<(), Fail> {
-    attach_at(
-        tree,
-        target,
-        c"",
-        libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH,
-    )
+    attach_at(tree, target, c"", libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH)
 }
 
 /// move_mount(2) onto a path of the host, symlinks followed.
 pub fn attach_to_host_path(tree: BorrowedFd, path: &CStr) -> Result<(), Fail> {
-    attach_at(
-        tree,
-        super::fs::cwd(),
-        path,
-        libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_SYMLINKS,
-    )
+    attach_at(tree, super::fs::cwd(), path, libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_SYMLINKS)
 }
 
 fn attach_at(tree: BorrowedFd, dir: BorrowedFd, path: &CStr, flags: u32) -> Result<(), Fail> {
@@ -108,13 +98,7 @@ pub fn mount(
     let pointer = |s: Option<&CStr>| s.map_or(ptr::null(), CStr::as_ptr);
     // SAFETY: each pointer is null or a NUL-terminated string that outlives the call.
     gate(Call::Mount, unsafe {
-        libc::mount(
-            pointer(source),
-            target.as_ptr(),
-            pointer(fstype),
-            flags,
-            pointer(data).cast(),
-        )
+        libc::mount(pointer(source), target.as_ptr(), pointer(fstype), flags, pointer(data).cast())
     })
     .map(drop)
 }
@@ -136,27 +120,13 @@ pub fn new_fs<'a>(
         };
         // SAFETY: key and value are NUL-terminated (or null) and outlive the call.
         gate(Call::Fsconfig, unsafe {
-            libc::syscall(
-                libc::SYS_fsconfig,
-                fs.as_raw_fd(),
-                command,
-                key.as_ptr(),
-                value,
-                0,
-            )
+            libc::syscall(libc::SYS_fsconfig, fs.as_raw_fd(), command, key.as_ptr(), value, 0)
         })?;
     }
     let none = ptr::null::<libc::c_char>();
     // SAFETY: FSCONFIG_CMD_CREATE takes no key and no value.
     gate(Call::Fsconfig, unsafe {
-        libc::syscall(
-            libc::SYS_fsconfig,
-            fs.as_raw_fd(),
-            libc::FSCONFIG_CMD_CREATE,
-            none,
-            none,
-            0,
-        )
+        libc::syscall(libc::SYS_fsconfig, fs.as_raw_fd(), libc::FSCONFIG_CMD_CREATE, none, none, 0)
     })?;
     // SAFETY: only integers go in.
     gate_fd(Call::Fsmount, unsafe {
@@ -167,19 +137,14 @@ pub fn new_fs<'a>(
 /// umount2(2) of the current directory with MNT_DETACH.
 pub fn detach_here() -> Result<(), Fail> {
     // SAFETY: the path is a static string.
-    gate(Call::Umount, unsafe {
-        libc::umount2(c".".as_ptr(), libc::MNT_DETACH)
-    })
-    .map(drop)
+    gate(Call::Umount, unsafe { libc::umount2(c".".as_ptr(), libc::MNT_DETACH) }).map(drop)
 }
 
 /// umount2(2) of a host path with MNT_DETACH, not following a symlink.
 pub fn detach(path: &CStr) -> Result<(), Fail> {
     // SAFETY: path is NUL-terminated and outlives the call.
-    gate(Call::Umount, unsafe {
-        libc::umount2(path.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW)
-    })
-    .map(drop)
+    gate(Call::Umount, unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) })
+        .map(drop)
 }
 
 /// umount2(2) with MNT_DETACH of the mount whose root `fd` is, by way of `proc`, a procfs. EINVAL: it is no mount's root,
@@ -194,18 +159,13 @@ pub fn detach_fd(proc: BorrowedFd, fd: BorrowedFd) -> Result<(), Fail> {
         return Err(Fail::new(Call::Umount, super::Errno::ENAMETOOLONG));
     };
     // SAFETY: path is NUL-terminated and outlives the call.
-    gate(Call::Umount, unsafe {
-        libc::umount2(path.as_ptr(), libc::MNT_DETACH)
-    })
-    .map(drop)
+    gate(Call::Umount, unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) }).map(drop)
 }
 
 /// pivot_root(".", "."): the current directory becomes the root, with the old root stacked on it
 /// (pivot_root(2), NOTES).
 pub fn pivot_here() -> Result<(), Fail> {
     // SAFETY: both paths are static strings.
-    gate(Call::PivotRoot, unsafe {
-        libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr())
-    })
-    .map(drop)
+    gate(Call::PivotRoot, unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) })
+        .map(drop)
 }

@@ -13,9 +13,7 @@ pub fn seqpacket_pair() -> Result<(OwnedFd, OwnedFd), Fail> {
     let mut fds = [-1; 2];
     let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
     // SAFETY: fds is writable for two integers.
-    gate(Call::Socketpair, unsafe {
-        libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr())
-    })?;
+    gate(Call::Socketpair, unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) })?;
     // SAFETY: the kernel just made both fds for us.
     Ok(unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) })
 }
@@ -25,12 +23,7 @@ pub fn accept(listener: BorrowedFd) -> Result<OwnedFd, Fail> {
     loop {
         // SAFETY: no address is asked for.
         let fd = unsafe {
-            libc::accept4(
-                listener.as_raw_fd(),
-                ptr::null_mut(),
-                ptr::null_mut(),
-                libc::SOCK_CLOEXEC,
-            )
+            libc::accept4(listener.as_raw_fd(), ptr::null_mut(), ptr::null_mut(), libc::SOCK_CLOEXEC)
         };
         if fd < 0 && matches!(Errno::last(), Errno::EINTR | Errno::ECONNABORTED) {
             continue;
@@ -60,9 +53,7 @@ pub fn send(socket: BorrowedFd, bytes: &[u8], fd: Option<BorrowedFd>) -> Result<
             (*header).cmsg_level = libc::SOL_SOCKET;
             (*header).cmsg_type = libc::SCM_RIGHTS;
             (*header).cmsg_len = libc::CMSG_LEN(size_of::<i32>() as u32) as _;
-            libc::CMSG_DATA(header)
-                .cast::<i32>()
-                .write_unaligned(fd.as_raw_fd());
+            libc::CMSG_DATA(header).cast::<i32>().write_unaligned(fd.as_raw_fd());
         }
     }
     loop {
@@ -102,9 +93,7 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> Result<(usize, Option<O
         {
             None
         } else {
-            Some(OwnedFd::from_raw_fd(
-                libc::CMSG_DATA(header).cast::<i32>().read_unaligned(),
-            ))
+            Some(OwnedFd::from_raw_fd(libc::CMSG_DATA(header).cast::<i32>().read_unaligned()))
         }
     };
     Ok((n, fd))
@@ -123,14 +112,10 @@ pub fn bring_up(device: &CStr) -> Result<(), Fail> {
         *slot = *byte as libc::c_char;
     }
     // SAFETY: both calls get one ifreq, which lives.
-    gate(Call::Ioctl, unsafe {
-        libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS as _, &raw mut request)
-    })?;
+    gate(Call::Ioctl, unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS as _, &raw mut request) })?;
     // SAFETY: the kernel has just written the flags.
     unsafe { request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short };
     // SAFETY: as above.
-    gate(Call::Ioctl, unsafe {
-        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request)
-    })
-    .map(drop)
+    gate(Call::Ioctl, unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) })
+        .map(drop)
 }

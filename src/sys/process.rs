@@ -15,10 +15,7 @@ pub fn pidfd_open(pid: Pid) -> Result<OwnedFd, Fail> {
     gate_fd(Call::PidfdOpen, ret).map_err(|fail| match fail.errno {
         // What older kernels (6.12 still) say of a process that was waited for while others are still in its session or
         // group: its number is kept, but no process has it.
-        Errno::EINVAL if pid.0 > 0 => Fail {
-            errno: Errno::ESRCH,
-            ..fail
-        },
+        Errno::EINVAL if pid.0 > 0 => Fail { errno: Errno::ESRCH, ..fail },
         _ => fail,
     })
 }
@@ -58,9 +55,7 @@ pub fn flock(fd: BorrowedFd<'_>, lock: Lock) -> Result<(), Fail> {
     loop {
         // SAFETY: takes two numbers, touches no memory.
         match gate(Call::Flock, unsafe { libc::flock(fd.as_raw_fd(), operation) }) {
-            Err(Fail {
-                errno: Errno::EINTR, ..
-            }) => continue,
+            Err(Fail { errno: Errno::EINTR, .. }) => continue,
             done => return done.map(drop),
         }
     }
@@ -92,14 +87,7 @@ impl<'a> Watch<'a> {
     pub fn new(fd: Option<BorrowedFd<'a>>, input: bool, output: bool) -> Watch<'a> {
         let events = if input { libc::POLLIN } else { 0 } | if output { libc::POLLOUT } else { 0 };
         let fd = fd.filter(|_| events != 0).map_or(-1, |fd| fd.as_raw_fd());
-        Watch(
-            libc::pollfd {
-                fd,
-                events,
-                revents: 0,
-            },
-            PhantomData,
-        )
+        Watch(libc::pollfd { fd, events, revents: 0 }, PhantomData)
     }
     pub fn input(fd: Option<BorrowedFd<'a>>) -> Watch<'a> {
         Watch::new(fd, true, false)
@@ -119,18 +107,10 @@ pub fn poll(fds: &mut [Watch<'_>], limit: Option<Duration>) -> Result<usize, Fai
     });
     let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: a Watch is a pollfd; the array is ours with its true length, the time lives as long.
-    let ret = unsafe {
-        libc::ppoll(
-            fds.as_mut_ptr().cast(),
-            fds.len() as libc::nfds_t,
-            limit,
-            std::ptr::null(),
-        )
-    };
+    let ret =
+        unsafe { libc::ppoll(fds.as_mut_ptr().cast(), fds.len() as libc::nfds_t, limit, std::ptr::null()) };
     match gate(Call::Poll, ret) {
-        Err(Fail {
-            errno: Errno::EINTR, ..
-        }) => {
+        Err(Fail { errno: Errno::EINTR, .. }) => {
             fds.iter_mut().for_each(|fd| fd.0.revents = 0);
             Ok(0)
         }
@@ -173,10 +153,7 @@ pub fn wait(child: Child<'_>) -> Result<Option<(Pid, Exit)>, Fail> {
     // SAFETY: siginfo_t is plain data, for which zero is valid; the kernel fills it (si_pid stays 0 if none ended).
     let (ret, info) = unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
-        (
-            libc::waitid(which, id, &mut info, libc::WEXITED | libc::WNOHANG),
-            info,
-        )
+        (libc::waitid(which, id, &mut info, libc::WEXITED | libc::WNOHANG), info)
     };
     gate(Call::Waitid, ret)?;
     // SAFETY: after waitid the fields of SIGCHLD are those in use.

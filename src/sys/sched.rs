@@ -55,12 +55,7 @@ impl fmt::Display for NumberList {
 pub fn set_affinity(cpus: &NumberList) -> Result<(), Fail> {
     // SAFETY: the mask is readable for the length that we give.
     gate(Call::SchedSetaffinity, unsafe {
-        libc::syscall(
-            libc::SYS_sched_setaffinity,
-            0,
-            size_of_val(&cpus.0),
-            cpus.0.as_ptr(),
-        )
+        libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(&cpus.0), cpus.0.as_ptr())
     })
     .map(drop)
 }
@@ -72,12 +67,7 @@ pub fn set_memory_policy(mode: i32, nodes: Option<&NumberList>) -> Result<(), Fa
     let mask = nodes.map_or(std::ptr::null(), |nodes| nodes.0.as_ptr());
     // SAFETY: the mask is null, or readable for more bits than we say.
     gate(Call::SetMempolicy, unsafe {
-        libc::syscall(
-            libc::SYS_set_mempolicy,
-            mode,
-            mask,
-            if mask.is_null() { 0 } else { MAX_NODES },
-        )
+        libc::syscall(libc::SYS_set_mempolicy, mode, mask, if mask.is_null() { 0 } else { MAX_NODES })
     })
     .map(drop)
 }
@@ -95,10 +85,7 @@ pub fn set_scheduler(attr: &SchedAttr) -> Result<(), Fail> {
 pub fn set_io_priority(value: i32) -> Result<(), Fail> {
     const IOPRIO_WHO_PROCESS: i32 = 1; // linux/ioprio.h
     // SAFETY: only integers go in.
-    gate(Call::Ioprio, unsafe {
-        libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value)
-    })
-    .map(drop)
+    gate(Call::Ioprio, unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value) }).map(drop)
 }
 
 #[cfg(test)]
@@ -108,11 +95,7 @@ mod tests {
     #[test]
     fn lists_of_cpus() {
         let check = |list: &str, expected: Option<&str>| {
-            assert_eq!(
-                NumberList::parse(list).map(|mask| mask.to_string()).as_deref(),
-                expected,
-                "{list}"
-            );
+            assert_eq!(NumberList::parse(list).map(|mask| mask.to_string()).as_deref(), expected, "{list}");
         };
         check("0", Some("0"));
         check("0-3,7", Some("0,1,2,3,7"));

@@ -14,9 +14,7 @@ pub fn is_on_read_only_mount(fd: BorrowedFd) -> Result<bool, Fail> {
     // SAFETY: statvfs is plain integers, for which all-zero is a value.
     let mut st: libc::statvfs = unsafe { zeroed() };
     // SAFETY: st is writable for the length of the call.
-    gate(Call::Fstatfs, unsafe {
-        libc::fstatvfs(fd.as_raw_fd(), &raw mut st)
-    })?;
+    gate(Call::Fstatfs, unsafe { libc::fstatvfs(fd.as_raw_fd(), &raw mut st) })?;
     Ok(st.f_flag & libc::ST_RDONLY != 0)
 }
 
@@ -42,10 +40,7 @@ pub fn is_frozen(fd: BorrowedFd) -> bool {
 /// fcntl(2) F_ADD_SEALS.
 pub fn freeze(memfd: BorrowedFd) -> Result<(), Fail> {
     // SAFETY: only integers go in.
-    gate(Call::Fcntl, unsafe {
-        libc::fcntl(memfd.as_raw_fd(), libc::F_ADD_SEALS, FROZEN)
-    })
-    .map(drop)
+    gate(Call::Fcntl, unsafe { libc::fcntl(memfd.as_raw_fd(), libc::F_ADD_SEALS, FROZEN) }).map(drop)
 }
 
 /// memfd_create(2) of a file to be executed, which can be sealed.
@@ -58,9 +53,7 @@ pub fn executable_memfd(name: &CStr) -> Result<OwnedFd, Fail> {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     match create(flags | libc::MFD_EXEC) {
         // Linux before 6.3 knows no MFD_EXEC, and no memfd that isn't executable.
-        Err(Fail {
-            errno: Errno::EINVAL, ..
-        }) => create(flags),
+        Err(Fail { errno: Errno::EINVAL, .. }) => create(flags),
         other => other,
     }
 }

@@ -14,18 +14,14 @@ const PAGE: usize = 4096;
 impl Progress {
     /// mmap(2) of one shared anonymous page.
     pub fn new() -> Result<Progress, Fail> {
-        let (protection, flags) = (
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-        );
+        let (protection, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
         // SAFETY: a new anonymous mapping overlaps nothing.
         let page = unsafe { libc::mmap(ptr::null_mut(), PAGE, protection, flags, -1, 0) };
         if page == libc::MAP_FAILED {
             return Err(Fail::new(Call::Mmap, Errno::last()));
         }
-        NonNull::new(page.cast())
-            .map(Progress)
-            .ok_or(Fail::new(Call::Mmap, Errno::EFAULT))
+        NonNull::new(page.cast()).map(Progress).ok_or(Fail::new(Call::Mmap, Errno::EFAULT))
     }
 
     pub fn set(&self, step: u32) {

@@ -24,9 +24,7 @@ impl Signals {
         let all = SigSet::all();
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let fd = SignalFd::with_flags(&all, flags).call(Call::Signalfd)?;
-        let old = all
-            .thread_swap_mask(SigmaskHow::SIG_BLOCK)
-            .call(Call::Sigprocmask)?;
+        let old = all.thread_swap_mask(SigmaskHow::SIG_BLOCK).call(Call::Sigprocmask)?;
         Ok(Signals { fd, old })
     }
 
@@ -68,10 +66,7 @@ pub fn default_sigchld() -> Result<(), Fail> {
 /// Makes this process the parent of orphans below it (prctl(2), PR_SET_CHILD_SUBREAPER).
 pub fn become_subreaper() -> Result<(), Fail> {
     // SAFETY: only integers go in.
-    gate(Call::Prctl, unsafe {
-        libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    })
-    .map(drop)
+    gate(Call::Prctl, unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }).map(drop)
 }
 
 /// The errno that means "not now" of a file that doesn't block.

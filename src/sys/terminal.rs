@@ -56,15 +56,8 @@ pub fn copy_window_size(from: BorrowedFd, to: BorrowedFd) -> Result<(), Fail> {
     // SAFETY: winsize is plain integers, for which zero is valid; the first call fills it, the second reads it.
     unsafe {
         let mut size: libc::winsize = zeroed();
-        gate(
-            Call::Ioctl,
-            libc::ioctl(from.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size),
-        )?;
-        gate(
-            Call::Ioctl,
-            libc::ioctl(to.as_raw_fd(), libc::TIOCSWINSZ, &raw const size),
-        )
-        .map(drop)
+        gate(Call::Ioctl, libc::ioctl(from.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size))?;
+        gate(Call::Ioctl, libc::ioctl(to.as_raw_fd(), libc::TIOCSWINSZ, &raw const size)).map(drop)
     }
 }
 
@@ -74,10 +67,7 @@ pub fn set_nonblocking(fd: BorrowedFd) -> Result<(), Fail> {
     let flags = gate(Call::Fcntl, unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
     let flags = flags | libc::O_NONBLOCK;
     // SAFETY: as above.
-    gate(Call::Fcntl, unsafe {
-        libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags)
-    })
-    .map(drop)
+    gate(Call::Fcntl, unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) }).map(drop)
 }
 
 /// The file behind `fd` opened a second time, nonblocking: the description that others share stays as it

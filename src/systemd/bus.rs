@@ -46,20 +46,13 @@ enum Place {
 fn places(instance: Instance, variable: impl Fn(&str) -> Option<String>, uid: u32) -> Vec<(Place, bool)> {
     let path = |path: String| Place::Path(path.into());
     let bus = |name: &str, usual: String| match variable(name).filter(|addresses| !addresses.is_empty()) {
-        Some(addresses) => addresses
-            .split(';')
-            .filter_map(address)
-            .map(|place| (place, false))
-            .collect(),
+        Some(addresses) => addresses.split(';').filter_map(address).map(|place| (place, false)).collect(),
         None => vec![(path(usual), false)],
     };
     match instance {
         Instance::System => {
             let mut places = vec![(path("/run/systemd/private".into()), true)];
-            places.extend(bus(
-                "DBUS_SYSTEM_BUS_ADDRESS",
-                "/run/dbus/system_bus_socket".into(),
-            ));
+            places.extend(bus("DBUS_SYSTEM_BUS_ADDRESS", "/run/dbus/system_bus_socket".into()));
             places
         }
         Instance::User => {
@@ -74,10 +67,7 @@ fn places(instance: Instance, variable: impl Fn(&str) -> Option<String>, uid: u3
 
 /// An address of the D-Bus specification, if it is a Unix socket.
 fn address(address: &str) -> Option<Place> {
-    let pairs = address
-        .strip_prefix("unix:")?
-        .split(',')
-        .filter_map(|pair| pair.split_once('='));
+    let pairs = address.strip_prefix("unix:")?.split(',').filter_map(|pair| pair.split_once('='));
     pairs.into_iter().find_map(|(key, value)| match key {
         "path" => Some(Place::Path(unescape(value)?.into())),
         "abstract" => Some(Place::Abstract(unescape(value)?)),
@@ -135,14 +125,8 @@ impl Bus {
                     continue;
                 }
             };
-            let mut bus = Bus {
-                socket,
-                is_direct,
-                serial: 0,
-                signals: VecDeque::new(),
-            };
-            bus.authenticate()
-                .map_err(|error| error.context(format!("connect to {instance}")))?;
+            let mut bus = Bus { socket, is_direct, serial: 0, signals: VecDeque::new() };
+            bus.authenticate().map_err(|error| error.context(format!("connect to {instance}")))?;
             return Ok(bus);
         }
         let text = format!("no way to {instance} ({})", tried.join("; "));
@@ -171,7 +155,7 @@ impl Bus {
             if !line.starts_with(expected.as_bytes()) {
                 let line = String::from_utf8_lossy(&line);
                 return Err(
-                    Error::new(Kind::Kernel, format!("refused: {:?}", line.trim_end())).context(doing()),
+                    Error::new(Kind::Kernel, format!("refused: {:?}", line.trim_end())).context(doing())
                 );
             }
         }
@@ -197,15 +181,7 @@ impl Bus {
     /// A method of systemd's object at `path`.
     pub fn call(&mut self, path: &str, interface: &str, member: &str, arguments: &[Value]) -> Result<Answer> {
         let destination = (!self.is_direct).then_some("org.freedesktop.systemd1");
-        self.call_on(
-            Target {
-                destination,
-                path,
-                interface,
-                member,
-            },
-            arguments,
-        )
+        self.call_on(Target { destination, path, interface, member }, arguments)
     }
 
     fn call_on(&mut self, target: Target, arguments: &[Value]) -> Result<Answer> {
@@ -214,9 +190,7 @@ impl Bus {
         self.send(&wire::call(serial, target, arguments))?;
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let message = self
-                .next(deadline)
-                .map_err(|error| error.context(target.member))?;
+            let message = self.next(deadline).map_err(|error| error.context(target.member))?;
             match message.kind {
                 wire::RETURN if message.reply_to == serial => return Ok(Answer::Values(message.values())),
                 wire::ERROR if message.reply_to == serial => {
@@ -262,9 +236,7 @@ impl Bus {
 
     fn send(&mut self, bytes: &[u8]) -> Result<()> {
         let limit = self.socket.set_write_timeout(Some(PATIENCE));
-        limit
-            .and_then(|()| self.socket.write_all(bytes))
-            .doing(|| "send to systemd".into())
+        limit.and_then(|()| self.socket.write_all(bytes)).doing(|| "send to systemd".into())
     }
 
     fn receive(&mut self, mut buffer: &mut [u8], deadline: Instant) -> Result<()> {
@@ -278,10 +250,7 @@ impl Bus {
             if left.is_zero() {
                 return Err(late());
             }
-            let read = self
-                .socket
-                .set_read_timeout(Some(left))
-                .and_then(|()| self.socket.read(buffer));
+            let read = self.socket.set_read_timeout(Some(left)).and_then(|()| self.socket.read(buffer));
             match read {
                 Ok(0) => return Err(Error::new(Kind::Kernel, "systemd closed the connection")),
                 Ok(n) => buffer = &mut buffer[n..],
@@ -315,35 +284,18 @@ mod tests {
                 let found = variables.iter().find(|(known, _)| *known == name);
                 found.map(|(_, value)| value.to_string())
             };
-            let expected: Vec<_> = expected
-                .iter()
-                .map(|(path, direct)| (Place::Path(path.into()), *direct))
-                .collect();
+            let expected: Vec<_> =
+                expected.iter().map(|(path, direct)| (Place::Path(path.into()), *direct)).collect();
             assert_eq!(places(instance, variable, 7), expected);
         };
         let private = ("/run/systemd/private", true);
-        check(
-            Instance::System,
-            &[],
-            &[private, ("/run/dbus/system_bus_socket", false)],
-        );
+        check(Instance::System, &[], &[private, ("/run/dbus/system_bus_socket", false)]);
         let given = ("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/a;tcp:x;unix:path=/b");
-        check(
-            Instance::System,
-            &[given],
-            &[private, ("/a", false), ("/b", false)],
-        );
+        check(Instance::System, &[given], &[private, ("/a", false), ("/b", false)]);
+        check(Instance::User, &[], &[("/run/user/7/systemd/private", true), ("/run/user/7/bus", false)]);
         check(
             Instance::User,
-            &[],
-            &[("/run/user/7/systemd/private", true), ("/run/user/7/bus", false)],
-        );
-        check(
-            Instance::User,
-            &[
-                ("XDG_RUNTIME_DIR", "/x"),
-                ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/y"),
-            ],
+            &[("XDG_RUNTIME_DIR", "/x"), ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/y")],
             &[("/x/systemd/private", true), ("/y", false)],
         );
     }

@@ -52,10 +52,7 @@ const EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 impl Manager {
     /// Kind `Unsupported` if there is none.
     pub fn connect(instance: Instance) -> Result<Manager> {
-        Ok(Manager {
-            bus: Bus::connect(instance)?,
-            instance,
-        })
+        Ok(Manager { bus: Bus::connect(instance)?, instance })
     }
 
     /// Makes a scope around the process, and returns when that is in it. What a scope of this name has left behind when
@@ -63,11 +60,7 @@ impl Manager {
     pub fn start_scope(&mut self, unit: &str, pid: Pid, properties: &Properties) -> Result<()> {
         let pids = Value::Array("u".into(), vec![Value::U32(pid.0.unsigned_abs())]);
         let mut all = vec![property("PIDs", pids)];
-        all.extend(
-            properties
-                .iter()
-                .map(|(name, value)| property(name, value.clone())),
-        );
+        all.extend(properties.iter().map(|(name, value)| property(name, value.clone())));
         let arguments = [
             Value::text(unit),
             Value::text("fail"),
@@ -128,14 +121,8 @@ impl Manager {
 
     /// Changes a scope that is there, until the next boot.
     pub fn set_properties(&mut self, unit: &str, properties: &Properties) -> Result<()> {
-        let all = properties
-            .iter()
-            .map(|(name, value)| property(name, value.clone()));
-        let arguments = [
-            Value::text(unit),
-            Value::Bool(true),
-            Value::Array("(sv)".into(), all.collect()),
-        ];
+        let all = properties.iter().map(|(name, value)| property(name, value.clone()));
+        let arguments = [Value::text(unit), Value::Bool(true), Value::Array("(sv)".into(), all.collect())];
         match self.call("SetUnitProperties", &arguments)? {
             Answer::Values(_) => Ok(()),
             Answer::Error(name, text) => {
@@ -147,12 +134,8 @@ impl Manager {
     /// systemd's version, the first number of it; 0 if it doesn't say.
     pub fn version(&mut self) -> Result<u32> {
         let interface = "org.freedesktop.DBus.Properties";
-        let answer = self.bus.call(
-            PATH,
-            interface,
-            "Get",
-            &[Value::text(INTERFACE), Value::text("Version")],
-        )?;
+        let answer =
+            self.bus.call(PATH, interface, "Get", &[Value::text(INTERFACE), Value::text("Version")])?;
         Ok(match answer {
             Answer::Values(values) => match values.first() {
                 Some(Value::Text(version)) => number(version),

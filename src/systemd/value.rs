@@ -221,9 +221,7 @@ impl<'t> Parser<'t> {
             let known = found.first().map(Value::signature);
             found.push(self.value(element.or(known.as_deref()), depth + 1)?);
         }
-        let element = element
-            .map(str::to_string)
-            .or(found.first().map(Value::signature));
+        let element = element.map(str::to_string).or(found.first().map(Value::signature));
         let element = element.ok_or("[] needs a type before it, such as @as")?;
         Ok(Value::Array(element, found))
     }
@@ -312,19 +310,10 @@ fn literal(word: &str, wanted: Option<&str>) -> Result<Value, String> {
         };
         Some(sign * number)
     };
-    let bad = || {
-        format!(
-            "{word:?} is no value{}",
-            wanted.map(|w| format!(" of type {w}")).unwrap_or_default()
-        )
-    };
+    let bad =
+        || format!("{word:?} is no value{}", wanted.map(|w| format!(" of type {w}")).unwrap_or_default());
     let number = || integer().ok_or_else(bad);
-    let double = || {
-        word.parse::<f64>()
-            .ok()
-            .filter(|number| number.is_finite())
-            .ok_or_else(bad)
-    };
+    let double = || word.parse::<f64>().ok().filter(|number| number.is_finite()).ok_or_else(bad);
     Ok(match wanted {
         Some("y") => Value::Byte(number()?.try_into().map_err(|_| bad())?),
         Some("n") => Value::I16(number()?.try_into().map_err(|_| bad())?),
@@ -348,16 +337,9 @@ mod tests {
 
     #[test]
     fn values_are_shown_as_they_are_written() {
-        for text in [
-            "5",
-            "-1.5",
-            "true",
-            r"'it\'s \\ \n'",
-            "['a', 'b']",
-            "[('a', 5), ('b', 6)]",
-            "(1,)",
-            "<'v'>",
-        ] {
+        for text in
+            ["5", "-1.5", "true", r"'it\'s \\ \n'", "['a', 'b']", "[('a', 5), ('b', 6)]", "(1,)", "<'v'>"]
+        {
             assert_eq!(Value::parse(text).unwrap().to_string(), text);
         }
     }

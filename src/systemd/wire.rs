@@ -30,11 +30,7 @@ pub fn call(serial: u32, target: Target, arguments: &[Value]) -> Vec<u8> {
     let signature: String = arguments.iter().map(Value::signature).collect();
 
     let path = Value::Path(target.path.into());
-    let mut fields = vec![
-        (1, path),
-        (2, Value::text(target.interface)),
-        (3, Value::text(target.member)),
-    ];
+    let mut fields = vec![(1, path), (2, Value::text(target.interface)), (3, Value::text(target.member))];
     fields.extend(target.destination.map(|name| (6, Value::text(name))));
     if !signature.is_empty() {
         fields.push((8, Value::Signature(signature)));
@@ -138,9 +134,7 @@ pub fn length(fixed: &[u8; FIXED]) -> Option<usize> {
     };
     let number = |bytes| usize::try_from(u32::from_le_bytes(bytes)).ok();
     let fields = number([f0, f1, f2, f3])?.checked_next_multiple_of(8)?;
-    let all = number([b0, b1, b2, b3])?
-        .checked_add(fields)?
-        .checked_add(FIXED)?;
+    let all = number([b0, b1, b2, b3])?.checked_add(fields)?.checked_add(FIXED)?;
     Some(all).filter(|all| *all <= LARGEST)
 }
 
@@ -148,10 +142,7 @@ pub fn length(fixed: &[u8; FIXED]) -> Option<usize> {
 pub fn parse(bytes: &[u8]) -> Option<Message> {
     let mut reader = Reader { bytes, at: FIXED - 4 };
     let end = FIXED + reader.number()? as usize;
-    let mut message = Message {
-        kind: *bytes.get(1)?,
-        ..Message::default()
-    };
+    let mut message = Message { kind: *bytes.get(1)?, ..Message::default() };
     while reader.at < end {
         reader.pad(8);
         let code = reader.byte()?;
@@ -171,14 +162,8 @@ pub fn parse(bytes: &[u8]) -> Option<Message> {
 impl Message {
     /// The body, up to the first value that is an array or a structure.
     pub fn values(&self) -> Vec<Value> {
-        let mut reader = Reader {
-            bytes: &self.body,
-            at: 0,
-        };
-        self.signature
-            .bytes()
-            .map_while(|kind| reader.value(kind))
-            .collect()
+        let mut reader = Reader { bytes: &self.body, at: 0 };
+        self.signature.bytes().map_while(|kind| reader.value(kind)).collect()
     }
 }
 
@@ -227,11 +212,7 @@ impl Reader<'_> {
             b's' | b'o' => {
                 let length = self.number()? as usize;
                 let text = self.text(length)?;
-                if kind == b's' {
-                    Value::Text(text)
-                } else {
-                    Value::Path(text)
-                }
+                if kind == b's' { Value::Text(text) } else { Value::Path(text) }
             }
             b'g' => Value::Signature(self.signature()?),
             b'v' => self.variant()?,
@@ -258,12 +239,7 @@ impl Reader<'_> {
 mod tests {
     use super::*;
 
-    const TARGET: Target = Target {
-        destination: None,
-        path: "/p",
-        interface: "i.i",
-        member: "Do",
-    };
+    const TARGET: Target = Target { destination: None, path: "/p", interface: "i.i", member: "Do" };
 
     #[test]
     fn a_call_as_bytes() {

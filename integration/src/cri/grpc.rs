@@ -22,10 +22,7 @@ pub struct Refused {
 
 /// gRPC's UNAVAILABLE: nobody there, or what speaks there isn't gRPC.
 fn unavailable(error: impl fmt::Display) -> Refused {
-    Refused {
-        code: 14,
-        message: error.to_string(),
-    }
+    Refused { code: 14, message: error.to_string() }
 }
 
 /// Calls the method of this path (`/SERVICE/METHOD`).
@@ -33,22 +30,15 @@ fn unavailable(error: impl fmt::Display) -> Refused {
 /// # Errors
 /// The server's own, UNAVAILABLE, or DEADLINE_EXCEEDED after five minutes.
 pub fn call<A: Message + Default>(socket: &Path, path: &str, request: &impl Message) -> Result<A, Refused> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(unavailable)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unavailable)?;
     let call = async { tokio::time::timeout(LIMIT, exchange(socket, path, framed(request))).await };
-    let answer = runtime.block_on(call).map_err(|_| Refused {
-        code: 4,
-        message: format!("{path}: no answer"),
-    })??;
+    let answer =
+        runtime.block_on(call).map_err(|_| Refused { code: 4, message: format!("{path}: no answer") })??;
     A::decode(unframed(answer)?).map_err(unavailable)
 }
 
 async fn exchange(socket: &Path, path: &str, body: Bytes) -> Result<Bytes, Refused> {
-    let stream = tokio::net::UnixStream::connect(socket)
-        .await
-        .map_err(unavailable)?;
+    let stream = tokio::net::UnixStream::connect(socket).await.map_err(unavailable)?;
     let (client, connection) = h2::client::handshake(stream).await.map_err(unavailable)?;
     tokio::spawn(connection); // ends with the call's runtime
 
@@ -66,10 +56,7 @@ async fn exchange(socket: &Path, path: &str, body: Bytes) -> Result<Bytes, Refus
     while let Some(chunk) = answer.data().await {
         let chunk = chunk.map_err(unavailable)?;
         bytes.extend_from_slice(&chunk);
-        answer
-            .flow_control()
-            .release_capacity(chunk.len())
-            .map_err(unavailable)?;
+        answer.flow_control().release_capacity(chunk.len()).map_err(unavailable)?;
     }
     // A refusal may consist of headers alone.
     let trailers = answer.trailers().await.map_err(unavailable)?;
@@ -95,10 +82,7 @@ fn status(trailers: &HeaderMap) -> Result<(), Refused> {
     let text = |name| trailers.get(name).map(|value| decoded(value.as_bytes()));
     match text("grpc-status").and_then(|code| code.parse().ok()) {
         Some(0) => Ok(()),
-        Some(code) => Err(Refused {
-            code,
-            message: text("grpc-message").unwrap_or_default(),
-        }),
+        Some(code) => Err(Refused { code, message: text("grpc-message").unwrap_or_default() }),
         None => Err(unavailable("the answer has no grpc-status")),
     }
 }
@@ -130,11 +114,9 @@ mod tests {
 
     #[test]
     fn a_status_message_is_decoded() {
-        for (encoded, plain) in [
-            ("plain", "plain"),
-            ("caf%C3%A9 100%25", "café 100%"),
-            ("50% of %zz%4", "50% of %zz%4"),
-        ] {
+        for (encoded, plain) in
+            [("plain", "plain"), ("caf%C3%A9 100%25", "café 100%"), ("50% of %zz%4", "50% of %zz%4")]
+        {
             assert_eq!(decoded(encoded.as_bytes()), plain);
         }
     }
@@ -142,10 +124,7 @@ mod tests {
     #[test]
     fn a_body_is_one_whole_plain_message() {
         let check = |body: &'static [u8], expected: Option<&'static [u8]>| {
-            assert_eq!(
-                unframed(Bytes::from_static(body)).ok(),
-                expected.map(Bytes::from_static)
-            );
+            assert_eq!(unframed(Bytes::from_static(body)).ok(), expected.map(Bytes::from_static));
         };
         check(b"\0\0\0\0\x02ab", Some(b"ab"));
         check(b"\0\0\0\0\0", Some(b""));

@@ -22,18 +22,12 @@ pub struct Cri {
 impl Cri {
     /// The one that listens on this socket.
     pub fn new(socket: impl Into<PathBuf>) -> Cri {
-        Cri {
-            socket: socket.into(),
-        }
+        Cri { socket: socket.into() }
     }
 
     /// # Errors
     /// What the server refuses, or that there is none.
     pub fn ask<C: Call>(&self, request: &C) -> Result<C::Answer, Refused> {
-        grpc::call(
-            &self.socket,
-            &format!("/runtime.v1.{}/{}", C::SERVICE, C::METHOD),
-            request,
-        )
+        grpc::call(&self.socket, &format!("/runtime.v1.{}/{}", C::SERVICE, C::METHOD), request)
     }
 }

@@ -26,11 +26,7 @@ impl Stream {
     /// # Panics
     /// If nobody answers there as agreed.
     pub fn open(url: &str) -> Stream {
-        Stream {
-            socket: connect(url),
-            heard: BTreeMap::new(),
-            over: false,
-        }
+        Stream { socket: connect(url), heard: BTreeMap::new(), over: false }
     }
 
     /// Says this on the program's stdin.
@@ -46,9 +42,7 @@ impl Stream {
 
     fn send(&mut self, channel: u8, bytes: &[u8]) {
         let message = [&[channel], bytes].concat();
-        self.socket
-            .send(Message::binary(message))
-            .expect("the stream takes input");
+        self.socket.send(Message::binary(message)).expect("the stream takes input");
     }
 
     /// Listens until this text came on a channel, and takes everything up to it.
@@ -58,19 +52,14 @@ impl Stream {
     pub fn until(&mut self, channel: u8, text: &str) -> String {
         loop {
             let heard = self.heard.entry(channel).or_default();
-            let at = heard
-                .windows(text.len())
-                .position(|there| there == text.as_bytes());
+            let at = heard.windows(text.len()).position(|there| there == text.as_bytes());
             if let Some(at) = at {
                 let rest = heard.split_off(at + text.len());
                 let taken = std::mem::replace(heard, rest);
                 return String::from_utf8_lossy(&taken).into_owned();
             }
             let so_far = String::from_utf8_lossy(heard).into_owned();
-            assert!(
-                self.listen(),
-                "the stream ended without {text:?} on {channel}: {so_far:?}"
-            );
+            assert!(self.listen(), "the stream ended without {text:?} on {channel}: {so_far:?}");
         }
     }
 
@@ -83,11 +72,7 @@ impl Stream {
         let mut take =
             |channel| String::from_utf8_lossy(&self.heard.remove(&channel).unwrap_or_default()).into_owned();
         let (out, err, status) = (take(1), take(2), take(3));
-        (
-            out,
-            err,
-            exit_status(&status).unwrap_or_else(|| panic!("a status: {status:?}")),
-        )
+        (out, err, exit_status(&status).unwrap_or_else(|| panic!("a status: {status:?}")))
     }
 
     /// Takes one message; false at the end.
@@ -179,10 +164,9 @@ fn is_end(error: &tungstenite::Error) -> bool {
     match error {
         Error::ConnectionClosed | Error::AlreadyClosed => true,
         Error::Protocol(e) => matches!(e, ProtocolError::ResetWithoutClosingHandshake),
-        Error::Io(e) => matches!(
-            e.kind(),
-            std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe
-        ),
+        Error::Io(e) => {
+            matches!(e.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe)
+        }
         _ => false,
     }
 }

@@ -18,9 +18,7 @@ fn the_runtime_is_the_one_that_was_told() {
                 "printf 'FROM localhost/bb\\nRUN true\\n' | buildah build -q --runtime {path} -t @-image -"
             ))
         };
-        sh.run(&format!("buildah run --runtime {path} @ -- echo runs"))
-            .ends_with(0)
-            .prints("runs");
+        sh.run(&format!("buildah run --runtime {path} @ -- echo runs")).ends_with(0).prints("runs");
         build(&path).ends_with(0);
         assert_ne!(sh.run("buildah run --runtime /bin/false @ -- true").code, 0);
         assert_ne!(build("/bin/false").code, 0);
@@ -32,16 +30,13 @@ fn the_runtime_is_the_one_that_was_told() {
 fn run() {
     user(|sh| {
         sh.ok("buildah from --name @ localhost/bb");
-        sh.run("buildah run @ -- sh -c 'echo out; id -u; exit 3'")
-            .ends_with(3)
-            .prints("out\n0");
+        sh.run("buildah run @ -- sh -c 'echo out; id -u; exit 3'").ends_with(3).prints("out\n0");
         sh.run("buildah run --user 1000:2000 --workingdir /tmp --env A=1 @ -- sh -c 'id -u; id -g; pwd; echo $A'")
             .ends_with(0)
             .prints("1000\n2000\n/tmp\n1");
         sh.run("buildah run --cap-drop all @ -- grep CapEff /proc/self/status")
             .prints("CapEff:\t0000000000000000");
-        sh.run("buildah run --network none @ -- ls /sys/class/net")
-            .prints("lo");
+        sh.run("buildah run --network none @ -- ls /sys/class/net").prints("lo");
         sh.run("buildah run -v /etc:/x:ro @ -- sh -c 'touch /x/file 2>/dev/null || echo refused'")
             .prints("refused");
         let ran = sh.run("buildah run @ -- nosuch");
@@ -55,9 +50,7 @@ fn run() {
 fn with_a_terminal() {
     user(|sh| {
         sh.ok("buildah from --name @ localhost/bb");
-        let ran = sh
-            .run("script -qec 'buildah run -t @ -- tty' /dev/null")
-            .ends_with(0);
+        let ran = sh.run("script -qec 'buildah run -t @ -- tty' /dev/null").ends_with(0);
         assert!(ran.out.contains("/dev/pts/"), "{}", ran.out);
         sh.ok("buildah rm @");
     });
@@ -68,13 +61,9 @@ fn build() {
     user(|sh| {
         let file = "FROM localhost/bb\nRUN echo built > /file && id -u >> /file\nRUN --network=none ls /sys/class/net >> /file\n\
             USER 1000\nCMD cat /file\n";
-        sh.ok(&format!(
-            "mkdir /tmp/@; printf '%s' '{file}' > /tmp/@/Containerfile"
-        ));
+        sh.ok(&format!("mkdir /tmp/@; printf '%s' '{file}' > /tmp/@/Containerfile"));
         sh.ok("buildah build -q -t @-image /tmp/@");
-        sh.run("podman run --rm @-image")
-            .ends_with(0)
-            .prints("built\n0\nlo");
+        sh.run("podman run --rm @-image").ends_with(0).prints("built\n0\nlo");
         sh.ok("buildah rmi @-image; rm -r /tmp/@");
     });
 }

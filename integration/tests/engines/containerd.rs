@@ -10,20 +10,16 @@ use crate::shell::{
 
 /// `ctr run` with these options, as the test's own task.
 fn run(sh: &Shell, options: &str, command: &str) -> crate::shell::Ran {
-    sh.run(&format!(
-        "ctr run {} {options} docker.io/library/bb:latest @ {command}",
-        binary("@")
-    ))
+    sh.run(&format!("ctr run {} {options} docker.io/library/bb:latest @ {command}", binary("@")))
 }
 
 /// The runtime, and a cgroup for the task of this name: systemd's where that runs.
 fn binary(name: &str) -> String {
     // Of a shim that isn't containerd's own, ctr knows no options but a file of them.
     let (runtime, systemd) = match runtime().as_str() {
-        "shim" => (
-            "--runtime io.containerd.rrunc.v2".to_string(),
-            "--runtime-config-path /tmp/systemd-cgroup.toml",
-        ),
+        "shim" => {
+            ("--runtime io.containerd.rrunc.v2".to_string(), "--runtime-config-path /tmp/systemd-cgroup.toml")
+        }
         runtime => (format!("--runc-binary {runtime}"), "--runc-systemd-cgroup"),
     };
     let cgroup = match has_systemd() {
@@ -41,10 +37,7 @@ fn checkpoint_and_restore() {
         crate::podman::life::needs_criu();
         start(sh, &format!("sh -c '{COUNT_BY_NAME} >/count; sleep 0.1; done'"));
         let count = "ctr tasks exec --exec-id $$ @ cat /count";
-        sh.until(
-            &format!("{count} | awk '$2 > 2 {{ print \"counts\" }}'"),
-            "counts",
-        );
+        sh.until(&format!("{count} | awk '$2 > 2 {{ print \"counts\" }}'"), "counts");
         sh.ok("ctr containers checkpoint --rw --task @ @-saved");
         assert!(sh.ok("ctr tasks ls").contains("RUNNING"), "it goes on");
         let last = sh.ok(count);
@@ -80,10 +73,7 @@ fn stop_listening(sh: &Shell) {
 
 fn remove(sh: &Shell) {
     sh.run("ctr tasks kill -s KILL @");
-    sh.until(
-        "ctr tasks rm -f @ >/dev/null 2>&1; ctr tasks ls -q | grep -cx @; true",
-        "0",
-    );
+    sh.until("ctr tasks rm -f @ >/dev/null 2>&1; ctr tasks ls -q | grep -cx @; true", "0");
     sh.ok("ctr containers rm @");
 }
 
@@ -100,9 +90,7 @@ fn the_runtime_is_the_one_that_was_told() {
 #[test]
 fn the_status_is_the_programs() {
     user(|sh| {
-        run(sh, "--rm", "sh -c 'echo out; exit 3'")
-            .ends_with(3)
-            .prints("out");
+        run(sh, "--rm", "sh -c 'echo out; exit 3'").ends_with(3).prints("out");
         let ran = run(sh, "--rm", "nosuch");
         assert_ne!(ran.code, 0);
         ran.complains(&["executable file not found in $PATH"]);
@@ -113,15 +101,9 @@ fn the_status_is_the_programs() {
 fn exec_kill_and_remove() {
     user(|sh| {
         start(sh, "sleep 1000");
-        sh.run("ctr tasks exec --exec-id e @ sh -c 'echo in; exit 4'")
-            .ends_with(4)
-            .prints("in");
-        sh.run("echo text | ctr tasks exec --exec-id f @ head -n 1")
-            .ends_with(0)
-            .prints("text");
-        let ran = sh
-            .run("script -qec 'ctr tasks exec -t --exec-id g @ tty' /dev/null")
-            .ends_with(0);
+        sh.run("ctr tasks exec --exec-id e @ sh -c 'echo in; exit 4'").ends_with(4).prints("in");
+        sh.run("echo text | ctr tasks exec --exec-id f @ head -n 1").ends_with(0).prints("text");
+        let ran = sh.run("script -qec 'ctr tasks exec -t --exec-id g @ tty' /dev/null").ends_with(0);
         assert!(ran.out.contains("/dev/pts/"), "{}", ran.out);
         sh.ok("ctr tasks kill -s TERM @; ctr tasks kill -s KILL @");
         sh.until(&status("ctr", "@"), "STOPPED");
@@ -156,10 +138,7 @@ fn processes_and_metrics() {
         if has_controllers() {
             let number = |name: &str| {
                 let mut words = metrics.out.split_whitespace().skip_while(|word| *word != name);
-                words
-                    .nth(1)
-                    .and_then(|word| word.parse::<u64>().ok())
-                    .unwrap_or(0)
+                words.nth(1).and_then(|word| word.parse::<u64>().ok()).unwrap_or(0)
             };
             assert_eq!(number("pids.current"), 1, "{}", metrics.out);
             assert!(number("memory.usage") > 0, "{}", metrics.out);
@@ -176,17 +155,14 @@ fn a_cgroup_of_systemds() {
         needs_controllers();
         run(sh, "--detach --memory-limit 67108864", "sleep 1000").ends_with(0);
         let pid = sh.ok("ctr tasks ls | grep ^@ | tr -s ' ' | cut -d' ' -f2");
-        sh.run(&format!("cat /proc/{pid}/cgroup"))
-            .prints(&format!("0::/system.slice/ctr-{}.scope", sh.name));
-        sh.run("cat /sys/fs/cgroup/system.slice/ctr-@.scope/memory.max")
-            .prints("67108864");
+        sh.run(&format!("cat /proc/{pid}/cgroup")).prints(&format!("0::/system.slice/ctr-{}.scope", sh.name));
+        sh.run("cat /sys/fs/cgroup/system.slice/ctr-@.scope/memory.max").prints("67108864");
         sh.run("systemctl show --value -p MemoryMax -p ActiveState ctr-@.scope | sort")
             .prints("67108864\nactive");
         sh.run("ctr tasks exec --exec-id e @ cat /proc/self/cgroup")
             .prints(&format!("0::/system.slice/ctr-{}.scope", sh.name));
         remove(sh);
-        sh.run("systemctl show --value -p LoadState ctr-@.scope")
-            .prints("not-found");
+        sh.run("systemctl show --value -p LoadState ctr-@.scope").prints("not-found");
     });
 }
 
@@ -222,10 +198,8 @@ fn an_oom_kill_is_told() {
 #[test]
 fn a_terminal() {
     user(|sh| {
-        let line = format!(
-            "ctr run --rm -t {} docker.io/library/bb:latest @ sh -c \"tty; exit 6\"",
-            binary("@")
-        );
+        let line =
+            format!("ctr run --rm -t {} docker.io/library/bb:latest @ sh -c \"tty; exit 6\"", binary("@"));
         let ran = sh.run(&format!("script -qec '{line}' /dev/null")).ends_with(6);
         assert!(ran.out.contains("/dev/pts/0"), "{}", ran.out);
     });
@@ -234,13 +208,9 @@ fn a_terminal() {
 #[test]
 fn fifty_at_once() {
     alone(|sh| {
-        let line = format!(
-            "ctr run --rm {} docker.io/library/bb:latest @-$i sh -c \"exit 9\"",
-            binary("@-$i")
-        );
-        sh.ok(&format!(
-            "for i in $(seq 50); do ( {line}; echo $? >> /tmp/@ ) >/dev/null 2>&1 & done"
-        ));
+        let line =
+            format!("ctr run --rm {} docker.io/library/bb:latest @-$i sh -c \"exit 9\"", binary("@-$i"));
+        sh.ok(&format!("for i in $(seq 50); do ( {line}; echo $? >> /tmp/@ ) >/dev/null 2>&1 & done"));
         sh.until("cat /tmp/@ | wc -l", "50");
         sh.run("sort /tmp/@ | uniq -c | tr -s ' '").prints("50 9");
         sh.ok("rm /tmp/@");
@@ -264,14 +234,10 @@ fn containers_outlive_containerd() {
         sh.ok(&format!(
             "{ctr} images import --all-platforms /tmp/docker.tar && {ctr} images tag localhost/bb:latest bb >/dev/null"
         ));
-        for (name, command) in [
-            ("lives", "sleep 1000"),
-            ("ends", "sh -c 'until test -e /end; do sleep 0.1; done; exit 7'"),
-        ] {
-            sh.ok(&format!(
-                "{ctr} run {} --detach bb {name} {command}",
-                binary(name)
-            ));
+        for (name, command) in
+            [("lives", "sleep 1000"), ("ends", "sh -c 'until test -e /end; do sleep 0.1; done; exit 7'")]
+        {
+            sh.ok(&format!("{ctr} run {} --detach bb {name} {command}", binary(name)));
         }
         sh.ok("kill -9 $(cat /tmp/@/pid)");
         own_containerd(sh); // which takes what has ended in the meantime for a leak: so it ends now
@@ -279,11 +245,9 @@ fn containers_outlive_containerd() {
         sh.until(&status(&ctr, "ends"), "STOPPED");
         sh.run(&format!("{ctr} tasks rm ends")).complains(&["code 7"]);
         sh.until(&status(&ctr, "lives"), "RUNNING");
-        sh.run(&format!(
-            "{ctr} tasks exec --exec-id e lives sh -c 'echo in; exit 4'"
-        ))
-        .ends_with(4)
-        .prints("in");
+        sh.run(&format!("{ctr} tasks exec --exec-id e lives sh -c 'echo in; exit 4'"))
+            .ends_with(4)
+            .prints("in");
         sh.ok(&format!("{ctr} tasks kill -s KILL lives"));
         sh.until(&status(&ctr, "lives"), "STOPPED");
         sh.run(&format!("{ctr} tasks rm lives")).complains(&["code 137"]);

@@ -9,37 +9,23 @@ fn events(sh: &Shell, topics: &str, count: usize) -> Vec<String> {
     let grep = format!("grep -oE '/tasks/({topics}) .*@.*' /tmp/@.events");
     sh.until(&format!("{grep} | wc -l"), &count.to_string());
     let lines = sh.ok(&grep);
-    lines
-        .lines()
-        .map(|line| line.split_whitespace().next().unwrap_or_default().to_string())
-        .collect()
+    lines.lines().map(|line| line.split_whitespace().next().unwrap_or_default().to_string()).collect()
 }
 
 /// How often a test repeats what must always hold: a thousand times with LONG set.
 fn rounds() -> usize {
-    if std::env::var_os("LONG").is_some() {
-        1000
-    } else {
-        20
-    }
+    if std::env::var_os("LONG").is_some() { 1000 } else { 20 }
 }
 
 #[test]
 fn output_to_a_slow_reader() {
     user(|sh| {
         let size = 100 << 20;
-        let line = format!(
-            "ctr run --rm {} docker.io/library/bb:latest @ head -c {size} /dev/zero",
-            binary("@")
-        );
-        sh.run(&format!("{line} | (sleep 2; wc -c)"))
-            .prints(&size.to_string());
-        let line = format!(
-            "ctr run --rm {} docker.io/library/bb:latest @ seq 100000",
-            binary("@")
-        );
-        sh.run(&format!("{line} | cksum"))
-            .prints(&sh.ok("seq 100000 | cksum"));
+        let line =
+            format!("ctr run --rm {} docker.io/library/bb:latest @ head -c {size} /dev/zero", binary("@"));
+        sh.run(&format!("{line} | (sleep 2; wc -c)")).prints(&size.to_string());
+        let line = format!("ctr run --rm {} docker.io/library/bb:latest @ seq 100000", binary("@"));
+        sh.run(&format!("{line} | cksum")).prints(&sh.ok("seq 100000 | cksum"));
     });
 }
 
@@ -47,9 +33,7 @@ fn output_to_a_slow_reader() {
 fn input_ends() {
     user(|sh| {
         start(sh, "sleep 1000");
-        sh.run("printf 'a\\nb\\n' | ctr tasks exec --exec-id e @ wc -l")
-            .ends_with(0)
-            .prints("2");
+        sh.run("printf 'a\\nb\\n' | ctr tasks exec --exec-id e @ wc -l").ends_with(0).prints("2");
         sh.run("head -c 5000000 /dev/zero | ctr tasks exec --exec-id f @ wc -c")
             .ends_with(0)
             .prints("5000000");
@@ -104,11 +88,8 @@ fn execs_that_exit_at_once() {
         listen(sh);
         let rounds = rounds();
         for i in 0..rounds {
-            sh.run(&format!(
-                "ctr tasks exec --exec-id e{i} @ sh -c \"exit {}\"",
-                i % 100
-            ))
-            .ends_with(i as i32 % 100);
+            sh.run(&format!("ctr tasks exec --exec-id e{i} @ sh -c \"exit {}\"", i % 100))
+                .ends_with(i as i32 % 100);
         }
         let seen = events(sh, ".*", 3 * rounds);
         for life in seen.chunks(3) {
@@ -176,8 +157,7 @@ fn containerd_is_killed() {
         start_containerd(sh);
         for i in 1..=50 {
             sh.until(&status("ctr", &format!("@-{i}")), "STOPPED");
-            sh.run(&format!("ctr tasks rm @-{i}"))
-                .complains(&[&format!("exit with non-zero exit code {i}")]);
+            sh.run(&format!("ctr tasks rm @-{i}")).complains(&[&format!("exit with non-zero exit code {i}")]);
             sh.ok(&format!("ctr containers rm @-{i}"));
         }
     });
@@ -187,10 +167,7 @@ fn containerd_is_killed() {
 #[test]
 fn containerd_is_killed_in_mid_create() {
     alone(|sh| {
-        only_for(
-            is_ours(),
-            "our shim: containerd's own leaves cgroups of creates that were cut off",
-        );
+        only_for(is_ours(), "our shim: containerd's own leaves cgroups of creates that were cut off");
         sh.ok(&format!(
             "for i in $(seq 20); do ctr run --detach {} docker.io/library/bb:latest @-$i sleep 1000 >/dev/null 2>&1 & done; sleep 0.3; true",
             binary("@-$i")

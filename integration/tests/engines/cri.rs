@@ -34,9 +34,7 @@ fn cri() -> Cri {
 fn containerd_major() -> u32 {
     let version = cri().ask(&VersionRequest {}).expect("a version").runtime_version;
     let major = version.trim_start_matches('v').split('.').next();
-    major
-        .and_then(|n| n.parse().ok())
-        .unwrap_or_else(|| panic!("{version}"))
+    major.and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{version}"))
 }
 
 /// Waits for what comes by itself.
@@ -82,10 +80,7 @@ impl Cgroup {
             sh.ok(&format!("systemctl stop {}", self.name));
         } else if runtime() == "runc" {
             // Which may leave a container's, as the kubelet is prepared for.
-            sh.ok(&format!(
-                "find /sys/fs/cgroup/{} -depth -type d -exec rmdir {{}} +",
-                self.name
-            ));
+            sh.ok(&format!("find /sys/fs/cgroup/{} -depth -type d -exec rmdir {{}} +", self.name));
         } else {
             sh.ok(&format!("rmdir /sys/fs/cgroup/{}", self.name));
         }
@@ -94,10 +89,7 @@ impl Cgroup {
 
 /// A process namespace for each container, all others for the pod: what the kubelet asks for unless told.
 fn namespaces() -> NamespaceOption {
-    NamespaceOption {
-        pid: CONTAINER,
-        ..NamespaceOption::default()
-    }
+    NamespaceOption { pid: CONTAINER, ..NamespaceOption::default() }
 }
 
 /// containerd 2.1 at times loses the process whose network namespace it is about to keep, and leaves the file to keep it
@@ -157,21 +149,13 @@ impl Pod<'_> {
             security_context: Some(context),
             ..config.linux.take().unwrap_or_default()
         });
-        let request = RunPodSandboxRequest {
-            config: Some(config.clone()),
-            runtime_handler: handler.into(),
-        };
+        let request = RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: handler.into() };
         let id = cri().ask(&request).or_else(|refused| {
             sweep_namespace(&refused);
             cri().ask(&request)
         });
         let id = id.expect("a pod").pod_sandbox_id;
-        Pod {
-            sh,
-            config,
-            id,
-            cgroup,
-        }
+        Pod { sh, config, id, cgroup }
     }
 
     /// A container that runs a script of the shell's; its id.
@@ -186,9 +170,7 @@ impl Pod<'_> {
         change: impl FnOnce(&mut ContainerConfig, &mut LinuxContainerSecurityContext),
     ) -> String {
         let id = self.create(name, script, change).expect("a container");
-        let request = StartContainerRequest {
-            container_id: id.clone(),
-        };
+        let request = StartContainerRequest { container_id: id.clone() };
         cri().ask(&request).expect("a start");
         id
     }
@@ -200,13 +182,8 @@ impl Pod<'_> {
         change: impl FnOnce(&mut ContainerConfig, &mut LinuxContainerSecurityContext),
     ) -> Result<String, Refused> {
         let mut config = ContainerConfig {
-            metadata: Some(ContainerMetadata {
-                name: name.into(),
-                attempt: 0,
-            }),
-            image: Some(ImageSpec {
-                image: "docker.io/library/bb:latest".into(),
-            }),
+            metadata: Some(ContainerMetadata { name: name.into(), attempt: 0 }),
+            image: Some(ImageSpec { image: "docker.io/library/bb:latest".into() }),
             command: vec!["sh".into(), "-c".into(), script.into()],
             log_path: format!("{name}.log"),
             ..ContainerConfig::default()
@@ -251,19 +228,14 @@ impl Pod<'_> {
     }
 
     fn stop(&self) {
-        let request = StopPodSandboxRequest {
-            pod_sandbox_id: self.id.clone(),
-        };
+        let request = StopPodSandboxRequest { pod_sandbox_id: self.id.clone() };
         cri().ask(&request).expect("the pod's stop");
     }
 
     /// The pod's containers.
     fn list(&self) -> Vec<Container> {
         let request = ListContainersRequest {
-            filter: Some(ContainerFilter {
-                pod_sandbox_id: self.id.clone(),
-                ..ContainerFilter::default()
-            }),
+            filter: Some(ContainerFilter { pod_sandbox_id: self.id.clone(), ..ContainerFilter::default() }),
         };
         cri().ask(&request).expect("a list").containers
     }
@@ -272,12 +244,8 @@ impl Pod<'_> {
     fn remove(self) {
         self.stop();
         // containerd may notice it later than it answers, and then removes nothing; the kubelet waits too.
-        until("the containers' end", || {
-            self.list().iter().all(|c| c.state != CONTAINER_RUNNING)
-        });
-        let request = RemovePodSandboxRequest {
-            pod_sandbox_id: self.id.clone(),
-        };
+        until("the containers' end", || self.list().iter().all(|c| c.state != CONTAINER_RUNNING));
+        let request = RemovePodSandboxRequest { pod_sandbox_id: self.id.clone() };
         cri().ask(&request).expect("the pod's removal");
         self.sh.ok(&format!("rm -r {}", self.config.log_directory));
         self.cgroup.remove(self.sh);
@@ -325,19 +293,13 @@ fn ok(container: &str, script: &str) -> String {
 }
 
 fn status(container: &str) -> ContainerStatus {
-    let request = ContainerStatusRequest {
-        container_id: container.into(),
-        verbose: false,
-    };
+    let request = ContainerStatusRequest { container_id: container.into(), verbose: false };
     cri().ask(&request).expect("a status").status.expect("a status")
 }
 
 /// The pid of a container's first process.
 fn pid(container: &str) -> u32 {
-    let request = ContainerStatusRequest {
-        container_id: container.into(),
-        verbose: true,
-    };
+    let request = ContainerStatusRequest { container_id: container.into(), verbose: true };
     let info = cri().ask(&request).expect("a status").info;
     let info: serde_json::Value =
         serde_json::from_str(info.get("info").map_or("", String::as_str)).expect("JSON");
@@ -347,16 +309,11 @@ fn pid(container: &str) -> u32 {
 
 /// Waits for a container's end.
 fn ended(container: &str) -> ContainerStatus {
-    until("the container's end", || {
-        status(container).state == CONTAINER_EXITED
-    });
+    until("the container's end", || status(container).state == CONTAINER_EXITED);
     status(container)
 }
 
 fn stop(container: &str, timeout: i64) {
-    let request = StopContainerRequest {
-        container_id: container.into(),
-        timeout,
-    };
+    let request = StopContainerRequest { container_id: container.into(), timeout };
     cri().ask(&request).expect("a stop");
 }

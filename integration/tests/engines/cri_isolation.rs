@@ -26,17 +26,11 @@ fn containers_share_the_pods_namespaces() {
         let pod = Pod::run(sh);
         let (a, b) = (pod.start("a", "sleep 1000"), pod.start("b", "sleep 1000"));
         let same = |kind| namespace(pid(&a), kind) == namespace(pid(&b), kind);
-        let shared: Vec<_> = ["net", "ipc", "uts", "pid", "mnt"]
-            .into_iter()
-            .filter(|kind| same(kind))
-            .collect();
+        let shared: Vec<_> =
+            ["net", "ipc", "uts", "pid", "mnt"].into_iter().filter(|kind| same(kind)).collect();
         assert_eq!(shared, ["net", "ipc", "uts"]);
         for kind in ["net", "ipc", "uts", "pid", "mnt"] {
-            assert_ne!(
-                namespace(pid(&a), kind),
-                namespace(std::process::id(), kind),
-                "{kind}"
-            );
+            assert_ne!(namespace(pid(&a), kind), namespace(std::process::id(), kind), "{kind}");
         }
         ok(&a, "echo hello > /dev/shm/x");
         assert_eq!(ok(&b, "cat /dev/shm/x"), "hello");
@@ -49,10 +43,7 @@ fn containers_share_the_pods_namespaces() {
 fn a_process_namespace_for_the_pod() {
     user(|sh| {
         let pod = Pod::run_with(sh, |_, context| {
-            context.namespace_options = Some(NamespaceOption {
-                pid: POD,
-                ..namespaces()
-            });
+            context.namespace_options = Some(NamespaceOption { pid: POD, ..namespaces() });
         });
         let a = pod.start("a", "sleep 1001");
         let b = pod.start("b", "sleep 1002");
@@ -62,10 +53,7 @@ fn a_process_namespace_for_the_pod() {
         until("its own process", || count(&b, "sleep 1002") == 1);
         ok(&b, "setsid sleep 1003 >/dev/null 2>&1 </dev/null &");
         until("a child", || count(&a, "sleep 1003") == 1);
-        ok(
-            &a,
-            "kill $(ps -o pid,args | sed -n 's/ *\\([0-9]*\\) sleep 1002$/\\1/p')",
-        );
+        ok(&a, "kill $(ps -o pid,args | sed -n 's/ *\\([0-9]*\\) sleep 1002$/\\1/p')");
         ended(&b);
         until("the child's end", || count(&a, "sleep 1003") == 0);
         pod.remove();
@@ -77,20 +65,12 @@ fn the_machines_namespaces() {
     user(|sh| {
         let pod = Pod::run_with(sh, |config, context| {
             config.hostname.clear();
-            context.namespace_options = Some(NamespaceOption {
-                network: NODE,
-                pid: NODE,
-                ipc: NODE,
-                ..NamespaceOption::default()
-            });
+            context.namespace_options =
+                Some(NamespaceOption { network: NODE, pid: NODE, ipc: NODE, ..NamespaceOption::default() });
         });
         let a = pod.start("a", "sleep 1000");
         for kind in ["net", "pid", "ipc"] {
-            assert_eq!(
-                namespace(pid(&a), kind),
-                namespace(std::process::id(), kind),
-                "{kind}"
-            );
+            assert_eq!(namespace(pid(&a), kind), namespace(std::process::id(), kind), "{kind}");
         }
         pod.remove();
     });
@@ -102,11 +82,8 @@ fn a_container_that_looks_at_another() {
         let pod = Pod::run(sh);
         let a = pod.start("a", "sleep 1001");
         let b = pod.start_with("debug", "sleep 1002", |_, context| {
-            context.namespace_options = Some(NamespaceOption {
-                pid: TARGET,
-                target_id: a.clone(),
-                ..namespaces()
-            });
+            context.namespace_options =
+                Some(NamespaceOption { pid: TARGET, target_id: a.clone(), ..namespaces() });
         });
         until("the other's process", || count(&b, "sleep 1001") == 1);
         pod.remove();
@@ -115,20 +92,12 @@ fn a_container_that_looks_at_another() {
 
 /// A hundred thousand ids from one million on.
 fn mapping() -> Vec<IDMapping> {
-    vec![IDMapping {
-        host_id: 1_000_000,
-        container_id: 0,
-        length: 65536,
-    }]
+    vec![IDMapping { host_id: 1_000_000, container_id: 0, length: 65536 }]
 }
 
 fn mapped() -> NamespaceOption {
     NamespaceOption {
-        userns_options: Some(UserNamespace {
-            mode: POD,
-            uids: mapping(),
-            gids: mapping(),
-        }),
+        userns_options: Some(UserNamespace { mode: POD, uids: mapping(), gids: mapping() }),
         ..namespaces()
     }
 }
@@ -155,18 +124,9 @@ fn a_pod_with_a_user_namespace() {
         let map: Vec<_> = map.split_whitespace().collect();
         assert_eq!(map, ["0", "1000000", "65536", "0", "1000000", "65536"]);
         assert_eq!(sh.ok(&format!("stat -c %u /proc/{}", pid(&a))), "1000000");
-        assert_eq!(
-            ok(&a, "id -u; touch /root/x; stat -c %u:%g /root/x /bin/sh"),
-            "0\n0:0\n0:0"
-        );
+        assert_eq!(ok(&a, "id -u; touch /root/x; stat -c %u:%g /root/x /bin/sh"), "0\n0:0\n0:0");
         // Root of the user namespace has its networks, and nothing else.
-        assert_eq!(
-            ok(
-                &a,
-                "mkdir /tmp/m; mount -t tmpfs none /tmp/m 2>/dev/null || echo no"
-            ),
-            "no"
-        );
+        assert_eq!(ok(&a, "mkdir /tmp/m; mount -t tmpfs none /tmp/m 2>/dev/null || echo no"), "no");
         assert_eq!(ok(&b, "hostname"), "pod");
         pod.remove();
     });
@@ -181,10 +141,8 @@ fn the_drop_ins() {
         let handler = class.lines().find_map(|line| line.strip_prefix("handler: "));
         let pod = Pod::run_by(sh, handler.expect("a handler"), |_, _| ());
         let a = pod.start("a", "sleep 1000");
-        sh.run(&format!(
-            "rrunc --root /run/containerd/runc/k8s.io state {a} | jq -r .status"
-        ))
-        .prints("running");
+        sh.run(&format!("rrunc --root /run/containerd/runc/k8s.io state {a} | jq -r .status"))
+            .prints("running");
         pod.remove();
     });
 }
@@ -215,10 +173,7 @@ fn the_shim_by_its_path() {
 #[test]
 fn volumes_of_a_pod_with_a_user_namespace() {
     user(|sh| {
-        only_for(
-            containerd_major() >= 2,
-            "containerd 2, which maps the ids of volumes",
-        );
+        only_for(containerd_major() >= 2, "containerd 2, which maps the ids of volumes");
         sh.ok("mkdir -p /tmp/@; echo text > /tmp/@/file; chmod 600 /tmp/@/file");
         let pod = mapped_pod(sh);
         let a = pod.start_with("a", "sleep 1000", |config, _| {
@@ -230,13 +185,7 @@ fn volumes_of_a_pod_with_a_user_namespace() {
                 ..Mount::default()
             });
         });
-        assert_eq!(
-            ok(
-                &a,
-                "stat -c %u:%g /volume/file; cat /volume/file; touch /volume/new"
-            ),
-            "0:0\ntext"
-        );
+        assert_eq!(ok(&a, "stat -c %u:%g /volume/file; cat /volume/file; touch /volume/new"), "0:0\ntext");
         assert_eq!(sh.ok("stat -c %u:%g /tmp/@/new"), "0:0");
         pod.remove();
         sh.ok("rm -r /tmp/@");
@@ -246,10 +195,7 @@ fn volumes_of_a_pod_with_a_user_namespace() {
 #[test]
 fn the_handlers_features() {
     user(|_| {
-        only_for(
-            containerd_major() >= 2,
-            "containerd 2, which asks the runtime for features",
-        );
+        only_for(containerd_major() >= 2, "containerd 2, which asks the runtime for features");
         let status = cri().ask(&StatusRequest {}).expect("a status");
         let conditions = status.status.unwrap_or_default().conditions;
         assert!(
@@ -260,15 +206,9 @@ fn the_handlers_features() {
         );
         // It asks only those that it takes for its own shim.
         let name = if is_ours() { "path" } else { "test" };
-        let ours = status
-            .runtime_handlers
-            .iter()
-            .find(|handler| handler.name == name);
+        let ours = status.runtime_handlers.iter().find(|handler| handler.name == name);
         let features = ours.and_then(|handler| handler.features).unwrap_or_default();
-        assert!(
-            features.user_namespaces && features.recursive_read_only_mounts,
-            "{ours:?}"
-        );
+        assert!(features.user_namespaces && features.recursive_read_only_mounts, "{ours:?}");
     });
 }
 
@@ -279,10 +219,7 @@ fn seccomp() {
         let try_it = |name: &str, profile_type| {
             let script = "grep ^Seccomp: /proc/self/status; unshare -U true && echo may";
             let text = pod.prints(name, script, |_, context| {
-                context.seccomp = Some(SecurityProfile {
-                    profile_type,
-                    ..SecurityProfile::default()
-                });
+                context.seccomp = Some(SecurityProfile { profile_type, ..SecurityProfile::default() });
             });
             (text.contains("Seccomp:\t2"), text.contains("may"))
         };
@@ -357,23 +294,12 @@ fn a_read_only_root() {
                 });
             }
         });
-        for (path, may) in [
-            ("/x", "no"),
-            ("/volume/x", "yes"),
-            ("/fixed/y", "no"),
-            ("/dev/shm/x", "yes"),
-        ] {
+        for (path, may) in [("/x", "no"), ("/volume/x", "yes"), ("/fixed/y", "no"), ("/dev/shm/x", "yes")] {
             let script = format!("touch {path} 2>/dev/null && echo yes || echo no");
             assert_eq!(ok(&a, &script), may, "{path}");
         }
         assert_eq!(ok(&a, "wc -c < /proc/timer_list"), "0");
-        assert_eq!(
-            ok(
-                &a,
-                "(echo x > /proc/sys/kernel/domainname) 2>/dev/null || echo no"
-            ),
-            "no"
-        );
+        assert_eq!(ok(&a, "(echo x > /proc/sys/kernel/domainname) 2>/dev/null || echo no"), "no");
         pod.remove();
         sh.ok("rm -r /tmp/@");
     });
@@ -385,9 +311,7 @@ fn kernel_parameters_of_a_pod() {
         let pod = Pod::run_with(sh, |config, _| {
             let linux = config.linux.get_or_insert_default();
             linux.sysctls.insert("kernel.shm_rmid_forced".into(), "1".into());
-            linux
-                .sysctls
-                .insert("net.ipv4.ip_unprivileged_port_start".into(), "81".into());
+            linux.sysctls.insert("net.ipv4.ip_unprivileged_port_start".into(), "81".into());
         });
         let a = pod.start("a", "sleep 1000");
         let script = "cat /proc/sys/kernel/shm_rmid_forced /proc/sys/net/ipv4/ip_unprivileged_port_start";

@@ -10,28 +10,20 @@ use super::{Pod, cri, ended, exec, ok, pid, status, stop, until};
 use crate::shell::{Shell, user};
 
 fn remove(container: &str) {
-    let request = RemoveContainerRequest {
-        container_id: container.into(),
-    };
+    let request = RemoveContainerRequest { container_id: container.into() };
     cri().ask(&request).expect("a removal");
 }
 
 /// The pod's containers, with their states, by name.
 fn list(pod: &Pod) -> Vec<(String, i32)> {
-    let mut found: Vec<_> = pod
-        .list()
-        .into_iter()
-        .map(|c| (c.metadata.unwrap_or_default().name, c.state))
-        .collect();
+    let mut found: Vec<_> =
+        pod.list().into_iter().map(|c| (c.metadata.unwrap_or_default().name, c.state)).collect();
     found.sort();
     found
 }
 
 fn sandbox_status(pod: &str) -> Result<i32, u32> {
-    let request = PodSandboxStatusRequest {
-        pod_sandbox_id: pod.into(),
-        verbose: false,
-    };
+    let request = PodSandboxStatusRequest { pod_sandbox_id: pod.into(), verbose: false };
     let answer = cri().ask(&request).map_err(|refused| refused.code)?;
     Ok(answer.status.unwrap_or_default().state)
 }
@@ -81,11 +73,7 @@ fn the_exit_status_and_its_reason() {
         ] {
             // The shell as a child: a first process has no default action for signals.
             let status = ended(&pod.start(name, &format!("sh -c '{script}'; exit $?")));
-            assert_eq!(
-                (status.exit_code, status.reason.as_str()),
-                (code, reason),
-                "{name}"
-            );
+            assert_eq!((status.exit_code, status.reason.as_str()), (code, reason), "{name}");
             // By containerd's clock, which it may read after what it tells the time of.
             assert!(
                 status.created_at <= status.started_at && status.created_at <= status.finished_at,
@@ -107,20 +95,11 @@ fn a_program_that_is_not_there() {
         };
         let id = create("nosuch").expect("a container");
         assert_eq!(status(&id).state, CONTAINER_CREATED);
-        let request = StartContainerRequest {
-            container_id: id.clone(),
-        };
+        let request = StartContainerRequest { container_id: id.clone() };
         let refused = cri().ask(&request).expect_err("no program");
-        assert!(
-            refused.message.contains("executable file not found in $PATH"),
-            "{refused:?}"
-        );
+        assert!(refused.message.contains("executable file not found in $PATH"), "{refused:?}");
         let status = ended(&id);
-        assert_eq!(
-            (status.exit_code, status.reason.as_str()),
-            (128, "StartError"),
-            "{status:?}"
-        );
+        assert_eq!((status.exit_code, status.reason.as_str()), (128, "StartError"), "{status:?}");
         pod.remove();
     });
 }
@@ -130,10 +109,7 @@ fn a_stop_with_a_grace_period() {
     user(|sh| {
         let pod = Pod::run(sh);
         let wait = "while :; do sleep 0.1; done";
-        let obeys = pod.start(
-            "obeys",
-            &format!("trap 'echo bye; exit 5' TERM; echo ready; {wait}"),
-        );
+        let obeys = pod.start("obeys", &format!("trap 'echo bye; exit 5' TERM; echo ready; {wait}"));
         let refuses = pod.start("refuses", &format!("trap 'echo no' TERM; echo ready; {wait}"));
         for name in ["obeys", "refuses"] {
             until("a trap", || pod.log(name).iter().any(|line| line.text == "ready"));
@@ -160,10 +136,7 @@ fn a_container_in_the_place_of_one_that_ended() {
             });
             assert_eq!(ended(&id).exit_code, 6);
             remove(&id);
-            let request = ContainerStatusRequest {
-                container_id: id,
-                verbose: false,
-            };
+            let request = ContainerStatusRequest { container_id: id, verbose: false };
             assert_eq!(cri().ask(&request).map_err(|refused| refused.code).err(), Some(5));
         }
         assert_eq!(list(&pod), []);
@@ -182,14 +155,8 @@ fn the_pods_name_and_address() {
         });
         let a = pod.start("a", "sleep 1000");
         assert_eq!(ok(&a, "hostname"), "pod");
-        assert_eq!(
-            ok(&a, "cat /etc/resolv.conf"),
-            "search example.org\nnameserver 192.0.2.53"
-        );
-        let request = PodSandboxStatusRequest {
-            pod_sandbox_id: pod.id.clone(),
-            verbose: false,
-        };
+        assert_eq!(ok(&a, "cat /etc/resolv.conf"), "search example.org\nnameserver 192.0.2.53");
+        let request = PodSandboxStatusRequest { pod_sandbox_id: pod.id.clone(), verbose: false };
         let status = cri().ask(&request).expect("a status").status.expect("a status");
         assert_eq!(status.runtime_handler, "test");
         let address = status.network.expect("a network").ip;
@@ -215,17 +182,9 @@ fn a_handler_that_is_not_configured() {
         let pod = Pod::run(sh);
         let mut config = pod.config.clone();
         config.metadata.get_or_insert_default().attempt = 1;
-        let request = RunPodSandboxRequest {
-            config: Some(config),
-            runtime_handler: "nosuch".into(),
-        };
+        let request = RunPodSandboxRequest { config: Some(config), runtime_handler: "nosuch".into() };
         let refused = cri().ask(&request).expect_err("no handler");
-        assert!(
-            refused
-                .message
-                .contains("no runtime for \"nosuch\" is configured"),
-            "{refused:?}"
-        );
+        assert!(refused.message.contains("no runtime for \"nosuch\" is configured"), "{refused:?}");
         pod.remove();
     });
 }

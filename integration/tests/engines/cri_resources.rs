@@ -19,14 +19,9 @@ fn cpu_and_memory(stats: &ContainerStats) -> (u64, u64) {
 fn what_a_container_uses() {
     user(|sh| {
         let pod = Pod::run(sh);
-        let busy = pod.start(
-            "busy",
-            "x=$(head -c 3000000 /dev/zero | tr '\\0' x); while :; do :; done",
-        );
+        let busy = pod.start("busy", "x=$(head -c 3000000 /dev/zero | tr '\\0' x); while :; do :; done");
         pod.start("idle", "sleep 1000");
-        let request = ContainerStatsRequest {
-            container_id: busy.clone(),
-        };
+        let request = ContainerStatsRequest { container_id: busy.clone() };
         let stats = || cri().ask(&request).expect("stats").stats.expect("stats");
         if has_controllers() || is_ours() {
             until("some CPU time", || cpu_and_memory(&stats()).0 > 100_000_000);
@@ -36,14 +31,9 @@ fn what_a_container_uses() {
         if has_controllers() {
             until("some memory", || cpu_and_memory(&stats()).1 > 3_000_000);
         }
-        let filter = ContainerStatsFilter {
-            pod_sandbox_id: pod.id.clone(),
-            ..ContainerStatsFilter::default()
-        };
-        let all = cri()
-            .ask(&ListContainerStatsRequest { filter: Some(filter) })
-            .expect("stats")
-            .stats;
+        let filter =
+            ContainerStatsFilter { pod_sandbox_id: pod.id.clone(), ..ContainerStatsFilter::default() };
+        let all = cri().ask(&ListContainerStatsRequest { filter: Some(filter) }).expect("stats").stats;
         let mut names: Vec<_> = all
             .iter()
             .filter_map(|stats| Some(stats.attributes.as_ref()?.metadata.as_ref()?.name.as_str()))
@@ -60,9 +50,7 @@ fn what_a_pod_uses() {
         let pod = Pod::run(sh);
         pod.start("busy", "while :; do :; done");
         pod.start("idle", "sleep 1000");
-        let request = PodSandboxStatsRequest {
-            pod_sandbox_id: pod.id.clone(),
-        };
+        let request = PodSandboxStatsRequest { pod_sandbox_id: pod.id.clone() };
         let stats = || {
             let answer = cri().ask(&request).expect("stats");
             answer.stats.and_then(|stats| stats.linux).expect("stats")

@@ -38,10 +38,7 @@ fn a_pod_outlives_containerd() {
         let pids = (pid(&a), pid(&b));
         kill_containerd(sh);
         start_containerd(sh);
-        let request = PodSandboxStatusRequest {
-            pod_sandbox_id: pod.id.clone(),
-            verbose: false,
-        };
+        let request = PodSandboxStatusRequest { pod_sandbox_id: pod.id.clone(), verbose: false };
         let sandbox = cri().ask(&request).expect("the pod").status.unwrap_or_default();
         assert_eq!(sandbox.state, SANDBOX_READY);
         assert_eq!(status(&a).state, CONTAINER_RUNNING);

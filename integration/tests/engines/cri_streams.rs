@@ -21,10 +21,7 @@ fn stream(container: &str, script: &str, tty: bool) -> Stream {
 }
 
 fn forward(pod: &Pod, port: u16) -> PortForward {
-    let request = PortForwardRequest {
-        pod_sandbox_id: pod.id.clone(),
-        port: vec![port.into()],
-    };
+    let request = PortForwardRequest { pod_sandbox_id: pod.id.clone(), port: vec![port.into()] };
     PortForward::open(&cri().ask(&request).expect("a port").url, port)
 }
 
@@ -38,16 +35,9 @@ fn exec_waits_for_the_program() {
         let (out, _, code) = exec(&a, "head -c 1000000 /dev/zero; exit 5");
         assert_eq!((out.len(), code), (1_000_000, 5));
 
-        let mut request = ExecSyncRequest {
-            container_id: a.clone(),
-            cmd: vec!["nosuch".into()],
-            timeout: 0,
-        };
+        let mut request = ExecSyncRequest { container_id: a.clone(), cmd: vec!["nosuch".into()], timeout: 0 };
         let refused = cri().ask(&request).expect_err("no program");
-        assert!(
-            refused.message.contains("executable file not found in $PATH"),
-            "{refused:?}"
-        );
+        assert!(refused.message.contains("executable file not found in $PATH"), "{refused:?}");
         request.cmd = vec!["sleep".into(), "1234".into()];
         request.timeout = 1;
         let refused = cri().ask(&request).expect_err("a time limit");
@@ -78,11 +68,7 @@ fn exec_on_a_terminal() {
     user(|sh| {
         let pod = Pod::run(sh);
         let a = pod.start("a", "sleep 1000");
-        let mut exec = stream(
-            &a,
-            "tty; until stty size | grep '41 97'; do :; done; exit 3",
-            true,
-        );
+        let mut exec = stream(&a, "tty; until stty size | grep '41 97'; do :; done; exit 3", true);
         exec.until(1, "/dev/pts/");
         exec.resize(97, 41);
         exec.until(1, "41 97");
@@ -97,13 +83,8 @@ fn attach() {
         let pod = Pod::run(sh);
         let script = "while read x; do echo got $x; echo saw $x >&2; [ $x != end ] || exit 8; done";
         let a = pod.start_with("a", script, |config, _| config.stdin = true);
-        let request = AttachRequest {
-            container_id: a.clone(),
-            stdin: true,
-            tty: false,
-            stdout: true,
-            stderr: true,
-        };
+        let request =
+            AttachRequest { container_id: a.clone(), stdin: true, tty: false, stdout: true, stderr: true };
         let attach = || Stream::open(&cri().ask(&request).expect("an attach").url);
         let mut first = attach();
         first.input("one\n");
@@ -117,10 +98,7 @@ fn attach() {
         assert_eq!(ended(&a).exit_code, 8);
         let log = pod.log("a");
         let said = |stream| {
-            log.iter()
-                .filter(|line| line.stream == stream)
-                .map(|line| line.text.as_str())
-                .collect::<Vec<_>>()
+            log.iter().filter(|line| line.stream == stream).map(|line| line.text.as_str()).collect::<Vec<_>>()
         };
         assert_eq!(said("stdout"), ["got one", "got two", "got end"]);
         assert_eq!(said("stderr"), ["saw one", "saw two", "saw end"]);
@@ -132,16 +110,11 @@ fn attach() {
 fn logs() {
     user(|sh| {
         let pod = Pod::run(sh);
-        let id = pod.start(
-            "a",
-            "echo out; echo err >&2; head -c 40000 /dev/zero | tr '\\0' x; echo; printf last",
-        );
+        let id =
+            pod.start("a", "echo out; echo err >&2; head -c 40000 /dev/zero | tr '\\0' x; echo; printf last");
         ended(&id);
         let log = pod.log("a");
-        let seen: Vec<_> = log
-            .iter()
-            .map(|l| (l.stream.as_str(), l.tag.as_str(), l.text.len()))
-            .collect();
+        let seen: Vec<_> = log.iter().map(|l| (l.stream.as_str(), l.tag.as_str(), l.text.len())).collect();
         assert!(seen.contains(&("stderr", "F", 3)), "{seen:?}");
         let out: Vec<_> = seen.into_iter().filter(|line| line.0 == "stdout").collect();
         // Lines are cut at 16 KiB, and what has no newline is a part of one.
@@ -172,26 +145,16 @@ fn logs_are_rotated() {
         let pod = Pod::run(sh);
         let id = pod.start("a", "i=0; while :; do i=$((i + 1)); echo $i; sleep 0.05; done");
         until("a line", || !pod.log("a").is_empty());
-        let (path, old) = (
-            format!("{}/a.log", pod.config.log_directory),
-            format!("{}/a.log.1", pod.config.log_directory),
-        );
+        let (path, old) =
+            (format!("{}/a.log", pod.config.log_directory), format!("{}/a.log.1", pod.config.log_directory));
         std::fs::rename(&path, &old).expect("a rename");
         let request = ReopenContainerLogRequest { container_id: id };
         cri().ask(&request).expect("a new log");
-        until("a line in the new log", || {
-            std::fs::metadata(&path).is_ok_and(|m| m.len() > 0)
-        });
+        until("a line in the new log", || std::fs::metadata(&path).is_ok_and(|m| m.len() > 0));
         // Not one line is lost between them.
         let last = std::fs::read_to_string(&old).expect("the old log");
-        let last = last
-            .lines()
-            .last()
-            .and_then(|l| l.rsplit(' ').next()?.parse::<u32>().ok());
-        let first = pod
-            .log("a")
-            .first()
-            .and_then(|line| line.text.parse::<u32>().ok());
+        let last = last.lines().last().and_then(|l| l.rsplit(' ').next()?.parse::<u32>().ok());
+        let first = pod.log("a").first().and_then(|line| line.text.parse::<u32>().ok());
         assert_eq!(last.map(|n| n + 1), first);
         pod.remove();
     });

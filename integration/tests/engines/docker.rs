@@ -18,8 +18,7 @@ fn the_runtime_is_the_one_that_was_told() {
         for option in [String::new(), format!("--runtime {name}")] {
             sh.ok(&format!("docker run -d --name @ {option} bb sleep 1000"));
             sh.is_known(&format!("--root {root}"), &sh.ok("docker inspect -f '{{.Id}}' @"));
-            sh.run("docker inspect -f '{{.HostConfig.Runtime}}' @")
-                .prints(&name);
+            sh.run("docker inspect -f '{{.HostConfig.Runtime}}' @").prints(&name);
             sh.ok("docker rm -f @");
         }
         sh.run("docker run --rm --runtime no-such bb true")
@@ -44,9 +43,7 @@ fn a_program_that_is_missing_is_127() {
         sh.run("docker run --rm bb nosuch")
             .ends_with(127)
             .complains(&["executable file not found in $PATH", "not found in $path"]);
-        sh.run("docker run --rm bb /no/such")
-            .ends_with(127)
-            .complains(&["no such file or directory"]);
+        sh.run("docker run --rm bb /no/such").ends_with(127).complains(&["no such file or directory"]);
     });
 }
 
@@ -54,9 +51,7 @@ fn a_program_that_is_missing_is_127() {
 fn a_program_that_cannot_be_executed_is_126() {
     user(|sh| {
         sh.run("docker run --rm bb /etc").ends_with(126);
-        sh.run("docker run --rm bb /etc/passwd")
-            .ends_with(126)
-            .complains(&["permission denied"]);
+        sh.run("docker run --rm bb /etc/passwd").ends_with(126).complains(&["permission denied"]);
     });
 }
 
@@ -82,11 +77,8 @@ fn isolation_is_dockers() {
             .prints("CapEff:\t00000000a80425fb\nNoNewPrivs:\t0\nSeccomp:\t2");
         sh.run("docker run --rm --cap-drop all --security-opt no-new-privileges bb grep -E 'CapEff|NoNew' /proc/self/status")
             .prints("CapEff:\t0000000000000000\nNoNewPrivs:\t1");
-        sh.run("docker run --rm --privileged bb grep -E Seccomp: /proc/self/status")
-            .prints("Seccomp:\t0");
-        sh.run("docker run --rm bb head -n 1 /proc/timer_list")
-            .ends_with(0)
-            .prints("");
+        sh.run("docker run --rm --privileged bb grep -E Seccomp: /proc/self/status").prints("Seccomp:\t0");
+        sh.run("docker run --rm bb head -n 1 /proc/timer_list").ends_with(0).prints("");
         sh.run("docker run --rm bb sh -c 'echo 1 2>/dev/null >/proc/sys/kernel/sysrq || echo refused'")
             .prints("refused");
     });
@@ -101,32 +93,12 @@ fn options() {
             ("--hostname there", "hostname", "there"),
             ("--workdir /made/here", "pwd", "/made/here"),
             ("--env A=1", "echo $A", "1"),
-            (
-                "--read-only",
-                "touch /file 2>/dev/null || echo refused",
-                "refused",
-            ),
-            (
-                "--tmpfs /x:size=64k",
-                "df -k /x | tail -n 1 | tr -s \" \" | cut -d\" \" -f2",
-                "64",
-            ),
-            (
-                "-v /etc:/x:ro",
-                "touch /x/file 2>/dev/null || echo refused",
-                "refused",
-            ),
-            (
-                "--mount type=volume,dst=/x",
-                "touch /x/file && echo taken",
-                "taken",
-            ),
+            ("--read-only", "touch /file 2>/dev/null || echo refused", "refused"),
+            ("--tmpfs /x:size=64k", "df -k /x | tail -n 1 | tr -s \" \" | cut -d\" \" -f2", "64"),
+            ("-v /etc:/x:ro", "touch /x/file 2>/dev/null || echo refused", "refused"),
+            ("--mount type=volume,dst=/x", "touch /x/file && echo taken", "taken"),
             ("--ulimit nofile=100:200", "ulimit -Sn; ulimit -Hn", "100\n200"),
-            (
-                "--sysctl net.ipv4.ip_forward=0",
-                "cat /proc/sys/net/ipv4/ip_forward",
-                "0",
-            ),
+            ("--sysctl net.ipv4.ip_forward=0", "cat /proc/sys/net/ipv4/ip_forward", "0"),
             ("--device /dev/fuse", "stat -c %t:%T /dev/fuse", "a:e5"),
             ("--network none", "ls /sys/class/net", "lo"),
             ("--network host", "ls /sys/class/net | grep -c docker0", "1"),
@@ -142,19 +114,13 @@ fn options() {
             ),
             ("--uts host", "hostname", "world"),
             ("--cgroupns private", "tail -n 1 /proc/self/cgroup", "0::/"),
-            (
-                "--shm-size 128k",
-                "df -k /dev/shm | tail -n 1 | tr -s \" \" | cut -d\" \" -f2",
-                "128",
-            ),
+            ("--shm-size 128k", "df -k /dev/shm | tail -n 1 | tr -s \" \" | cut -d\" \" -f2", "128"),
             ("--init", "cat /proc/1/comm", "docker-init"),
             ("--oom-score-adj 500", "cat /proc/self/oom_score_adj", "500"),
             ("--group-add 3000", "id -G", "0 3000"),
             ("--entrypoint echo", "x", "sh -c x"),
         ] {
-            sh.run(&format!("docker run --rm {options} bb sh -c '{command}'"))
-                .ends_with(0)
-                .prints(expected);
+            sh.run(&format!("docker run --rm {options} bb sh -c '{command}'")).ends_with(0).prints(expected);
         }
     });
 }
@@ -173,21 +139,14 @@ fn detached_with_logs_and_wait() {
 fn exec() {
     user(|sh| {
         sh.ok("docker run -d --name @ --env A=1 bb sleep 1000");
-        sh.run("docker exec @ sh -c 'echo $A; exit 4'")
-            .ends_with(4)
-            .prints("1");
+        sh.run("docker exec @ sh -c 'echo $A; exit 4'").ends_with(4).prints("1");
         sh.run("docker exec -e B=2 -w /tmp -u 1000:2000 @ sh -c 'echo $B; pwd; id -u; id -g'")
             .ends_with(0)
             .prints("2\n/tmp\n1000\n2000");
-        sh.run("echo text | docker exec -i @ cat")
-            .ends_with(0)
-            .prints("text");
-        sh.run("docker exec @ nosuch")
-            .complains_or_prints("executable file not found in $PATH");
+        sh.run("echo text | docker exec -i @ cat").ends_with(0).prints("text");
+        sh.run("docker exec @ nosuch").complains_or_prints("executable file not found in $PATH");
         sh.run("docker exec @ /etc/passwd").ends_with(126);
-        let ran = sh
-            .run("script -qec 'docker exec -it @ tty' /dev/null")
-            .ends_with(0);
+        let ran = sh.run("script -qec 'docker exec -it @ tty' /dev/null").ends_with(0);
         assert!(ran.out.contains("/dev/pts/"), "{}", ran.out);
         sh.ok("docker exec -d @ sh -c 'echo done > /tmp/file'");
         sh.until("docker exec @ cat /tmp/file", "done");
@@ -198,14 +157,8 @@ fn exec() {
 #[test]
 fn a_terminal() {
     user(|sh| {
-        let ran = sh
-            .run("script -qec 'docker run --rm -it bb sh -c \"tty; exit 6\"' /dev/null")
-            .ends_with(6);
-        assert!(
-            ran.out.contains("/dev/pts/0") || ran.out.contains("/dev/console"),
-            "{}",
-            ran.out
-        );
+        let ran = sh.run("script -qec 'docker run --rm -it bb sh -c \"tty; exit 6\"' /dev/null").ends_with(6);
+        assert!(ran.out.contains("/dev/pts/0") || ran.out.contains("/dev/console"), "{}", ran.out);
     });
 }
 
@@ -221,8 +174,7 @@ fn stop_kill_and_restart() {
         sh.ok("docker stop -t 20 @");
         sh.run("docker wait @").prints("9");
         sh.ok("docker restart -t 1 @");
-        sh.run("docker inspect -f '{{.State.Status}}' @")
-            .prints("running");
+        sh.run("docker inspect -f '{{.State.Status}}' @").prints("running");
         sh.ok("docker kill @");
         sh.run("docker wait @").prints("137");
         sh.ok("docker rm @");
@@ -263,10 +215,7 @@ fn top_and_copies() {
 fn a_policy_restarts_what_fails() {
     user(|sh| {
         sh.ok("docker run -d --name @ --restart on-failure:2 bb sh -c 'exit 1'");
-        sh.until(
-            "docker inspect -f '{{.RestartCount}} {{.State.Status}}' @",
-            "2 exited",
-        );
+        sh.until("docker inspect -f '{{.RestartCount}} {{.State.Status}}' @", "2 exited");
         sh.ok("docker rm @");
     });
 }
@@ -281,16 +230,12 @@ fn a_policy_restarts_what_ends() {
             sh.until("docker logs @ | grep -c up; true", "1");
             sh.ok("docker exec @ touch /end");
             sh.until("docker logs @ | grep -c up; true", "2");
-            sh.until(
-                "docker inspect -f '{{.RestartCount}} {{.State.Status}}' @",
-                "1 running",
-            );
+            sh.until("docker inspect -f '{{.RestartCount}} {{.State.Status}}' @", "1 running");
             let pid = sh.ok("docker inspect -f '{{.State.Pid}}' @");
             sh.ok(&format!("kill -9 {pid}"));
             sh.until("docker logs @ | grep -c up; true", "3");
             sh.ok("docker stop -t 0 @");
-            sh.run("docker inspect -f '{{.RestartCount}} {{.State.Status}}' @")
-                .prints("2 exited");
+            sh.run("docker inspect -f '{{.RestartCount}} {{.State.Status}}' @").prints("2 exited");
             sh.ok("docker rm @");
         }
     });

@@ -18,22 +18,15 @@ fn limits() {
                 "memory.swap.max memory.low",
                 "33554432\n33554432",
             ),
-            (
-                "--cpu-period 50000 --cpu-quota 20000 --cpuset-cpus 0",
-                "cpu.max cpuset.cpus",
-                "20000 50000\n0",
-            ),
+            ("--cpu-period 50000 --cpu-quota 20000 --cpuset-cpus 0", "cpu.max cpuset.cpus", "20000 50000\n0"),
         ] {
-            sh.run(&format!(
-                "docker run --rm {options} bb sh -c 'cd /sys/fs/cgroup; cat {files}'"
-            ))
-            .ends_with(0)
-            .prints(expected);
+            sh.run(&format!("docker run --rm {options} bb sh -c 'cd /sys/fs/cgroup; cat {files}'"))
+                .ends_with(0)
+                .prints(expected);
         }
         sh.ok("docker run -d --name @ --memory 64m bb sleep 1000");
         sh.ok("docker update --memory 128m --memory-swap 128m --pids-limit 60 --cpus 0.25 @");
-        sh.run(&format!("docker exec @ sh -c '{files}'"))
-            .prints("134217728\n60\n25000 100000");
+        sh.run(&format!("docker exec @ sh -c '{files}'")).prints("134217728\n60\n25000 100000");
         sh.ok("docker rm -f @");
     });
 }
@@ -42,15 +35,11 @@ fn limits() {
 fn limits_are_kept() {
     user(|sh| {
         needs_controllers();
-        sh.run("docker run --rm --memory 32m bb sh -c 'x=x; while :; do x=$x$x; done'")
-            .ends_with(137);
+        sh.run("docker run --rm --memory 32m bb sh -c 'x=x; while :; do x=$x$x; done'").ends_with(137);
         // Where the first process goes on, so that containerd's shim has time to look: with it systemd takes the cgroup
         // away.
         sh.ok("docker run -d --name @ --memory 32m --memory-swap 32m bb sh -c '(x=x; while :; do x=$x$x; done); sleep 1000'");
-        sh.until(
-            "docker inspect -f '{{.State.OOMKilled}} {{.State.Status}}' @",
-            "true running",
-        );
+        sh.until("docker inspect -f '{{.State.OOMKilled}} {{.State.Status}}' @", "true running");
         sh.ok("docker rm -f @");
         sh.run("docker run --rm --pids-limit 10 bb sh -c 'for i in $(seq 20); do sleep 100 & done'")
             .ends_with(2)

@@ -44,8 +44,7 @@ fn from_installation_to_purge() {
         for command in commands.lines() {
             let page = format!("/usr/share/man/man8/rrunc-{command}.8.gz");
             assert!(files.contains(&page.as_str()), "{page} is missing");
-            sh.run(&format!("zcat {page} | grep -ic '^\\.TH rrunc-{command} 8'"))
-                .prints("1");
+            sh.run(&format!("zcat {page} | grep -ic '^\\.TH rrunc-{command} 8'")).prints("1");
         }
         let complete = "COMP_WORDS=(rrunc '') COMP_CWORD=1; _rrunc rrunc '' rrunc; echo \"${COMPREPLY[*]}\"";
         let known = sh.ok(&format!(
@@ -57,10 +56,7 @@ fn from_installation_to_purge() {
         }
 
         sh.ok("dpkg --purge rrunc");
-        let left: Vec<_> = files
-            .iter()
-            .filter(|file| std::path::Path::new(file).exists())
-            .collect();
+        let left: Vec<_> = files.iter().filter(|file| std::path::Path::new(file).exists()).collect();
         assert!(left.is_empty(), "left: {left:?}");
         assert_ne!(sh.run("dpkg --status rrunc").code, 0);
     });

@@ -9,10 +9,7 @@ use crate::shell::{COUNT, has_systemd, is_rootless, needs, runtime, user};
 
 /// Podman gives a user's container a cgroup only where systemd has delegated one to the user.
 fn needs_cgroup() {
-    needs(
-        !is_rootless() || has_systemd(),
-        "systemd, which delegates a cgroup to users",
-    );
+    needs(!is_rootless() || has_systemd(), "systemd, which delegates a cgroup to users");
 }
 
 #[test]
@@ -29,12 +26,9 @@ fn the_runtime_is_the_one_that_was_told() {
         sh.ok("podman rm -f -t 0 @");
         // For one command, by name and by path.
         for name in [runtime(), format!("$(command -v {})", runtime())] {
-            sh.run(&format!("podman --runtime {name} run --rm bb echo runs"))
-                .ends_with(0)
-                .prints("runs");
+            sh.run(&format!("podman --runtime {name} run --rm bb echo runs")).ends_with(0).prints("runs");
         }
-        sh.run("podman --runtime /bin/false run --rm bb true")
-            .ends_with(126);
+        sh.run("podman --runtime /bin/false run --rm bb true").ends_with(126);
     });
 }
 
@@ -45,20 +39,15 @@ fn the_status_is_the_programs() {
             .ends_with(3)
             .prints("out")
             .complains(&["err"]);
-        sh.run("podman run --rm --init bb sh -c 'kill -9 $$'")
-            .ends_with(137);
+        sh.run("podman run --rm --init bb sh -c 'kill -9 $$'").ends_with(137);
     });
 }
 
 #[test]
 fn a_program_that_is_missing_is_127() {
     user(|sh| {
-        sh.run("podman run --rm bb nosuch")
-            .ends_with(127)
-            .complains(&["executable file"]);
-        sh.run("podman run --rm bb /no/such")
-            .ends_with(127)
-            .complains(&["no such file or directory"]);
+        sh.run("podman run --rm bb nosuch").ends_with(127).complains(&["executable file"]);
+        sh.run("podman run --rm bb /no/such").ends_with(127).complains(&["no such file or directory"]);
     });
 }
 
@@ -101,8 +90,7 @@ fn an_option_that_podman_refuses_is_125() {
         sh.run("podman run --rm --device /dev/nosuch bb true")
             .ends_with(125)
             .complains(&["/dev/nosuch: no such file or directory"]);
-        sh.run("podman run --rm localhost/no-such-image true")
-            .ends_with(125);
+        sh.run("podman run --rm localhost/no-such-image true").ends_with(125);
     });
 }
 
@@ -114,8 +102,7 @@ fn detached_with_logs_and_wait() {
         // By way of systemd's journal they come when they come.
         sh.until("podman logs @ 2>/dev/null", "one");
         sh.until("podman logs @ 2>&1 >/dev/null", "two");
-        sh.run("podman inspect -f '{{.State.Status}} {{.State.ExitCode}}' @")
-            .prints("exited 5");
+        sh.run("podman inspect -f '{{.State.Status}} {{.State.ExitCode}}' @").prints("exited 5");
         sh.ok("podman rm @");
         sh.run("podman inspect @").ends_with(125);
     });
@@ -125,27 +112,17 @@ fn detached_with_logs_and_wait() {
 fn exec() {
     user(|sh| {
         sh.ok("podman run -d --name @ --env A=1 bb sleep 1000");
-        sh.run("podman exec @ sh -c 'echo $A-$B; pwd; id -u; exit 4'")
-            .ends_with(4)
-            .prints("1-\n/\n0");
+        sh.run("podman exec @ sh -c 'echo $A-$B; pwd; id -u; exit 4'").ends_with(4).prints("1-\n/\n0");
         sh.run("podman exec -e B=2 -w /tmp -u 1000:2000 @ sh -c 'echo $A-$B; pwd; id -u; id -g'")
             .ends_with(0)
             .prints("1-2\n/tmp\n1000\n2000");
         sh.run("podman exec @ sh -c 'kill -9 $$'").ends_with(137);
-        sh.run("podman exec @ nosuch")
-            .ends_with(127)
-            .complains(&["executable file"]);
+        sh.run("podman exec @ nosuch").ends_with(127).complains(&["executable file"]);
         // 126 or 255: Podman goes by words of crun's that runc and rrunc don't use.
-        sh.run("podman exec @ /etc")
-            .complains(&["is a directory", "not a regular file"]);
-        sh.run("echo text | podman exec -i @ cat")
-            .ends_with(0)
-            .prints("text");
-        sh.run("podman exec --privileged @ grep CapEff /proc/self/status")
-            .ends_with(0);
-        sh.run("podman exec @ grep Seccomp: /proc/self/status")
-            .ends_with(0)
-            .prints("Seccomp:\t2");
+        sh.run("podman exec @ /etc").complains(&["is a directory", "not a regular file"]);
+        sh.run("echo text | podman exec -i @ cat").ends_with(0).prints("text");
+        sh.run("podman exec --privileged @ grep CapEff /proc/self/status").ends_with(0);
+        sh.run("podman exec @ grep Seccomp: /proc/self/status").ends_with(0).prints("Seccomp:\t2");
         sh.ok("podman rm -f -t 0 @");
         sh.run("podman exec @ true").ends_with(125);
     });
@@ -157,11 +134,8 @@ fn exec_with_a_terminal() {
         sh.ok("podman run -d --name @ bb sleep 1000");
         let line = "script -qec 'podman exec -t @ sh -c \"test -t 0 && test -t 1 && test -t 2 && echo terminal; exit 5\"' /dev/null";
         sh.run(line).ends_with(5).prints("terminal");
-        sh.run("podman exec @ sh -c 'test -t 1 || echo none'")
-            .prints("none");
-        let ran = sh
-            .run("script -qec 'podman exec -it @ tty' /dev/null")
-            .ends_with(0);
+        sh.run("podman exec @ sh -c 'test -t 1 || echo none'").prints("none");
+        let ran = sh.run("script -qec 'podman exec -it @ tty' /dev/null").ends_with(0);
         assert!(ran.out.contains("/dev/pts/"), "{}", ran.out);
         sh.ok("podman rm -f -t 0 @");
     });
@@ -182,11 +156,7 @@ fn a_terminal() {
     user(|sh| {
         let ran = sh.run("script -qec 'podman run --rm -it bb sh -c \"tty; exit 6\"' /dev/null");
         let ran = ran.ends_with(6);
-        assert!(
-            ran.out.contains("/dev/pts/0") || ran.out.contains("/dev/console"),
-            "{}",
-            ran.out
-        );
+        assert!(ran.out.contains("/dev/pts/0") || ran.out.contains("/dev/console"), "{}", ran.out);
     });
 }
 
@@ -244,8 +214,7 @@ fn stop_kill_and_restart() {
         sh.ok("podman stop -t 20 @");
         sh.run("podman wait @").prints("9");
         sh.ok("podman restart -t 1 @");
-        sh.run("podman inspect -f '{{.State.Status}}' @")
-            .prints("running");
+        sh.run("podman inspect -f '{{.State.Status}}' @").prints("running");
         sh.ok("podman kill @");
         sh.run("podman wait @").prints("137");
         sh.ok("podman rm @");
@@ -272,12 +241,9 @@ fn pause_and_unpause() {
         sh.ok("podman pause @");
         sh.stands_still(&pid);
         sh.run("podman inspect -f '{{.State.Status}}' @").prints("paused");
-        sh.run("podman exec @ true")
-            .ends_with(255)
-            .complains(&["paused", "improper"]);
+        sh.run("podman exec @ true").ends_with(255).complains(&["paused", "improper"]);
         sh.ok("podman unpause @");
-        sh.run("podman inspect -f '{{.State.Status}}' @")
-            .prints("running");
+        sh.run("podman inspect -f '{{.State.Status}}' @").prints("running");
         sh.goes_on(&pid);
         sh.ok("podman exec @ true");
         sh.ok("podman rm -f -t 0 @");
@@ -288,8 +254,7 @@ fn pause_and_unpause() {
 fn top() {
     user(|sh| {
         sh.ok("podman run -d --name @ bb sleep 1234");
-        sh.run("podman top @ pid args")
-            .prints("PID         COMMAND\n1           sleep 1234");
+        sh.run("podman top @ pid args").prints("PID         COMMAND\n1           sleep 1234");
         sh.ok("podman rm -f -t 0 @");
     });
 }
@@ -321,11 +286,9 @@ fn namespaces_of_another_container() {
         sh.run("podman run --rm --pid container:@ bb cat /proc/1/cmdline | tr '\\0' ' '")
             .prints("sleep 1234");
         let ip = sh.ok("podman exec @ ip -o -4 addr show eth0");
-        sh.run("podman run --rm --network container:@ bb ip -o -4 addr show eth0")
-            .prints(&ip);
+        sh.run("podman run --rm --network container:@ bb ip -o -4 addr show eth0").prints(&ip);
         sh.ok("podman exec @ touch /dev/shm/shared");
-        sh.run("podman run --rm --ipc container:@ bb ls /dev/shm")
-            .prints("shared");
+        sh.run("podman run --rm --ipc container:@ bb ls /dev/shm").prints("shared");
         sh.ok("podman rm -f -t 0 @");
     });
 }
@@ -371,9 +334,7 @@ fn play_kube() {
             \x20   env: [{name: WHO, value: me}]\n    volumeMounts: [{name: v, mountPath: /shared}]\n\
             \x20 - name: two\n    image: localhost/bb\n    command: [sleep, \"1000\"]\n\
             \x20   volumeMounts: [{name: v, mountPath: /data}]\n  volumes: [{name: v, emptyDir: {}}]\n";
-        sh.ok(&format!(
-            "cat > /tmp/@.yaml <<'END'\n{yaml}END\npodman kube play /tmp/@.yaml"
-        ));
+        sh.ok(&format!("cat > /tmp/@.yaml <<'END'\n{yaml}END\npodman kube play /tmp/@.yaml"));
         sh.until("podman exec @-two cat /data/file", "me");
         sh.ok("podman kube down /tmp/@.yaml; rm /tmp/@.yaml");
     });

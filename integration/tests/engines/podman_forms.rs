@@ -114,20 +114,10 @@ fn named_volumes() {
                 "grep -oE \"nosuid,nodev,noexec\" /proc/mounts | sort -u; touch /x/file && echo taken",
                 "nosuid,nodev,noexec\ntaken",
             ),
-            (
-                "--user 1000:2000 -v @:/x:U",
-                "touch /x/file; stat -c %u:%g /x /x/file",
-                "1000:2000\n1000:2000",
-            ),
-            (
-                "--mount type=volume,src=@,dst=/x,ro",
-                "touch /x/file 2>/dev/null || echo refused",
-                "refused",
-            ),
+            ("--user 1000:2000 -v @:/x:U", "touch /x/file; stat -c %u:%g /x /x/file", "1000:2000\n1000:2000"),
+            ("--mount type=volume,src=@,dst=/x,ro", "touch /x/file 2>/dev/null || echo refused", "refused"),
         ] {
-            sh.run(&format!("podman run --rm {options} bb sh -c '{command}'"))
-                .ends_with(0)
-                .prints(expected);
+            sh.run(&format!("podman run --rm {options} bb sh -c '{command}'")).ends_with(0).prints(expected);
             sh.ok("podman volume rm @");
         }
     });
@@ -161,8 +151,7 @@ fn device_rules() {
     user(|sh| {
         only_for(!is_rootless(), "root, who alone may make device nodes");
         let read = "mknod /f c 1 5; head -c 1 /f | wc -c"; // zero, which everybody has
-        sh.run(&format!("podman run --rm --cap-add mknod bb sh -c '{read}'"))
-            .prints("1");
+        sh.run(&format!("podman run --rm --cap-add mknod bb sh -c '{read}'")).prints("1");
         let read = "mknod /f c 10 237 && head -c 1 /f 2>&1"; // loop-control
         sh.run(&format!("podman run --rm --cap-add mknod bb sh -c '{read}'"))
             .complains_or_prints("Operation not permitted");
@@ -194,10 +183,7 @@ fn namespaces_by_path() {
         sh.ok("podman run -d --name @ --network none --hostname first bb sleep 1000");
         let pid = sh.ok("podman inspect -f '{{.State.Pid}}' @");
         let inside = |what: &str, line: &str| {
-            sh.run(&format!(
-                "podman run --rm {} bb {line}",
-                what.replace("PID", &pid)
-            ))
+            sh.run(&format!("podman run --rm {} bb {line}", what.replace("PID", &pid)))
         };
         let same = |kind: &str| sh.ok(&format!("podman exec @ readlink /proc/self/ns/{kind}"));
         for (option, kind) in [
@@ -208,9 +194,7 @@ fn namespaces_by_path() {
             ("--network container:@", "net"),
             ("--uts container:@", "uts"),
         ] {
-            inside(option, &format!("readlink /proc/self/ns/{kind}"))
-                .ends_with(0)
-                .prints(&same(kind));
+            inside(option, &format!("readlink /proc/self/ns/{kind}")).ends_with(0).prints(&same(kind));
         }
         sh.ok("podman rm -f -t 0 @");
     });

@@ -34,23 +34,16 @@ fn limits() {
                 "33554432\n33554432",
             ),
             ("--pids-limit -1", "pids.max", "max"),
-            (
-                "--cpu-period 50000 --cpu-quota 20000 --cpuset-cpus 0",
-                "cpu.max cpuset.cpus",
-                "20000 50000\n0",
-            ),
+            ("--cpu-period 50000 --cpu-quota 20000 --cpuset-cpus 0", "cpu.max cpuset.cpus", "20000 50000\n0"),
             ("--cgroup-conf memory.high=50331648", "memory.high", "50331648"),
         ] {
-            sh.run(&format!(
-                "podman run --rm {options} bb sh -c 'cd /sys/fs/cgroup; cat {files}'"
-            ))
-            .ends_with(0)
-            .prints(expected);
+            sh.run(&format!("podman run --rm {options} bb sh -c 'cd /sys/fs/cgroup; cat {files}'"))
+                .ends_with(0)
+                .prints(expected);
         }
         sh.ok("podman run -d --name @ --memory 64m bb sleep 1000");
         sh.ok("podman update --memory 128m --pids-limit 60 --cpus 0.25 @");
-        sh.run(&format!("podman exec @ sh -c '{files}'"))
-            .prints("134217728\n60\n25000 100000");
+        sh.run(&format!("podman exec @ sh -c '{files}'")).prints("134217728\n60\n25000 100000");
         sh.ok("podman rm -f -t 0 @");
     });
 }
@@ -90,9 +83,7 @@ fn checkpoint_and_restore() {
             );
             sh.until(&more, "more");
         };
-        sh.ok(&format!(
-            "podman run -d --name @ bb sh -c '{COUNT_BY_NAME}; sleep 0.1; done'"
-        ));
+        sh.ok(&format!("podman run -d --name @ bb sh -c '{COUNT_BY_NAME}; sleep 0.1; done'"));
         wait_for_more("@");
         let saved = sh.run("podman container checkpoint @");
         if saved.err.contains("libcriu.so") {
@@ -118,17 +109,9 @@ pub fn needs_criu() {
     only_for(!is_rootless(), "root, without whom criu does not work");
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:\t"));
-    let effective = effective
-        .and_then(|set| u64::from_str_radix(set, 16).ok())
-        .unwrap_or(0);
-    needs(
-        effective >> 24 & 1 == 1,
-        "CAP_SYS_RESOURCE, with which criu restores limits",
-    );
-    let found = std::process::Command::new("criu")
-        .arg("--version")
-        .output()
-        .is_ok();
+    let effective = effective.and_then(|set| u64::from_str_radix(set, 16).ok()).unwrap_or(0);
+    needs(effective >> 24 & 1 == 1, "CAP_SYS_RESOURCE, with which criu restores limits");
+    let found = std::process::Command::new("criu").arg("--version").output().is_ok();
     needs(found, "criu");
 }
 
@@ -137,22 +120,19 @@ fn limits_are_kept() {
     user(|sh| {
         needs_cgroup();
         needs_controllers();
-        sh.run("podman run --rm --memory 32m bb sh -c 'x=x; while :; do x=$x$x; done'")
-            .ends_with(137);
+        sh.run("podman run --rm --memory 32m bb sh -c 'x=x; while :; do x=$x$x; done'").ends_with(137);
         // conmon gives up watching when a limit is reached without an end (2.1, with runc as well), and looks once
         // more when the first process has ended: where another one keeps the cgroup, which systemd would remove.
         sh.ok("podman run -d --name @ --pid host --memory 32m --memory-swap 32m bb sh -c '(x=x; while :; do x=$x$x; done); sleep 1000 >/dev/null 2>&1 & exit 5'");
         sh.run("podman wait @").prints("5");
-        sh.run("podman inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' @")
-            .prints("true 5");
+        sh.run("podman inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' @").prints("true 5");
         sh.ok("podman rm @");
         sh.run("podman run --rm --pids-limit 10 bb sh -c 'for i in $(seq 20); do sleep 100 & done'")
             .ends_with(2)
             .complains(&["can't fork"]);
         let script =
             "timeout 2 sh -c \"while :; do :; done\"; grep -c \"nr_throttled [1-9]\" /sys/fs/cgroup/cpu.stat";
-        sh.run(&format!("podman run --rm --cpus 0.3 bb sh -c '{script}'"))
-            .prints("1");
+        sh.run(&format!("podman run --rm --cpus 0.3 bb sh -c '{script}'")).prints("1");
     });
 }
 
@@ -184,9 +164,7 @@ fn quadlet() {
         needs(has_systemd(), "systemd");
         let (dir, systemctl) = units();
         let unit = "[Container]\nImage=localhost/bb\nExec=sleep 1000\nContainerName=@\nPodmanArgs=--stop-timeout 0\n";
-        sh.ok(&format!(
-            "mkdir -p {dir}; printf '{unit}' >{dir}/@.container; {systemctl} daemon-reload"
-        ));
+        sh.ok(&format!("mkdir -p {dir}; printf '{unit}' >{dir}/@.container; {systemctl} daemon-reload"));
         sh.ok(&format!("{systemctl} start @"));
         sh.run(&format!("{systemctl} is-active @")).prints("active");
         sh.run("podman exec @ cat /proc/1/comm").prints("sleep");
@@ -215,8 +193,6 @@ fn quadlet_with_notify() {
         sh.run(&format!("{systemctl} is-active @")).prints("activating");
         sh.ok("touch /tmp/@/go");
         sh.until(&format!("{systemctl} is-active @"), "active");
-        sh.ok(&format!(
-            "{systemctl} stop @; rm -r /tmp/@ {dir}/@.container; {systemctl} daemon-reload"
-        ));
+        sh.ok(&format!("{systemctl} stop @; rm -r /tmp/@ {dir}/@.container; {systemctl} daemon-reload"));
     });
 }

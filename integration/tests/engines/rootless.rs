@@ -7,8 +7,7 @@ fn the_user_is_root_in_there_and_others_are_subordinate_ids() {
     user(|sh| {
         sh.run("podman run --rm bb sh -c 'tr -s \" \" </proc/self/uid_map'")
             .prints("0 1000 1\n 1 100000 65536");
-        sh.run("podman run --rm --user 5:6 bb sh -c 'id -u; id -g'")
-            .prints("5\n6");
+        sh.run("podman run --rm --user 5:6 bb sh -c 'id -u; id -g'").prints("5\n6");
     });
 }
 
@@ -42,8 +41,7 @@ fn a_bind_is_the_users_own() {
 #[test]
 fn a_network_by_default() {
     user(|sh| {
-        sh.run("podman run --rm bb sh -c 'ls /sys/class/net | grep -vc lo'")
-            .prints("1");
+        sh.run("podman run --rm bb sh -c 'ls /sys/class/net | grep -vc lo'").prints("1");
     });
 }
 

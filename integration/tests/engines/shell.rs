@@ -77,10 +77,7 @@ struct Skipped(String);
 /// Skips the test if the machine can't do what it needs; but it fails where the machine is said to be WHOLE.
 pub fn needs(can: bool, what: &str) {
     if !can {
-        assert!(
-            std::env::var("WHOLE").as_deref() != Ok("1"),
-            "this machine lacks {what}"
-        );
+        assert!(std::env::var("WHOLE").as_deref() != Ok("1"), "this machine lacks {what}");
         resume_unwind(Box::new(Skipped(format!("this machine lacks {what}"))));
     }
 }
@@ -127,10 +124,7 @@ pub fn is_rootless() -> bool {
 impl Shell {
     /// For a thread of a test's, or for what the test names otherwise.
     pub fn named(name: &str) -> Shell {
-        Shell {
-            transcript: RefCell::default(),
-            name: name.into(),
-        }
+        Shell { transcript: RefCell::default(), name: name.into() }
     }
 
     /// Runs a line. `@` stands for the test's own name, that of its container.
@@ -175,11 +169,7 @@ impl Shell {
             if format!("\n{}\n", ran.out).contains(&format!("\n{expected}\n")) {
                 return;
             }
-            assert!(
-                Instant::now() < end,
-                "{line}: no {expected:?} for five minutes: {}",
-                ran.out
-            );
+            assert!(Instant::now() < end, "{line}: no {expected:?} for five minutes: {}", ran.out);
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -194,10 +184,7 @@ impl Shell {
     /// It counts further.
     pub fn goes_on(&self, pid: &str) {
         let before = self.count(pid);
-        let line = format!(
-            "test \"$(cat /proc/{pid}/root/tmp/count)\" != \"{}\" && echo on",
-            before.trim()
-        );
+        let line = format!("test \"$(cat /proc/{pid}/root/tmp/count)\" != \"{}\" && echo on", before.trim());
         self.until(&line, "on");
     }
 
@@ -213,8 +200,7 @@ impl Shell {
     #[track_caller]
     pub fn is_known(&self, options: &str, id: &str) {
         let runtime = if is_ours() { "rrunc".into() } else { runtime() };
-        self.run(&format!("{runtime} {options} state {id} | jq -r .status"))
-            .prints("running");
+        self.run(&format!("{runtime} {options} state {id} | jq -r .status")).prints("running");
     }
 }
 
@@ -245,13 +231,7 @@ impl Ran {
     /// Prints this exactly, but for blanks around it.
     #[track_caller]
     pub fn prints(self, expected: &str) -> Ran {
-        assert_eq!(
-            self.out.replace('\r', "").trim(),
-            expected.trim(),
-            "{}: {}",
-            self.line,
-            self.err
-        );
+        assert_eq!(self.out.replace('\r', "").trim(), expected.trim(), "{}: {}", self.line, self.err);
         self
     }
 
@@ -259,14 +239,7 @@ impl Ran {
     #[track_caller]
     pub fn complains_or_prints(self, text: &str) -> Ran {
         let said = self.out.contains(text) || self.err.contains(text);
-        assert!(
-            self.code != 0 && said,
-            "{} => {}: {}{}",
-            self.line,
-            self.code,
-            self.out,
-            self.err
-        );
+        assert!(self.code != 0 && said, "{} => {}: {}{}", self.line, self.code, self.out, self.err);
         self
     }
 

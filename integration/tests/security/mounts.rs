@@ -63,9 +63,7 @@ fn devices_that_are_symlinks_reach_no_host_file() {
     unharmed("CVE-2025-52565", |lab| {
         let host = Host::new(lab.dir(), &["victim", "dir/inside"]);
         let socket = FdSocket::listen(lab.dir().join("console"));
-        for name in [
-            "null", "zero", "tty", "console", "ptmx", "pts", "fd", "stdin", "core",
-        ] {
+        for name in ["null", "zero", "tty", "console", "ptmx", "pts", "fd", "stdin", "core"] {
             for target in ["victim", "dir", "absent"].map(|name| host.path(name)) {
                 let hostile = || link(lab.bundle(), &format!("/dev/{name}"), &target);
                 hostile().args(["sh", "-c", "echo x > /dev/null"]).run();
@@ -86,31 +84,19 @@ fn devices_that_are_symlinks_reach_no_host_file() {
 fn a_mask_is_not_made_of_the_images_null() {
     unharmed("CVE-2025-31133", |lab| {
         let host = Host::new(lab.dir(), &["victim"]);
-        for null in [
-            host.path("victim"),
-            "/proc/sys/kernel/hostname".into(),
-            "/secret".into(),
-        ] {
-            let bundle = link(lab.bundle(), "/dev/null", &null)
-                .file("/secret", "secret")
-                .file("/masked", "secret");
+        for null in [host.path("victim"), "/proc/sys/kernel/hostname".into(), "/secret".into()] {
+            let bundle =
+                link(lab.bundle(), "/dev/null", &null).file("/secret", "secret").file("/masked", "secret");
             let c = bundle
                 .set("/linux/maskedPaths", json!(["/masked", "/proc/kcore"]))
                 .args(["cat", "/masked", "/proc/kcore"])
                 .container();
-            assert_eq!(
-                c.run(&[]).stdout(),
-                "",
-                "masked files read as empty, or nothing runs"
-            );
+            assert_eq!(c.run(&[]).stdout(), "", "masked files read as empty, or nothing runs");
             host.assert_untouched();
         }
         // An ordinary file in its place isn't used either.
         let bundle = lab.bundle().file("/dev/null", "fake").file("/masked", "secret");
-        let ran = bundle
-            .set("/linux/maskedPaths", json!(["/masked"]))
-            .args(["cat", "/masked"])
-            .run();
+        let ran = bundle.set("/linux/maskedPaths", json!(["/masked"])).args(["cat", "/masked"]).run();
         assert_eq!(ran.stdout(), "");
     });
 }
@@ -122,13 +108,9 @@ fn mount_points_that_are_symlinks_stay_in_the_root() {
         let host = Host::new(lab.dir(), &["dir/", "file"]);
         let source = host.path("file");
         let up = |name: &str| format!("{}{}", "../".repeat(16), &host.path(name)[1..]);
-        for target in [
-            host.path("dir"),
-            up("dir"),
-            host.path("dir/absent"),
-            up("absent"),
-            "/proc/1/root".into(),
-        ] {
+        for target in
+            [host.path("dir"), up("dir"), host.path("dir/absent"), up("absent"), "/proc/1/root".into()]
+        {
             for at in ["/mnt", "/mnt/below", "/mnt/below/deeper"] {
                 let hostile = || link(lab.bundle(), "/mnt", &target);
                 hostile().mount(at, "tmpfs", "tmpfs", &[]).run();
@@ -136,10 +118,7 @@ fn mount_points_that_are_symlinks_stay_in_the_root() {
                 hostile().mount(at, "", &source, &["bind"]).run();
                 host.assert_untouched();
                 hostile()
-                    .set(
-                        "/linux/devices",
-                        json!([{ "path": at, "type": "c", "major": 1, "minor": 3 }]),
-                    )
+                    .set("/linux/devices", json!([{ "path": at, "type": "c", "major": 1, "minor": 3 }]))
                     .run();
                 host.assert_untouched();
                 hostile().set("/process/cwd", at).run();
@@ -157,10 +136,7 @@ fn dots_in_a_destination_stop_at_the_root() {
         let at = format!("/tmp/{}{}", "../".repeat(16), &host.path("dir")[1..]);
         let seen = lab.bundle().mount(&at, "tmpfs", "tmpfs", &[]).ask(["mounts"]);
         host.assert_untouched();
-        assert!(
-            seen.mount(&host.path("dir")).is_some(),
-            "the mount isn't in the container"
-        );
+        assert!(seen.mount(&host.path("dir")).is_some(), "the mount isn't in the container");
     });
 }
 
@@ -184,10 +160,7 @@ fn proc_is_covered_by_nothing() {
             lab.bundle().mount(at, "tmpfs", "tmpfs", &[]).run().fails();
         }
         // Nor through a symlink of the image that leads there.
-        link(lab.bundle(), "/alias", "/proc/self/attr")
-            .mount("/alias", "", &source, &["bind"])
-            .run()
-            .fails();
+        link(lab.bundle(), "/alias", "/proc/self/attr").mount("/alias", "", &source, &["bind"]).run().fails();
         host.assert_untouched();
     });
 }
@@ -205,10 +178,7 @@ fn a_read_only_root_is_one_whatever_its_proc() {
                 }
             }
             let seen = bundle.ask(["create /new", "create /tmp/new"]);
-            assert_eq!(
-                (&seen["create /new"], &seen["create /tmp/new"]),
-                (&json!("EROFS"), &json!("EROFS"))
-            );
+            assert_eq!((&seen["create /new"], &seen["create /tmp/new"]), (&json!("EROFS"), &json!("EROFS")));
         }
     });
 }
@@ -217,22 +187,13 @@ fn a_read_only_root_is_one_whatever_its_proc() {
 #[test]
 fn no_pivot_hides_the_hosts_proc_and_sys() {
     unharmed("runc's no_pivot test", |lab| {
-        let bundle = lab
-            .bundle()
-            .caps(&["CAP_SYS_ADMIN", "CAP_SYS_CHROOT"])
-            .phrases(["mounts", "ls /proc/1/root"]);
+        let bundle =
+            lab.bundle().caps(&["CAP_SYS_ADMIN", "CAP_SYS_CHROOT"]).phrases(["mounts", "ls /proc/1/root"]);
         let ran = bundle.container().run(&["--no-pivot"]).ok();
         let seen = Inside::parse(&ran.stdout());
-        let all: Vec<_> = seen["mounts"]
-            .as_array()
-            .expect("mounts")
-            .iter()
-            .filter(|m| m["at"] != "/proc")
-            .collect();
-        let kernel: Vec<_> = all
-            .iter()
-            .filter(|m| m["type"] == "proc" || m["type"] == "sysfs")
-            .collect();
+        let all: Vec<_> =
+            seen["mounts"].as_array().expect("mounts").iter().filter(|m| m["at"] != "/proc").collect();
+        let kernel: Vec<_> = all.iter().filter(|m| m["type"] == "proc" || m["type"] == "sysfs").collect();
         assert!(kernel.is_empty(), "{kernel:?}");
     });
 }

@@ -26,10 +26,7 @@ impl Victim {
 
     #[track_caller]
     fn assert_untouched(&self) {
-        assert!(
-            fs::read(&self.path).expect("readable") == self.before,
-            "rrunc was overwritten"
-        );
+        assert!(fs::read(&self.path).expect("readable") == self.before, "rrunc was overwritten");
     }
 }
 
@@ -51,29 +48,20 @@ const WAIT: &str =
 /// process, before or after the start, and overwrites it once it is not executed any more.
 fn overwrite(lab: &Lab, started: bool, bundle: Bundle) {
     let victim = Victim::new(lab);
-    let neighbour = lab
-        .bundle()
-        .caps(&spec_tests::ALL_CAPS)
-        .file("/overwrite", OVERWRITE);
+    let neighbour = lab.bundle().caps(&spec_tests::ALL_CAPS).file("/overwrite", OVERWRITE);
     let neighbour = neighbour.args(["sh", "-c", WAIT]).start();
     let ns = format!("/proc/{}/ns/pid", neighbour.pid());
     let c = bundle.namespace("pid", Some(&ns)).container();
     c.bundle.write();
     let run = |args: &[&str]| {
         let mut command = Command::new(&victim.path);
-        command
-            .arg("--root")
-            .arg(lab.root())
-            .args(args)
-            .stdin(Stdio::null());
+        command.arg("--root").arg(lab.root()).args(args).stdin(Stdio::null());
         assert!(command.status().expect("rrunc").success(), "{args:?}");
     };
     run(&["create", "--bundle", &c.bundle.dir().to_string_lossy(), &c.id]);
     let status = fs::read_to_string(format!("/proc/{}/status", c.pid())).expect("status");
     let inner = status.lines().find_map(|l| l.strip_prefix("NSpid:"));
-    let inner = inner
-        .and_then(|pids| pids.split_whitespace().last())
-        .expect("its pid in there");
+    let inner = inner.and_then(|pids| pids.split_whitespace().last()).expect("its pid in there");
     let rootfs = |name: &str| neighbour.bundle.path(name);
     if started {
         run(&["start", &c.id]);
@@ -83,16 +71,11 @@ fn overwrite(lab: &Lab, started: bool, bundle: Bundle) {
     }
     fs::write(rootfs("/new"), inner).expect("a file");
     fs::rename(rootfs("/new"), rootfs("/pid")).expect("rename");
-    eventually("the neighbour has our binary open", || {
-        rootfs("/opened").exists().then_some(())
-    });
+    eventually("the neighbour has our binary open", || rootfs("/opened").exists().then_some(()));
     run(&["delete", "--force", &c.id]); // now nobody executes rrunc by that file any more
     eventually("the neighbour gave up", || rootfs("/over").exists().then_some(()));
     let errors = fs::read_to_string(rootfs("/errors")).expect("errors");
-    assert!(
-        errors.to_lowercase().contains("read-only file system"),
-        "{errors}"
-    );
+    assert!(errors.to_lowercase().contains("read-only file system"), "{errors}");
     assert!(!errors.contains("written\n"), "{errors}");
     let mounts = fs::read_to_string(rootfs("/mounts")).expect("answers");
     assert!(!mounts.contains("ok"), "{mounts}");
@@ -127,10 +110,7 @@ fn an_entrypoint_that_is_our_binary_gives_no_hold_on_it() {
 /// What rrunc is linked with, unless it is static.
 fn with_libraries(bundle: Bundle) -> Bundle {
     let listed = Command::new("ldd").arg(rrunc()).output().expect("ldd").stdout;
-    for library in String::from_utf8_lossy(&listed)
-        .split_whitespace()
-        .filter(|word| word.starts_with('/'))
-    {
+    for library in String::from_utf8_lossy(&listed).split_whitespace().filter(|word| word.starts_with('/')) {
         let path = bundle.path(library);
         fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
         fs::copy(library, path).expect("copy a library");
@@ -144,12 +124,7 @@ fn a_sealed_rrunc_looks_as_it_was_called() {
     unharmed("CVE-2019-5736", |lab| {
         let c = lab.bundle().args(["sleep", "60"]).container();
         let mut running = c.command("run", &[]).spawn();
-        eventually("it runs", || {
-            lab.run(["state", &c.id])
-                .stdout()
-                .contains("running")
-                .then_some(())
-        });
+        eventually("it runs", || lab.run(["state", &c.id]).stdout().contains("running").then_some(()));
         let proc = |name: &str| PathBuf::from(format!("/proc/{}/{name}", running.pid()));
         assert_eq!(fs::read_to_string(proc("comm")).expect("comm"), "rrunc\n");
         let arguments = fs::read_to_string(proc("cmdline")).expect("cmdline");

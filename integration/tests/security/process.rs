@@ -52,13 +52,7 @@ fn fds_of_the_caller_stay_outside() {
         let all = "3</ 4</etc/passwd 5</dev/null 8</ 9</";
         let c = lab.bundle().phrases(["fds"]).container();
         let run = |options: &[&str], redirections: &str| {
-            numbers(&Inside::parse(
-                &c.command("run", options)
-                    .redirect(redirections)
-                    .run()
-                    .ok()
-                    .stdout(),
-            ))
+            numbers(&Inside::parse(&c.command("run", options).redirect(redirections).run().ok().stdout()))
         };
         assert_eq!(run(&[], all), [0, 1, 2]);
         assert_eq!(run(&["--preserve-fds", "2"], all), [0, 1, 2, 3, 4]);
@@ -69,24 +63,13 @@ fn fds_of_the_caller_stay_outside() {
                 _ => format!("to {}", answers.display()),
             };
             let c = lab.bundle().hook(list, [to.as_str(), "fds"]).container();
-            c.command("run", &["--preserve-fds", "1"])
-                .redirect(all)
-                .run()
-                .ok();
-            let path = if list == "startContainer" {
-                c.bundle.path("/answer")
-            } else {
-                answers.clone()
-            };
+            c.command("run", &["--preserve-fds", "1"]).redirect(all).run().ok();
+            let path = if list == "startContainer" { c.bundle.path("/answer") } else { answers.clone() };
             let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{list}: {e}"));
             // createContainer's file is seen by its hook through the host's root, which is still there.
             fs::remove_file(path).expect("remove");
             let seen = numbers(&Inside::parse(&text));
-            assert_eq!(
-                seen,
-                [0, 1, 2, 3],
-                "{list}: 3 is the file that the answer goes to"
-            );
+            assert_eq!(seen, [0, 1, 2, 3], "{list}: 3 is the file that the answer goes to");
         }
     });
 }
@@ -100,14 +83,8 @@ fn a_sysctl_is_one_setting_of_the_containers() {
         let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").expect("readable");
         let pattern = pattern.trim_end();
         for (key, value) in [
-            (
-                "kernel.shm_rmid_forced",
-                format!("1+kernel.core_pattern={pattern}"),
-            ),
-            (
-                "kernel.shm_rmid_forced",
-                format!("1\nkernel.core_pattern={pattern}"),
-            ),
+            ("kernel.shm_rmid_forced", format!("1+kernel.core_pattern={pattern}")),
+            ("kernel.shm_rmid_forced", format!("1\nkernel.core_pattern={pattern}")),
             ("kernel.core_pattern", pattern.into()),
             ("kernel/core_pattern", pattern.into()),
             ("net/../kernel/core_pattern", pattern.into()),
@@ -118,10 +95,7 @@ fn a_sysctl_is_one_setting_of_the_containers() {
             ("/", "1".into()),
             ("net", "1".into()),
         ] {
-            let c = lab
-                .bundle()
-                .set("/linux/sysctl", json!({ key: value }))
-                .container();
+            let c = lab.bundle().set("/linux/sysctl", json!({ key: value })).container();
             assert_ne!(c.run(&[]).code(), 0, "{key} = {value:?} is taken");
         }
     });
@@ -139,11 +113,7 @@ fn a_huge_passwd_is_read_to_a_bound() {
             prepare(&passwd);
             let begin = Instant::now();
             let seen = bundle.ask(["env"]);
-            assert!(
-                begin.elapsed() < Duration::from_secs(5),
-                "took {:?}",
-                begin.elapsed()
-            );
+            assert!(begin.elapsed() < Duration::from_secs(5), "took {:?}", begin.elapsed());
             seen["env"]["HOME"].clone()
         };
         let sparse = |path: &std::path::Path| {
@@ -174,21 +144,13 @@ fn a_huge_passwd_is_read_to_a_bound() {
 fn ids_that_are_none_are_refused() {
     unharmed("CVE-2024-40635", |lab| {
         for field in ["/process/user/uid", "/process/user/gid"] {
-            for id in [
-                json!(4_294_967_295_u32),
-                json!(4_294_967_296_u64),
-                json!(-1),
-                json!("0"),
-                json!(1.5),
-            ] {
+            for id in [json!(4_294_967_295_u32), json!(4_294_967_296_u64), json!(-1), json!("0"), json!(1.5)]
+            {
                 lab.bundle().set(field, id).run().fails();
             }
         }
         let groups = json!([4_294_967_295_u32]);
-        lab.bundle()
-            .set("/process/user/additionalGids", groups)
-            .run()
-            .fails();
+        lab.bundle().set("/process/user/additionalGids", groups).run().fails();
     });
 }
 
@@ -199,10 +161,7 @@ fn nothing_is_inheritable_by_default() {
         let sets =
             json!({ "bounding": ["CAP_CHOWN"], "effective": ["CAP_CHOWN"], "permitted": ["CAP_CHOWN"] });
         let seen = lab.bundle().set("/process/capabilities", sets).ask(["caps"]);
-        assert!(
-            seen.caps("CapInh").is_empty() && seen.caps("CapAmb").is_empty(),
-            "{seen:?}"
-        );
+        assert!(seen.caps("CapInh").is_empty() && seen.caps("CapAmb").is_empty(), "{seen:?}");
         assert!(lab.bundle().ask(["caps"]).caps("CapInh").is_empty());
         lab.run(["spec", "--bundle", &lab.dir().to_string_lossy()]).ok();
         let text = fs::read_to_string(lab.dir().join("config.json")).expect("config.json");
@@ -250,11 +209,7 @@ fn state_is_for_its_owner_alone() {
                     wrong.push(format!("{} has {:o}", path.display(), m.permissions().mode()));
                 }
                 if m.is_dir() {
-                    todo.extend(
-                        fs::read_dir(&path)
-                            .expect("readable")
-                            .map(|e| e.expect("an entry").path()),
-                    );
+                    todo.extend(fs::read_dir(&path).expect("readable").map(|e| e.expect("an entry").path()));
                 }
             }
             run(&["delete", "--force", &c.id]);
@@ -282,10 +237,7 @@ fn the_callers_terminal_is_not_controlled_from_inside() {
             .mount("/dev/pts", "devpts", "devpts", &["newinstance", "ptmxmode=0666"])
             .set("/process/terminal", true);
         let seen = ask(own);
-        assert_eq!(
-            (&seen["name"], &seen["controlling"]),
-            (&json!("/dev/pts/0"), &json!("ok"))
-        );
+        assert_eq!((&seen["name"], &seen["controlling"]), (&json!("/dev/pts/0"), &json!("ok")));
     });
 }
 
@@ -300,16 +252,9 @@ fn a_waiting_process_is_closed_to_its_neighbours() {
                 for file in exe cwd root fd/0 fd/3; do busybox readlink $pid/$file && echo open $pid/$file; done
                 for file in exe environ maps mem auxv fd/0; do cat $pid/$file > /dev/null && echo open $pid/$file; done
             done > /seen 2> /errors; echo done >> /seen; sleep 60";
-        let neighbour = lab
-            .bundle()
-            .caps(&["CAP_DAC_OVERRIDE", "CAP_KILL"])
-            .args(["sh", "-c", look])
-            .start();
+        let neighbour = lab.bundle().caps(&["CAP_DAC_OVERRIDE", "CAP_KILL"]).args(["sh", "-c", look]).start();
         let pid = neighbour.pid();
-        let waiting = lab
-            .bundle()
-            .namespace("pid", Some(&format!("/proc/{pid}/ns/pid")))
-            .create();
+        let waiting = lab.bundle().namespace("pid", Some(&format!("/proc/{pid}/ns/pid"))).create();
         fs::write(neighbour.bundle.path("/go"), "").expect("a file");
         let seen = eventually("the neighbour's look", || {
             let text = fs::read_to_string(neighbour.bundle.path("/seen")).ok()?;

@@ -45,10 +45,7 @@ fn a_swapped_mount_point_reaches_no_host_file() {
                 "/linux/devices",
                 json!([{ "path": "/shared/volume/null", "type": "c", "major": 1, "minor": 3 }]),
             )
-            .set(
-                "/linux/maskedPaths",
-                json!(["/shared/volume/dir", "/shared/volume/file"]),
-            )
+            .set("/linux/maskedPaths", json!(["/shared/volume/dir", "/shared/volume/file"]))
             .container();
         let (volume, evil) = (c.bundle.path("/shared/volume"), c.bundle.path("/shared/evil"));
         symlink(format!("{}{}", "../".repeat(16), &host.path("dir")[1..]), &evil).expect("a symlink");
@@ -77,11 +74,7 @@ fn a_swapped_mount_point_reaches_no_host_file() {
 #[test]
 fn a_swapped_proc_is_mounted_on_an_ordinary_directory_or_not_at_all() {
     unharmed("CVE-2019-19921", |lab| {
-        let c = lab
-            .bundle()
-            .directory("/elsewhere")
-            .phrases(["mounts"])
-            .container();
+        let c = lab.bundle().directory("/elsewhere").phrases(["mounts"]).container();
         let (proc, evil) = (c.bundle.path("/proc"), c.bundle.path("/evil"));
         symlink("elsewhere", &evil).expect("a symlink");
         while_swapping(&proc, &evil, || {

@@ -64,8 +64,7 @@ impl Shim {
                 container_id: process.container.clone(),
                 checkpoint: images.display().to_string(),
             };
-            self.publisher
-                .publish("/tasks/checkpointed", "TaskCheckpointed", &event);
+            self.publisher.publish("/tasks/checkpointed", "TaskCheckpointed", &event);
         }
         self.reply_empty(flight.reply, result.map(drop));
     }
@@ -103,12 +102,7 @@ impl Shim {
         takeoff.flight.work = Some(work);
         takeoff.flight.pid_file = Some(pid_file);
         let stdio = self.give_streams(id, &mut takeoff)?;
-        takeoff.command.arg(
-            self.table
-                .processes
-                .get(&id)
-                .map_or("", |process| &process.container),
-        );
+        takeoff.command.arg(self.table.processes.get(&id).map_or("", |process| &process.container));
         self.launch_in_root(takeoff, stdio)
     }
 
@@ -130,9 +124,8 @@ impl Shim {
     /// The refusal with what criu says, which it says in a file: kept in the bundle, since its directory goes.
     fn with_log(&self, flight: &Flight, name: &str, mut refusal: Refusal) -> Refusal {
         let log = flight.work.as_ref().map(|work| work.join(name));
-        let kept = self
-            .container_of(flight.process)
-            .map(|container| container.bundle.join(format!("criu-{name}")));
+        let kept =
+            self.container_of(flight.process).map(|container| container.bundle.join(format!("criu-{name}")));
         if let (Some(log), Ok(kept)) = (log, kept) {
             if fs::copy(log, &kept).is_ok() {
                 refusal.text += &format!(" (criu's log: {})", kept.display());
@@ -148,9 +141,7 @@ fn options(any: Option<&Any>) -> Result<CheckpointOptions, Refusal> {
         None | Some(("", _)) => Ok(CheckpointOptions::default()),
         Some((name @ "containerd.runc.v1.CheckpointOptions", any)) => {
             let options = CheckpointOptions::decode(any.value.as_slice());
-            options
-                .doing(|| format!("options of type {name}"))
-                .map_err(invalid)
+            options.doing(|| format!("options of type {name}")).map_err(invalid)
         }
         Some((other, _)) => Err(Refusal::invalid(format!(
             "options of type {other}: only containerd.runc.v1.CheckpointOptions is known"
@@ -172,10 +163,9 @@ fn arguments(options: &CheckpointOptions) -> Vec<String> {
     for namespace in &options.empty_namespaces {
         arguments.extend(["--empty-ns".to_string(), namespace.clone()]);
     }
-    for (option, value) in [
-        ("--manage-cgroups-mode", &options.cgroups_mode),
-        ("--parent-path", &options.parent_path),
-    ] {
+    for (option, value) in
+        [("--manage-cgroups-mode", &options.cgroups_mode), ("--parent-path", &options.parent_path)]
+    {
         if !value.is_empty() {
             arguments.extend([option.to_string(), value.clone()]);
         }

@@ -31,19 +31,14 @@ impl Shim {
     pub fn create(&mut self, request: CreateTaskRequest, reply: ReplyTo) -> Answer {
         let id = &request.id;
         if !runtime::is_identifier(id) {
-            return Err(Refusal::invalid(format!(
-                "container id {id:?}: may have A-Z a-z 0-9 _ . - only"
-            )));
+            return Err(Refusal::invalid(format!("container id {id:?}: may have A-Z a-z 0-9 _ . - only")));
         }
         if self.is_ending() {
             let text = format!("container {id}: the shim is ending");
             return Err(Refusal::precondition(text));
         }
         if self.table.containers.contains_key(id) {
-            return Err(Refusal::new(
-                Code::AlreadyExists,
-                format!("container {id} exists"),
-            ));
+            return Err(Refusal::new(Code::AlreadyExists, format!("container {id} exists")));
         }
         let bundle = PathBuf::from(&request.bundle);
         let config = Config::read(&bundle).map_err(|refusal| Refusal::invalid(refusal.text))?;
@@ -65,13 +60,7 @@ impl Shim {
             init,
             execs: Default::default(),
         });
-        self.live.insert(
-            process,
-            Live {
-                askers: vec![reply],
-                ..Live::default()
-            },
-        );
+        self.live.insert(process, Live { askers: vec![reply], ..Live::default() });
         self.open_streams(process);
         LATER
     }
@@ -107,9 +96,7 @@ impl Shim {
         };
         live.outputs += 1;
         let watched = self.poller.add(&logger.pidfd, Token::Logger(id), IN);
-        let awaited = logger
-            .awaited()
-            .map(|ready| self.poller.add(ready, Token::Logger(id), IN));
+        let awaited = logger.awaited().map(|ready| self.poller.add(ready, Token::Logger(id), IN));
         self.loggers.insert(id, logger);
         self.timers.set(LOGGER_LIMIT, Alarm::LoggerReady(id));
         watched.and(awaited.unwrap_or(Ok(())))?;
@@ -159,11 +146,7 @@ impl Shim {
         if container.options.no_new_keyring {
             takeoff.command.arg("--no-new-keyring");
         }
-        let name = self
-            .table
-            .processes
-            .get(&id)
-            .map(|process| process.container.clone());
+        let name = self.table.processes.get(&id).map(|process| process.container.clone());
         takeoff.flight.pid_file = Some(pid_file);
         let stdio = self.give_streams(id, &mut takeoff)?;
         takeoff.command.arg(name.unwrap_or_default());
@@ -301,9 +284,7 @@ impl Shim {
         self.table.remove(id);
         self.end_streams(id);
         if let Some(live) = self.live.remove(&id) {
-            let mut why = live
-                .failure
-                .unwrap_or_else(|| Refusal::unknown("it could not be created"));
+            let mut why = live.failure.unwrap_or_else(|| Refusal::unknown("it could not be created"));
             if let Some(failed) = failed {
                 why.text += &format!("; what that left is still there: {failed}");
             }

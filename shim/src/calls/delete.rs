@@ -47,11 +47,7 @@ impl Shim {
     /// One who was killed to be deleted has ended.
     pub fn go_on_deleting(&mut self, id: ProcessId) {
         let wanted = self.live.get(&id).is_some_and(|live| !live.askers.is_empty());
-        let stopped = self
-            .table
-            .processes
-            .get(&id)
-            .is_some_and(|process| process.state == State::Stopped);
+        let stopped = self.table.processes.get(&id).is_some_and(|process| process.state == State::Stopped);
         if wanted && stopped && self.table.apply(id, Event::Delete).is_ok() {
             self.drain(id);
         }

@@ -22,9 +22,7 @@ impl Shim {
         let (id, exec) = (&request.id, &request.exec_id);
         let container = self.table.container(id)?;
         if !is_identifier(exec) {
-            return Err(Refusal::invalid(format!(
-                "exec id {exec:?}: may have A-Z a-z 0-9 _ . - only"
-            )));
+            return Err(Refusal::invalid(format!("exec id {exec:?}: may have A-Z a-z 0-9 _ . - only")));
         }
         if container.execs.contains_key(exec) {
             let text = format!("container {id}: process {exec} exists");
@@ -41,12 +39,8 @@ impl Shim {
         };
         let process = self.table.add_exec(id, exec, stdio, spec);
         self.live.insert(process, Live::default());
-        let event = TaskExecAdded {
-            container_id: id.clone(),
-            exec_id: exec.clone(),
-        };
-        self.publisher
-            .publish("/tasks/exec-added", "TaskExecAdded", &event);
+        let event = TaskExecAdded { container_id: id.clone(), exec_id: exec.clone() };
+        self.publisher.publish("/tasks/exec-added", "TaskExecAdded", &event);
         done(&Empty {})
     }
 
@@ -92,10 +86,7 @@ impl Shim {
         let Some(process) = self.table.processes.get_mut(&id) else {
             return;
         };
-        process.end = Some(End {
-            status: NOT_STARTED,
-            at: Timestamp::now(),
-        });
+        process.end = Some(End { status: NOT_STARTED, at: Timestamp::now() });
         let process = process.clone();
         self.release_waiters(id, &process);
         if let Some(live) = self.live.get_mut(&id) {

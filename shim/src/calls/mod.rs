@@ -52,9 +52,6 @@ impl Shim {
 fn part_of_config(part: Any, name: &str) -> Result<Vec<u8>, Refusal> {
     match part.name() == name || part.type_url.is_empty() {
         true => Ok(part.value),
-        false => Err(Refusal::invalid(format!(
-            "type {}: only {name} is known here",
-            part.type_url
-        ))),
+        false => Err(Refusal::invalid(format!("type {}: only {name} is known here", part.type_url))),
     }
 }

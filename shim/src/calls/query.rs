@@ -118,9 +118,7 @@ impl Shim {
     }
 
     fn pids_response(&self, pids: impl IntoIterator<Item = u32>) -> PidsResponse {
-        PidsResponse {
-            processes: pids.into_iter().map(|pid| self.process_info(pid)).collect(),
-        }
+        PidsResponse { processes: pids.into_iter().map(|pid| self.process_info(pid)).collect() }
     }
 
     fn process_info(&self, pid: u32) -> ProcessInfo {
@@ -130,9 +128,7 @@ impl Shim {
             .values()
             .find(|process| process.pid == pid && process.end.is_none() && !process.exec.is_empty());
         let info = exec.map(|process| {
-            let details = ProcessDetails {
-                exec_id: process.exec.clone(),
-            };
+            let details = ProcessDetails { exec_id: process.exec.clone() };
             Any::new("containerd.runc.v1.ProcessDetails", &details)
         });
         ProcessInfo { pid, info }
@@ -145,15 +141,9 @@ impl Shim {
             Refusal::not_found(format!("container {}: its cgroup is not known", request.id))
         })?;
         let metrics = stats::read(cgroup).ok_or_else(|| {
-            Refusal::not_found(format!(
-                "container {}: cgroup {} is gone",
-                request.id,
-                cgroup.display()
-            ))
+            Refusal::not_found(format!("container {}: cgroup {} is gone", request.id, cgroup.display()))
         })?;
-        done(&StatsResponse {
-            stats: Some(Any::new(metrics::TYPE, &metrics)),
-        })
+        done(&StatsResponse { stats: Some(Any::new(metrics::TYPE, &metrics)) })
     }
 
     pub fn shutdown(&mut self, _: ShutdownRequest) -> Answer {

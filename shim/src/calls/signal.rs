@@ -27,11 +27,7 @@ impl Shim {
                 LATER
             }
             Kind::Exec => {
-                let pidfd = self
-                    .live
-                    .get(&id)
-                    .and_then(|live| live.pidfd.as_ref())
-                    .ok_or_else(finished)?;
+                let pidfd = self.live.get(&id).and_then(|live| live.pidfd.as_ref()).ok_or_else(finished)?;
                 match pidfd_send_signal(pidfd.as_fd(), Signal(request.signal as i32)) {
                     Err(fail) if fail.errno == rrunc::sys::Errno::ESRCH => Err(finished()),
                     sent => {
@@ -48,12 +44,8 @@ impl Shim {
         // Without a terminal there is nothing to do, and no harm.
         if let Some(terminal) = self.live.get(&id).and_then(|live| live.terminal.as_ref()) {
             let cells = |number: u32| number.min(u32::from(u16::MAX)) as u16;
-            set_window_size(
-                terminal.master.as_fd(),
-                cells(request.height),
-                cells(request.width),
-            )
-            .doing(|| format!("{}: resize the terminal", process.name()))?;
+            set_window_size(terminal.master.as_fd(), cells(request.height), cells(request.width))
+                .doing(|| format!("{}: resize the terminal", process.name()))?;
         }
         done(&Empty {})
     }

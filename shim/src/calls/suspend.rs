@@ -15,12 +15,7 @@ impl Shim {
     }
 
     pub fn resume(&mut self, request: IdRequest, reply: ReplyTo) -> Answer {
-        self.suspend(
-            &request.id,
-            Event::Resume,
-            (Purpose::Resume, Order::Resume),
-            reply,
-        )
+        self.suspend(&request.id, Event::Resume, (Purpose::Resume, Order::Resume), reply)
     }
 
     fn suspend(

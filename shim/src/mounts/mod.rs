@@ -44,21 +44,14 @@ fn mount_one(asked: &Mount, rootfs: &Path) -> Result<(), Refusal> {
     if let Some((helper, kind)) = helper(&asked.r#type) {
         return mount_by_helper(&helper, kind, asked, &target).map_err(|refusal| refusal.during(doing()));
     }
-    let Parsed {
-        flags,
-        data,
-        maps,
-        on_loop,
-    } = parse(&asked.options);
+    let Parsed { flags, data, maps, on_loop } = parse(&asked.options);
     let device = match on_loop {
         true => Some(
             loop_device::attach(Path::new(&asked.source), flags.contains(MsFlags::MS_RDONLY)).doing(doing)?,
         ),
         false => None,
     };
-    let source = device
-        .as_ref()
-        .map_or(asked.source.as_str(), |device| &device.path);
+    let source = device.as_ref().map_or(asked.source.as_str(), |device| &device.path);
     let kind = match asked.r#type.as_str() {
         "bind" | "rbind" => None,
         kind => Some(kind),
@@ -115,19 +108,11 @@ fn mount_by_helper(helper: &str, kind: &str, asked: &Mount, target: &Path) -> Re
     for option in &asked.options {
         command.arg("-o").arg(option);
     }
-    command
-        .arg("-t")
-        .arg(kind)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
+    command.arg("-t").arg(kind).stdin(Stdio::null()).stdout(Stdio::null());
     let output = command.output().doing(|| format!("execute {helper}, of FUSE"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(Refusal::unknown(format!(
-            "{helper}: {}: {}",
-            output.status,
-            said.trim()
-        )));
+        return Err(Refusal::unknown(format!("{helper}: {}: {}", output.status, said.trim())));
     }
     Ok(())
 }
@@ -146,10 +131,7 @@ fn below(rootfs: &Path, target: &str) -> Result<PathBuf, Refusal> {
         }
         let metadata = fs::symlink_metadata(&path).doing(|| format!("mount target {}", path.display()))?;
         if metadata.is_symlink() {
-            return Err(Refusal::invalid(format!(
-                "mount target {} is a symbolic link",
-                path.display()
-            )));
+            return Err(Refusal::invalid(format!("mount target {} is a symbolic link", path.display())));
         }
     }
     Ok(path)
@@ -222,12 +204,7 @@ fn parse(options: &[String]) -> Parsed {
     }
     let data = data.join(",");
     let maps = uid.zip(gid);
-    Parsed {
-        flags,
-        data,
-        maps,
-        on_loop,
-    }
+    Parsed { flags, data, maps, on_loop }
 }
 
 /// An overlay whose lower layers are named from the directory `layers`, which makes their names a few bytes each. E2BIG:
@@ -257,10 +234,7 @@ fn mapped_overlay(
     let made = DirBuilder::new().mode(0o700).create(beside);
     made.doing(|| format!("make {}", beside.display()))?;
     // Should this process be killed just then, whoever removes the bundle removes no layer.
-    let how = How {
-        recursive: false,
-        read_only: true,
-    };
+    let how = How { recursive: false, read_only: true };
     let mounted = idmap::bind(&layers, how, user, beside).and_then(|()| {
         let mounted = overlay(source, &data, flags, target, beside);
         unmount(beside);
@@ -272,28 +246,19 @@ fn mapped_overlay(
 
 /// The directory that all lower layers are in, and the options with them relative to it.
 fn shorten(data: &str) -> (PathBuf, String) {
-    let lower = data
-        .split(',')
-        .find_map(|option| option.strip_prefix("lowerdir="));
-    let layers: Vec<&Path> = lower
-        .map(|lower| lower.split(':').map(Path::new).collect())
-        .unwrap_or_default();
-    let mut prefix = layers
-        .first()
-        .and_then(|layer| layer.parent())
-        .unwrap_or(Path::new("/"));
+    let lower = data.split(',').find_map(|option| option.strip_prefix("lowerdir="));
+    let layers: Vec<&Path> = lower.map(|lower| lower.split(':').map(Path::new).collect()).unwrap_or_default();
+    let mut prefix = layers.first().and_then(|layer| layer.parent()).unwrap_or(Path::new("/"));
     while !layers.iter().all(|layer| layer.starts_with(prefix)) {
         prefix = prefix.parent().unwrap_or(Path::new("/"));
     }
     let relative = |layer: &&Path| layer.strip_prefix(prefix).unwrap_or(layer).as_os_str().to_owned();
     let layers: Vec<_> = layers.iter().map(relative).collect();
     let layers = layers.join(OsStr::new(":")).to_string_lossy().into_owned();
-    let options = data
-        .split(',')
-        .map(|option| match option.starts_with("lowerdir=") {
-            true => format!("lowerdir={layers}"),
-            false => option.to_string(),
-        });
+    let options = data.split(',').map(|option| match option.starts_with("lowerdir=") {
+        true => format!("lowerdir={layers}"),
+        false => option.to_string(),
+    });
     (prefix.to_path_buf(), options.collect::<Vec<_>>().join(","))
 }
 
@@ -306,23 +271,12 @@ mod tests {
         let check = |options: &[&str], flags, data| {
             let options: Vec<_> = options.iter().map(|o| o.to_string()).collect();
             let parsed = parse(&options);
-            assert_eq!(
-                (parsed.flags, parsed.data.as_str(), parsed.maps),
-                (flags, data, None)
-            );
+            assert_eq!((parsed.flags, parsed.data.as_str(), parsed.maps), (flags, data, None));
         };
         check(&[], MsFlags::empty(), "");
         check(&["rw"], MsFlags::empty(), "");
-        check(
-            &["ro", "rbind"],
-            MsFlags::MS_RDONLY | MsFlags::MS_BIND | MsFlags::MS_REC,
-            "",
-        );
-        check(
-            &["index=off", "ro", "lowerdir=/a:/b"],
-            MsFlags::MS_RDONLY,
-            "index=off,lowerdir=/a:/b",
-        );
+        check(&["ro", "rbind"], MsFlags::MS_RDONLY | MsFlags::MS_BIND | MsFlags::MS_REC, "");
+        check(&["index=off", "ro", "lowerdir=/a:/b"], MsFlags::MS_RDONLY, "index=off,lowerdir=/a:/b");
     }
 
     #[test]
@@ -350,10 +304,7 @@ mod tests {
         let parsed = parse(&options.map(String::from));
         assert_eq!(parsed.data, "userxattr");
         assert_eq!(parsed.maps, Some(("0:1000:2".into(), "0:3000:4,4:5000:6".into())));
-        assert_eq!(
-            parse(&options[..2].iter().map(|o| o.to_string()).collect::<Vec<_>>()).maps,
-            None
-        );
+        assert_eq!(parse(&options[..2].iter().map(|o| o.to_string()).collect::<Vec<_>>()).maps, None);
     }
 
     /// In a mount namespace of the test's own thread, with a tmpfs.
@@ -379,10 +330,7 @@ mod tests {
         fs::write(dir.join("1/fs/file"), "").unwrap();
         let rootfs = dir.join("rootfs");
         let path = |part: &str| dir.join(part).display().to_string();
-        let maps = [
-            "uidmap=0:1000000:65536".to_string(),
-            "gidmap=0:2000000:65536".to_string(),
-        ];
+        let maps = ["uidmap=0:1000000:65536".to_string(), "gidmap=0:2000000:65536".to_string()];
         let overlay = format!(
             "lowerdir={}:{},upperdir={},workdir={}",
             path("2/fs"),
@@ -390,18 +338,12 @@ mod tests {
             path("3/fs"),
             path("3/work")
         );
-        for (kind, source, option) in [
-            ("overlay", "overlay".into(), overlay),
-            ("bind", path("1/fs"), "rbind".into()),
-        ] {
+        for (kind, source, option) in
+            [("overlay", "overlay".into(), overlay), ("bind", path("1/fs"), "rbind".into())]
+        {
             let mut options = maps.to_vec();
             options.push(option);
-            let asked = Mount {
-                r#type: kind.into(),
-                source,
-                target: String::new(),
-                options,
-            };
+            let asked = Mount { r#type: kind.into(), source, target: String::new(), options };
             mount_all(&[asked], &rootfs).unwrap();
             let file = fs::metadata(rootfs.join("file")).unwrap();
             assert_eq!((file.uid(), file.gid()), (1_000_000, 2_000_000), "{kind}");
@@ -447,11 +389,7 @@ mod tests {
     #[test]
     fn layers_become_shorter() {
         let check = |data, prefix: &str, expected: &str| {
-            assert_eq!(
-                shorten(data),
-                (PathBuf::from(prefix), expected.to_string()),
-                "{data}"
-            );
+            assert_eq!(shorten(data), (PathBuf::from(prefix), expected.to_string()), "{data}");
         };
         check(
             "index=off,upperdir=/s/9/fs,lowerdir=/s/1/fs:/s/22/fs",
@@ -468,11 +406,7 @@ mod tests {
         fs::create_dir_all(dir.join("a/b")).unwrap();
         std::os::unix::fs::symlink("/etc", dir.join("link")).unwrap();
         let check = |target, expected: Option<&str>| {
-            assert_eq!(
-                below(&dir, target).ok(),
-                expected.map(|e| dir.join(e)),
-                "{target}"
-            );
+            assert_eq!(below(&dir, target).ok(), expected.map(|e| dir.join(e)), "{target}");
         };
         check("", Some(""));
         check("/a/./b", Some("a/b"));

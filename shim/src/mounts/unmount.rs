@@ -43,9 +43,7 @@ fn mounted_below(mountinfo: &[u8], directory: &Path) -> Vec<PathBuf> {
     let lines = mountinfo.split(|byte| *byte == b'\n');
     let points = lines.filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
     let points = points.map(|point| PathBuf::from(OsString::from_vec(unescaped(point))));
-    points
-        .filter(|point| point != directory && point.starts_with(directory))
-        .collect()
+    points.filter(|point| point != directory && point.starts_with(directory)).collect()
 }
 
 /// Spaces and the like are written as a backslash and three octal digits.

@@ -23,10 +23,7 @@ pub struct Any {
 
 impl Any {
     pub fn new(type_url: &str, message: &impl Message) -> Any {
-        Any {
-            type_url: type_url.to_string(),
-            value: message.encode_to_vec(),
-        }
+        Any { type_url: type_url.to_string(), value: message.encode_to_vec() }
     }
 
     /// The type's full name: what stands behind the last slash, if there is one.
@@ -51,9 +48,6 @@ pub struct Timestamp {
 impl Timestamp {
     pub fn now() -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(); // before 1970 counts as 1970
-        Timestamp {
-            seconds: since.as_secs() as i64,
-            nanos: since.subsec_nanos() as i32,
-        }
+        Timestamp { seconds: since.as_secs() as i64, nanos: since.subsec_nanos() as i32 }
     }
 }

@@ -31,12 +31,7 @@ pub struct Connection {
 impl Connection {
     /// `socket` doesn't block.
     pub fn new(socket: UnixStream) -> Connection {
-        Connection {
-            socket,
-            reader: Reader::default(),
-            unsent: vec![],
-            watched: (true, false),
-        }
+        Connection { socket, reader: Reader::default(), unsent: vec![], watched: (true, false) }
     }
 
     /// What has come, or as much of it as is taken at once: the rest is an event again. False when the client is gone.

@@ -33,8 +33,7 @@ impl Shim {
             Ok(None) => return,
             Ok(Some((_, exit))) => exit.code() as u32,
             Err(fail) => {
-                self.log
-                    .error(&format!("wait for a process of a container: {fail}"));
+                self.log.error(&format!("wait for a process of a container: {fail}"));
                 UNKNOWN
             }
         };
@@ -62,21 +61,9 @@ impl Shim {
             Kind::Init => {
                 // What it may have died of is told before that it has.
                 self.check_oom(id);
-                if self
-                    .table
-                    .containers
-                    .get(&container)
-                    .is_some_and(|c| c.shares_pids)
-                {
-                    let rest = self.command(
-                        id,
-                        Purpose::KillRest,
-                        Order::Kill {
-                            signal: SIGKILL,
-                            all: true,
-                        },
-                        None,
-                    );
+                if self.table.containers.get(&container).is_some_and(|c| c.shares_pids) {
+                    let rest =
+                        self.command(id, Purpose::KillRest, Order::Kill { signal: SIGKILL, all: true }, None);
                     if let Err(refusal) = rest {
                         self.log.error(&refusal.text);
                     }
@@ -141,13 +128,8 @@ impl Shim {
                 self.publisher.publish("/tasks/start", "TaskStart", &event);
             }
             Kind::Exec => {
-                let event = TaskExecStarted {
-                    container_id,
-                    exec_id: process.exec.clone(),
-                    pid,
-                };
-                self.publisher
-                    .publish("/tasks/exec-started", "TaskExecStarted", &event);
+                let event = TaskExecStarted { container_id, exec_id: process.exec.clone(), pid };
+                self.publisher.publish("/tasks/exec-started", "TaskExecStarted", &event);
             }
         }
     }

@@ -286,11 +286,7 @@ impl Console {
         temporary.push(bundle.join(&name));
         let listener = UnixListener::bind(format!("/proc/self/fd/{fd}/{name}")).doing(doing)?;
         listener.set_nonblocking(true).doing(doing)?;
-        Ok(Console {
-            listener,
-            path: format!("/proc/{}/fd/{fd}/{name}", std::process::id()).into(),
-            dir,
-        })
+        Ok(Console { listener, path: format!("/proc/{}/fd/{fd}/{name}", std::process::id()).into(), dir })
     }
 
     /// The terminal, which has been sent by now if it was sent at all.

@@ -10,10 +10,7 @@ pub struct Log(Option<File>);
 impl Log {
     /// In the working directory. Without a reader there is no log.
     pub fn open() -> Log {
-        let file = OpenOptions::new()
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open("log");
+        let file = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open("log");
         Log(file.ok())
     }
 

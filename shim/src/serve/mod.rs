@@ -113,10 +113,7 @@ fn take_stdin() -> Result<UnixListener, Refusal> {
 fn say_ready() -> Result<(), Refusal> {
     let doing = || "say that the shim is ready".to_string();
     std::io::stderr().write_all(READY.as_bytes()).doing(doing)?;
-    let null = fs::OpenOptions::new()
-        .write(true)
-        .open("/dev/null")
-        .doing(doing)?;
+    let null = fs::OpenOptions::new().write(true).open("/dev/null").doing(doing)?;
     nix::unistd::dup2_stderr(null).doing(doing)
 }
 
@@ -126,10 +123,7 @@ impl Shim {
         rrunc::sys::signals::become_subreaper().doing(|| "become the parent of orphans".into())?;
         rrunc::sys::signals::default_sigchld().doing(|| "reset SIGCHLD".into())?;
         let mut mask = SigSet::empty();
-        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT]
-            .iter()
-            .chain(&ASKS)
-        {
+        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT].iter().chain(&ASKS) {
             mask.add(*signal);
         }
         mask.thread_block().doing(|| "block signals".into())?;
@@ -138,10 +132,7 @@ impl Shim {
         let poller = Poller::new()?;
         poller.add(&listener, Token::Listener, IN)?;
         poller.add(&signals, Token::Signals, IN)?;
-        let socket = listener
-            .local_addr()
-            .ok()
-            .and_then(|address| address.as_pathname().map(PathBuf::from));
+        let socket = listener.local_addr().ok().and_then(|address| address.as_pathname().map(PathBuf::from));
         let root = fs::File::open("/").doing(|| "open /".into())?;
         rrunc::sys::fs::fchdir(root.as_fd()).doing(|| "go to /".into())?; // the bundle is to be removable
         Ok(Shim {
@@ -174,9 +165,7 @@ impl Shim {
             let now = Instant::now();
             let limit = [self.timers.next(), self.publisher.due(), self.ending, self.quiet];
             let limit = limit.into_iter().flatten().min();
-            let tokens = self
-                .poller
-                .wait(limit.map(|limit| limit.saturating_duration_since(now)))?;
+            let tokens = self.poller.wait(limit.map(|limit| limit.saturating_duration_since(now)))?;
             if !tokens.is_empty() {
                 self.quiet = Some(Instant::now() + QUIET);
             }
@@ -271,11 +260,7 @@ impl Shim {
     /// No more new work; the loop ends when what is to be said has been said.
     pub fn end(&mut self) {
         if self.ending.is_none() {
-            let limit = if self.awaits_logger() {
-                LOGGER_LIMIT
-            } else {
-                LAST_WORDS
-            };
+            let limit = if self.awaits_logger() { LOGGER_LIMIT } else { LAST_WORDS };
             self.ending = Some(Instant::now() + limit);
             if let Some(path) = self.socket.take() {
                 let _ = fs::remove_file(path); // a container of the group that comes now gets a new shim
@@ -317,11 +302,7 @@ impl Shim {
             true => {
                 let number = self.number();
                 let connection = Connection::new(socket);
-                if self
-                    .poller
-                    .add(&connection, Token::Connection(number), IN)
-                    .is_ok()
-                {
+                if self.poller.add(&connection, Token::Connection(number), IN).is_ok() {
                     self.connections.insert(number, connection);
                 }
             }
@@ -337,10 +318,7 @@ impl Shim {
     }
 
     fn listen(&mut self) {
-        let watched = self
-            .listener
-            .as_ref()
-            .map(|listener| self.poller.add(listener, Token::Listener, IN));
+        let watched = self.listener.as_ref().map(|listener| self.poller.add(listener, Token::Listener, IN));
         if let Some(Err(refusal)) = watched {
             self.log.error(&refusal.text);
             self.listen_later();

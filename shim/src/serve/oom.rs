@@ -66,9 +66,7 @@ impl Shim {
             Some(Ok(true)) => {
                 let process = self.table.processes.get(&init);
                 let container_id = process.map(|process| process.container.clone());
-                let event = TaskId {
-                    container_id: container_id.unwrap_or_default(),
-                };
+                let event = TaskId { container_id: container_id.unwrap_or_default() };
                 self.publisher.publish("/tasks/oom", "TaskOOM", &event);
             }
             Some(Err(_)) => self.forget_oom(init),

@@ -103,10 +103,9 @@ impl Poller {
             }
         };
         match self.0.wait(&mut events, limit) {
-            Ok(ready) => Ok(events[..ready]
-                .iter()
-                .filter_map(|event| Token::from_u64(event.data()))
-                .collect()),
+            Ok(ready) => {
+                Ok(events[..ready].iter().filter_map(|event| Token::from_u64(event.data())).collect())
+            }
             Err(nix::errno::Errno::EINTR) => Ok(vec![]),
             Err(errno) => Err(errno).doing(|| "epoll_wait".into()),
         }

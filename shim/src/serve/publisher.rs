@@ -61,9 +61,7 @@ impl Publisher {
             topic: topic.to_string(),
             event: Some(Any::new(&format!("containerd.events.{name}"), event)),
         };
-        let request = ForwardRequest {
-            envelope: Some(envelope),
-        };
+        let request = ForwardRequest { envelope: Some(envelope) };
         if self.queue.len() >= LONGEST {
             // The first may be on its way.
             self.queue.remove(1);
@@ -96,9 +94,7 @@ impl Publisher {
             }
             let refused = match frame.body {
                 Body::Message(message) => ttrpc::Response::decode(message.as_slice())
-                    .map_or(true, |response| {
-                        response.status.is_some_and(|status| status.code != 0)
-                    }),
+                    .map_or(true, |response| response.status.is_some_and(|status| status.code != 0)),
                 Body::TooLong(_) => true,
             };
             self.sent = None;
@@ -159,11 +155,7 @@ impl Publisher {
         let (Some(connection), Some(first)) = (&mut self.connection, self.queue.front()) else {
             return false;
         };
-        let stream = if self.last_stream == 0 {
-            1
-        } else {
-            self.last_stream + 2
-        }; // a client's are odd
+        let stream = if self.last_stream == 0 { 1 } else { self.last_stream + 2 }; // a client's are odd
         self.last_stream = stream;
         let request = ttrpc::Request {
             service: SERVICE.to_string(),

@@ -48,12 +48,7 @@ impl Shim {
     fn call(&mut self, message: &[u8], reply: ReplyTo) -> Answer {
         let request = ttrpc::Request::decode(message)
             .map_err(|error| Refusal::invalid(format!("the request can't be read: {error}")))?;
-        let ttrpc::Request {
-            service,
-            method,
-            payload,
-            ..
-        } = request;
+        let ttrpc::Request { service, method, payload, .. } = request;
         if !SERVICES.contains(&service.as_str()) {
             let text = format!("service {service} is not known");
             return Err(Refusal::new(Code::Unimplemented, text));

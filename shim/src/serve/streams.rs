@@ -17,11 +17,7 @@ impl Shim {
                 live.outputs += 1;
             }
         }
-        let running = Running {
-            process,
-            stream,
-            watched: Watched::Nothing,
-        };
+        let running = Running { process, stream, watched: Watched::Nothing };
         self.streams.insert(number, running);
         self.watch(number, Watched::Input);
     }
@@ -88,12 +84,8 @@ impl Shim {
     }
 
     fn streams_of(&self, process: ProcessId) -> Vec<(u64, bool)> {
-        let of = self
-            .streams
-            .iter()
-            .filter(|(_, running)| running.process == process);
-        of.map(|(number, running)| (*number, running.stream.is_output))
-            .collect()
+        let of = self.streams.iter().filter(|(_, running)| running.process == process);
+        of.map(|(number, running)| (*number, running.stream.is_output)).collect()
     }
 
     /// Nobody is there to read it any more.

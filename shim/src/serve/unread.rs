@@ -36,20 +36,14 @@ impl Shim {
         let doing = || "wait for a reader of a fifo".to_string();
         let opened = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).doing(doing)?;
         let path = format!("/proc/self/fd/{}", writing.as_raw_fd());
-        opened
-            .add_watch(path.as_str(), AddWatchFlags::IN_OPEN)
-            .doing(doing)?;
+        opened.add_watch(path.as_str(), AddWatchFlags::IN_OPEN).doing(doing)?;
         // Who came before the watch.
         if has_reader(&writing) {
             return Ok(());
         }
         let number = self.number();
         self.poller.add(&opened, Token::Unread(number), IN)?;
-        let unread = Unread {
-            process,
-            writing,
-            opened,
-        };
+        let unread = Unread { process, writing, opened };
         self.unread.insert(number, unread);
         Ok(())
     }

@@ -84,10 +84,7 @@ impl Logger {
     /// It is not waited for any longer, if it still was.
     pub fn give_up(&mut self) -> Option<Refusal> {
         self.ready.take()?;
-        Some(Refusal::unknown(format!(
-            "logger {}: has not said on fd 5 that it is ready",
-            self.name
-        )))
+        Some(Refusal::unknown(format!("logger {}: has not said on fd 5 that it is ready", self.name)))
     }
 
     /// Asks it to end.

@@ -122,11 +122,7 @@ impl Plumbing {
             Some(fd) => {
                 let flags = nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK);
                 nix::fcntl::fcntl(&fd, flags).doing(|| "make a pipe nonblocking".into())?;
-                Some(Sink {
-                    fd,
-                    hold: None,
-                    is_pipe: true,
-                })
+                Some(Sink { fd, hold: None, is_pipe: true })
             }
             None => open(out)?,
         };
@@ -140,11 +136,7 @@ fn output(from: OwnedFd, sink: Sink) -> Stream {
         true => Pump::splice(from, sink.fd),
         false => Pump::copy(from, sink.fd), // a file that is appended to can't be spliced to (splice(2))
     };
-    Stream {
-        pump,
-        is_output: true,
-        hold: sink.hold,
-    }
+    Stream { pump, is_output: true, hold: sink.hold }
 }
 
 impl Terminal {
@@ -153,26 +145,14 @@ impl Terminal {
         let copy = || master.try_clone().doing(|| "copy the terminal's fd".into());
         let mut streams = vec![];
         if let Some(input) = self.input {
-            streams.push(Stream {
-                pump: Pump::copy(input, copy()?),
-                is_output: false,
-                hold: None,
-            });
+            streams.push(Stream { pump: Pump::copy(input, copy()?), is_output: false, hold: None });
         }
         let sink = match self.output {
             Some(sink) => sink,
             // Read all the same: a terminal that nobody reads stops who writes to it.
-            None => Sink {
-                fd: null()?,
-                hold: None,
-                is_pipe: false,
-            },
+            None => Sink { fd: null()?, hold: None, is_pipe: false },
         };
-        streams.push(Stream {
-            pump: Pump::copy(copy()?, sink.fd),
-            is_output: true,
-            hold: sink.hold,
-        });
+        streams.push(Stream { pump: Pump::copy(copy()?, sink.fd), is_output: true, hold: sink.hold });
         Ok(streams)
     }
 }

@@ -49,31 +49,15 @@ pub fn open(target: &Target) -> Result<Option<Sink>, Refusal> {
                 let flags = nix::fcntl::FcntlArg::F_SETFL(OFlag::O_APPEND | OFlag::O_NONBLOCK);
                 nix::fcntl::fcntl(&fd, flags).doing(|| format!("append to {}", path.display()))?;
             }
-            Ok(Some(Sink {
-                fd,
-                hold: is_pipe.then_some(reading),
-                is_pipe,
-            }))
+            Ok(Some(Sink { fd, hold: is_pipe.then_some(reading), is_pipe }))
         }
         Target::File(path) => {
             let doing = || format!("open {}", path.display());
             if let Some(parent) = path.parent() {
-                DirBuilder::new()
-                    .recursive(true)
-                    .mode(0o755)
-                    .create(parent)
-                    .doing(doing)?;
+                DirBuilder::new().recursive(true).mode(0o755).create(parent).doing(doing)?;
             }
-            let file = OpenOptions::new()
-                .append(true)
-                .create(true)
-                .mode(0o644)
-                .open(path);
-            Ok(Some(Sink {
-                fd: file.doing(doing)?.into(),
-                hold: None,
-                is_pipe: false,
-            }))
+            let file = OpenOptions::new().append(true).create(true).mode(0o644).open(path);
+            Ok(Some(Sink { fd: file.doing(doing)?.into(), hold: None, is_pipe: false }))
         }
     }
 }
@@ -87,10 +71,9 @@ pub fn source(target: &Target) -> Result<Option<Source>, Refusal> {
             let hold = nonblocking(path, true)?;
             Ok(Some(Source { fd, hold }))
         }
-        Target::File(path) => Err(Refusal::invalid(format!(
-            "stdin file://{}: only a fifo can be stdin",
-            path.display()
-        ))),
+        Target::File(path) => {
+            Err(Refusal::invalid(format!("stdin file://{}: only a fifo can be stdin", path.display())))
+        }
         Target::Logger(_) => Err(Refusal::invalid("stdin binary://: only a fifo can be stdin")),
     }
 }

@@ -35,9 +35,7 @@ impl Target {
             _ => PathBuf::from(decode(path)?),
         };
         if !path.is_absolute() {
-            return Err(Refusal::invalid(format!(
-                "stdio {text:?}: the path is not absolute"
-            )));
+            return Err(Refusal::invalid(format!("stdio {text:?}: the path is not absolute")));
         }
         match scheme {
             "fifo" => Ok(Target::Fifo(path)),

@@ -83,9 +83,7 @@ impl Table {
     }
 
     pub fn container(&self, id: &str) -> Result<&Container, Refusal> {
-        self.containers
-            .get(id)
-            .ok_or_else(|| Refusal::not_found(format!("container {id}: not created")))
+        self.containers.get(id).ok_or_else(|| Refusal::not_found(format!("container {id}: not created")))
     }
 
     /// A container and its init, which is to be made.
@@ -190,10 +188,7 @@ impl Table {
 
     /// What State reports. An exec is as paused as its container.
     pub fn status(&self, process: &Process) -> task::Status {
-        let init = self
-            .containers
-            .get(&process.container)
-            .and_then(|c| self.processes.get(&c.init));
+        let init = self.containers.get(&process.container).and_then(|c| self.processes.get(&c.init));
         let of = |state| match state {
             State::Creating => task::Status::Unknown,
             State::Created | State::Stored | State::Doomed => task::Status::Created,
@@ -249,13 +244,7 @@ impl Process {
     /// For who looks for what is wrong; without what may be a secret.
     pub fn description(&self) -> String {
         let end = self.end.map(|end| format!(", exit status {}", end.status));
-        format!(
-            "{}: {:?}, pid {}{}",
-            self.name(),
-            self.state,
-            self.pid,
-            end.unwrap_or_default()
-        )
+        format!("{}: {:?}, pid {}{}", self.name(), self.state, self.pid, end.unwrap_or_default())
     }
 
     /// As events name it: an init by its container's id.
@@ -275,11 +264,8 @@ mod tests {
     #[test]
     fn it_can_be_written_out_and_read_back() {
         let mut table = Table::default();
-        let stdio = || Stdio {
-            stdout: "binary:///bin/logger?a=b".into(),
-            terminal: true,
-            ..Stdio::default()
-        };
+        let stdio =
+            || Stdio { stdout: "binary:///bin/logger?a=b".into(), terminal: true, ..Stdio::default() };
         let container = |init| Container {
             bundle: "/run/bundle".into(),
             options: Options::default(),

@@ -48,17 +48,9 @@ fn one_that_goes_on() {
     let images = world.dir.join("images");
     let mut client = world.created("i", "exec sleep 1000");
     let options = CheckpointOptions::default();
-    refused(
-        checkpoint(&mut client, "i", &images, &options),
-        PRECONDITION,
-        "has not been started",
-    );
+    refused(checkpoint(&mut client, "i", &images, &options), PRECONDITION, "has not been started");
     start(&mut client, "i", "").unwrap();
-    refused(
-        checkpoint(&mut client, "i", Path::new(""), &options),
-        INVALID,
-        "no path",
-    );
+    refused(checkpoint(&mut client, "i", Path::new(""), &options), INVALID, "no path");
     // As clients do it, who want its files too.
     done(client.call("Pause", &id("i")));
     done(checkpoint(&mut client, "i", &images, &options));
@@ -91,10 +83,7 @@ fn one_that_ends_and_comes_back() {
         ..CheckpointOptions::default()
     };
     done(checkpoint(&mut client, "i", &images, &options));
-    assert_eq!(
-        given(&world, "i"),
-        "checkpoint --image-path /images --work-path /i i"
-    );
+    assert_eq!(given(&world, "i"), "checkpoint --image-path /images --work-path /i i");
     assert_eq!(wait(&mut client, "i", "").unwrap().exit_status, 137);
     delete(&mut client, "i", "").unwrap();
 
@@ -108,11 +97,7 @@ fn one_that_ends_and_comes_back() {
     assert_eq!(created.unwrap().pid, 0);
     assert_eq!(world.calls("j"), "", "nothing is made yet");
     assert_eq!(state(&mut client, "j", "").unwrap().status(), Status::Created);
-    refused(
-        signal(&mut client, "j", "", 9),
-        PRECONDITION,
-        "has not been started",
-    );
+    refused(signal(&mut client, "j", "", 9), PRECONDITION, "has not been started");
     let started = start(&mut client, "j", "").unwrap();
     assert_ne!(started.pid, 0);
     let words = given(&world, "j");
@@ -131,9 +116,7 @@ fn one_that_is_never_started() {
     let world = World::new("stored");
     world.bundle("i", "");
     let mut client = Client::new(&world.start("i"));
-    world
-        .create(&mut client, "i", |request| request.checkpoint = "/images".into())
-        .unwrap();
+    world.create(&mut client, "i", |request| request.checkpoint = "/images".into()).unwrap();
     delete(&mut client, "i", "").unwrap();
     world.containerd.expect(&["/tasks/create", "/tasks/delete"]);
 }
@@ -149,10 +132,7 @@ fn what_criu_says_is_kept() {
     refused(
         failed,
         UNKNOWN,
-        &format!(
-            "OCI runtime checkpoint failed: the file does not exist (criu's log: {})",
-            kept.display()
-        ),
+        &format!("OCI runtime checkpoint failed: the file does not exist (criu's log: {})", kept.display()),
     );
     assert_eq!(fs::read_to_string(&kept).unwrap(), "criu failed\n");
     assert_eq!(files(&world, "i"), ["criu-dump.log"]);
@@ -161,22 +141,10 @@ fn what_criu_says_is_kept() {
     world.bundle("j", "");
     fs::write(world.dir.join("j/fail-restore"), "nothing there").unwrap();
     let mut client = Client::new(&world.start("j"));
-    world
-        .create(&mut client, "j", |request| request.checkpoint = "/images".into())
-        .unwrap();
-    let waiting = client.send(
-        crate::client::V3,
-        "Wait",
-        &WaitRequest {
-            id: "j".into(),
-            exec_id: String::new(),
-        },
-    );
-    refused(
-        start(&mut client, "j", ""),
-        UNKNOWN,
-        "OCI runtime restore failed: nothing there (criu's log: ",
-    );
+    world.create(&mut client, "j", |request| request.checkpoint = "/images".into()).unwrap();
+    let waiting =
+        client.send(crate::client::V3, "Wait", &WaitRequest { id: "j".into(), exec_id: String::new() });
+    refused(start(&mut client, "j", ""), UNKNOWN, "OCI runtime restore failed: nothing there (criu's log: ");
     assert_eq!(files(&world, "j"), ["criu-restore.log"]);
     client.answer::<WaitResponse>(waiting).unwrap();
     refused(start(&mut client, "j", ""), PRECONDITION, "has stopped");

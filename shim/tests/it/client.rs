@@ -27,12 +27,7 @@ impl Client {
     pub fn new(path: &Path) -> Client {
         let socket = UnixStream::connect(path).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        Client {
-            socket,
-            reader: Reader::default(),
-            stream: 1,
-            early: HashMap::new(),
-        }
+        Client { socket, reader: Reader::default(), stream: 1, early: HashMap::new() }
     }
 
     pub fn write(&mut self, bytes: &[u8]) {

@@ -31,11 +31,7 @@ fn of_a_life_with_an_exec() {
         "/tasks/delete",
     ]);
     let events = world.containerd.events(7);
-    assert!(
-        events
-            .iter()
-            .all(|event| event.namespace == "namespace" && event.timestamp.is_some())
-    );
+    assert!(events.iter().all(|event| event.namespace == "namespace" && event.timestamp.is_some()));
     let any = |i: usize| events[i].event.clone().unwrap();
     assert_eq!(any(0).type_url, "containerd.events.TaskCreate");
     let created = TaskCreate::decode(any(0).value.as_slice()).unwrap();
@@ -54,20 +50,9 @@ fn a_start_is_told_before_an_exit() {
     // A runtime that is slow to say so: the start itself goes through the fifo.
     let bundle = world.dir.join("i");
     fs::write(bundle.join("wait-start"), "").unwrap();
-    let starting = client.send(
-        V2,
-        "Start",
-        &StartRequest {
-            id: "i".into(),
-            exec_id: String::new(),
-        },
-    );
+    let starting = client.send(V2, "Start", &StartRequest { id: "i".into(), exec_id: String::new() });
     fs::write(world.dir.join("root/namespace/i/start"), "go\n").unwrap();
-    let pid: u32 = fs::read_to_string(bundle.join("init.pid"))
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap();
+    let pid: u32 = fs::read_to_string(bundle.join("init.pid")).unwrap().trim().parse().unwrap();
     crate::world::until(|| crate::world::has_ended(pid));
     // There is no reader any more: let the runtime write into a file.
     let fifo = world.dir.join("root/namespace/i/start");
@@ -76,9 +61,7 @@ fn a_start_is_told_before_an_exit() {
     let started: StartResponse = client.answer(starting).unwrap();
     assert_eq!(started.pid, pid);
     assert_eq!(wait(&mut client, "i", "").unwrap().exit_status, 7);
-    world
-        .containerd
-        .expect(&["/tasks/create", "/tasks/start", "/tasks/exit"]);
+    world.containerd.expect(&["/tasks/create", "/tasks/start", "/tasks/exit"]);
 }
 
 #[test]
@@ -96,10 +79,7 @@ fn an_exec_that_outlives_the_init() {
     });
     let running = crate::life::state(&mut client, "i", "").unwrap();
     assert_eq!((running.status(), running.exit_status), (Status::Running, 0));
-    for refused in [
-        exec(&mut client, "i", "f", "exit 0"),
-        client.call("Pause", &crate::life::id("i")),
-    ] {
+    for refused in [exec(&mut client, "i", "f", "exit 0"), client.call("Pause", &crate::life::id("i"))] {
         crate::life::refused(refused, 9, "has stopped");
     }
     done(signal(&mut client, "i", "e", 9));
@@ -119,9 +99,7 @@ fn none_is_lost_while_containerd_is_away() {
     wait(&mut client, "i", "").unwrap();
     delete(&mut client, "i", "").unwrap();
     world.containerd.is_off(false);
-    world
-        .containerd
-        .expect(&["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"]);
+    world.containerd.expect(&["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"]);
 }
 
 #[test]
@@ -137,11 +115,7 @@ fn a_thousand_that_end_at_once() {
     });
     let shim = shim.unwrap();
     let before = fds(shim);
-    let count = if std::env::var_os("LONG").is_some() {
-        1000
-    } else {
-        50
-    };
+    let count = if std::env::var_os("LONG").is_some() { 1000 } else { 50 };
     for n in 0..count {
         let e = format!("e{n}");
         done(exec(&mut client, "i", &e, &format!("exit {}", n % 100)));
@@ -152,11 +126,7 @@ fn a_thousand_that_end_at_once() {
     assert_eq!(fds(shim), before);
     let children = fs::read_to_string(format!("/proc/{shim}/task/{shim}/children"));
     if let Ok(children) = children {
-        assert_eq!(
-            children.split_whitespace().count(),
-            1,
-            "only the init: {children}"
-        );
+        assert_eq!(children.split_whitespace().count(), 1, "only the init: {children}");
     }
     let events = world.containerd.events(2 + 3 * count as usize);
     for three in crate::containerd::topics(&events)[2..].chunks(3) {

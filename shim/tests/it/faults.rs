@@ -59,42 +59,19 @@ fn creations() {
     refused(create(&mut client, "empty", &|_| {}), INVALID, "config.json");
     refused(create(&mut client, "../i", &|_| {}), INVALID, "../i");
     refused(
-        create(
-            &mut client,
-            "i",
-            &|r: &mut containerd_shim_rrunc::proto::task::CreateTaskRequest| {
-                r.options = Some(Any {
-                    type_url: "windows.Options".into(),
-                    value: vec![],
-                });
-            },
-        ),
+        create(&mut client, "i", &|r: &mut containerd_shim_rrunc::proto::task::CreateTaskRequest| {
+            r.options = Some(Any { type_url: "windows.Options".into(), value: vec![] });
+        }),
         INVALID,
         "windows.Options",
     );
     type Request = containerd_shim_rrunc::proto::task::CreateTaskRequest;
     let stdout = |path: String| move |request: &mut Request| request.stdout = path.clone();
-    refused(
-        create(&mut client, "i", &stdout("/nowhere/fifo".into())),
-        2,
-        "/nowhere/fifo",
-    );
-    refused(
-        create(&mut client, "i", &stdout("relative".into())),
-        INVALID,
-        "relative",
-    );
-    refused(
-        create(&mut client, "i", &stdout("ttrpc+unix:///s".into())),
-        INVALID,
-        "ttrpc+unix",
-    );
+    refused(create(&mut client, "i", &stdout("/nowhere/fifo".into())), 2, "/nowhere/fifo");
+    refused(create(&mut client, "i", &stdout("relative".into())), INVALID, "relative");
+    refused(create(&mut client, "i", &stdout("ttrpc+unix:///s".into())), INVALID, "ttrpc+unix");
     let mount = |request: &mut Request| {
-        request.rootfs = vec![Mount {
-            r#type: "nosuchfs".into(),
-            source: "none".into(),
-            ..Mount::default()
-        }];
+        request.rootfs = vec![Mount { r#type: "nosuchfs".into(), source: "none".into(), ..Mount::default() }];
     };
     refused(create(&mut client, "i", &mount), 2, "mount nosuchfs none on");
     let runtime = |request: &mut Request| {
@@ -104,18 +81,10 @@ fn creations() {
         };
         request.options = Some(Any::new("containerd.runc.v1.Options", &options));
     };
-    refused(
-        create(&mut client, "i", &runtime),
-        5,
-        "\"/nowhere/runtime\": No such file",
-    );
+    refused(create(&mut client, "i", &runtime), 5, "\"/nowhere/runtime\": No such file");
     let fail = world.dir.join("i/fail-create");
     fs::write(&fail, "not today").unwrap();
-    refused(
-        create(&mut client, "i", &|_| {}),
-        2,
-        "OCI runtime create failed: not today",
-    );
+    refused(create(&mut client, "i", &|_| {}), 2, "OCI runtime create failed: not today");
     // Nor can what it has left be removed: somebody else is to try again.
     let fail_delete = world.dir.join("i/fail-delete");
     fs::write(&fail_delete, "the cgroup is busy").unwrap();
@@ -148,23 +117,14 @@ fn what_is_of_another_type() {
         resources: any(type_url),
         ..UpdateTaskRequest::default()
     };
-    let exec = |type_url| ExecProcessRequest {
-        spec: any(type_url),
-        ..exec_request("i", "e", "")
-    };
+    let exec = |type_url| ExecProcessRequest { spec: any(type_url), ..exec_request("i", "e", "") };
     let windows = "types.containerd.io/opencontainers/runtime-spec/1/WindowsResources";
     refused(client.call::<Empty>("Update", &update(windows)), INVALID, windows);
     assert_eq!(world.calls("i"), "create\nstart\n");
-    done(client.call(
-        "Update",
-        &update("github.com/opencontainers/runtime-spec/specs-go/LinuxResources"),
-    ));
+    done(client.call("Update", &update("github.com/opencontainers/runtime-spec/specs-go/LinuxResources")));
     done(client.call("Update", &update("")));
     refused(client.call::<Empty>("Exec", &exec(windows)), INVALID, windows);
-    done(client.call(
-        "Exec",
-        &exec("types.containerd.io/opencontainers/runtime-spec/1/Process"),
-    ));
+    done(client.call("Exec", &exec("types.containerd.io/opencontainers/runtime-spec/1/Process")));
 }
 
 /// A later containerd may say more.
@@ -206,27 +166,12 @@ fn execs() {
     let world = World::new("execs");
     let mut client = world.running("i", "exec sleep 1000");
     let mut broken = exec_request("i", "e", "");
-    broken.spec = Some(Any {
-        type_url: String::new(),
-        value: b"{".to_vec(),
-    });
-    refused(
-        client.call::<Empty>("Exec", &broken),
-        INVALID,
-        "the process's spec",
-    );
+    broken.spec = Some(Any { type_url: String::new(), value: b"{".to_vec() });
+    refused(client.call::<Empty>("Exec", &broken), INVALID, "the process's spec");
     fs::write(world.dir.join("i/fail-exec"), "no such program").unwrap();
     done(exec(&mut client, "i", "e", "exit 0"));
-    refused(
-        start(&mut client, "i", "e"),
-        2,
-        "OCI runtime exec failed: no such program",
-    );
-    assert_eq!(
-        wait(&mut client, "i", "e").unwrap().exit_status,
-        255,
-        "nobody is left waiting"
-    );
+    refused(start(&mut client, "i", "e"), 2, "OCI runtime exec failed: no such program");
+    assert_eq!(wait(&mut client, "i", "e").unwrap().exit_status, 255, "nobody is left waiting");
     delete(&mut client, "i", "e").unwrap();
     fs::remove_file(world.dir.join("i/fail-exec")).unwrap();
     done(exec(&mut client, "i", "e", "exit 0"));
@@ -240,11 +185,7 @@ fn deletions() {
     wait(&mut client, "i", "").unwrap();
     let fail = world.dir.join("i/fail-delete");
     fs::write(&fail, "the cgroup is busy").unwrap();
-    refused(
-        delete(&mut client, "i", ""),
-        2,
-        "OCI runtime delete failed: the cgroup is busy",
-    );
+    refused(delete(&mut client, "i", ""), 2, "OCI runtime delete failed: the cgroup is busy");
     assert_eq!(state(&mut client, "i", "").unwrap().status(), Status::Stopped);
     // Only of rrunc it is known what is meant.
     let kind = r#"the cgroup does not exist","kind":"kernel"#;

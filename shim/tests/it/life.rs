@@ -36,15 +36,7 @@ pub fn delete(client: &mut Client, id: &str, exec_id: &str) -> Result<DeleteResp
 
 pub fn signal(client: &mut Client, id: &str, exec_id: &str, signal: u32) -> Result<Empty, Refused> {
     let (id, exec_id) = (id.into(), exec_id.into());
-    client.call(
-        "Kill",
-        &KillRequest {
-            id,
-            exec_id,
-            signal,
-            all: false,
-        },
-    )
+    client.call("Kill", &KillRequest { id, exec_id, signal, all: false })
 }
 
 pub fn exec(client: &mut Client, id: &str, exec_id: &str, line: &str) -> Result<Empty, Refused> {
@@ -79,19 +71,12 @@ fn a_delete_that_is_faster_than_the_kill() {
     let mut client = world.running("i", &program);
     let held = world.dir.join("i/wait-kill");
     fs::write(&held, "").unwrap();
-    let kill = KillRequest {
-        id: "i".into(),
-        signal: 9,
-        ..KillRequest::default()
-    };
+    let kill = KillRequest { id: "i".into(), signal: 9, ..KillRequest::default() };
     let kill = client.send(V3, "Kill", &kill);
     crate::world::until(|| world.calls("i").contains("kill"));
     fs::write(end, "").unwrap();
     assert_eq!(wait(&mut client, "i", "").unwrap().exit_status, 3);
-    let request = DeleteRequest {
-        id: "i".into(),
-        ..DeleteRequest::default()
-    };
+    let request = DeleteRequest { id: "i".into(), ..DeleteRequest::default() };
     let delete = client.send(V3, "Delete", &request);
     state(&mut client, "i", "").unwrap(); // the Delete has been taken up
     assert!(!world.calls("i").contains("delete"));
@@ -108,14 +93,7 @@ fn a_whole_life() {
     let created = state(&mut client, "i", "").unwrap();
     assert_eq!(created.status(), Status::Created);
     assert_eq!(created.bundle, world.dir.join("i").display().to_string());
-    let waiting = client.send(
-        V3,
-        "Wait",
-        &WaitRequest {
-            id: "i".into(),
-            exec_id: String::new(),
-        },
-    );
+    let waiting = client.send(V3, "Wait", &WaitRequest { id: "i".into(), exec_id: String::new() });
     let started = start(&mut client, "i", "").unwrap();
     assert_eq!(started.pid, created.pid);
     let waited: WaitResponse = client.answer(waiting).unwrap();
@@ -124,16 +102,10 @@ fn a_whole_life() {
     assert_eq!((stopped.status(), stopped.exit_status), (Status::Stopped, 3));
     assert_eq!(wait(&mut client, "i", "").unwrap(), waited, "again");
     let deleted = delete(&mut client, "i", "").unwrap();
-    assert_eq!(
-        (deleted.pid, deleted.exit_status, deleted.exited_at),
-        (created.pid, 3, waited.exited_at)
-    );
+    assert_eq!((deleted.pid, deleted.exit_status, deleted.exited_at), (created.pid, 3, waited.exited_at));
     refused(state(&mut client, "i", ""), NOT_FOUND, "container i");
     assert_eq!(world.calls("i"), "create\nstart\ndelete\n");
-    let shutdown = ShutdownRequest {
-        id: "i".into(),
-        now: false,
-    };
+    let shutdown = ShutdownRequest { id: "i".into(), now: false };
     done(client.call("Shutdown", &shutdown));
     assert_eq!(client.read(), b"", "the shim ends");
 }
@@ -164,11 +136,7 @@ fn not_in_this_state() {
     start(&mut client, "i", "").unwrap();
     refused(start(&mut client, "i", ""), PRECONDITION, "already");
     refused(delete(&mut client, "i", ""), PRECONDITION, "running");
-    refused(
-        client.call::<Empty>("Resume", &id("i")),
-        PRECONDITION,
-        "not paused",
-    );
+    refused(client.call::<Empty>("Resume", &id("i")), PRECONDITION, "not paused");
     done(exec(&mut client, "i", "e", "exit 0"));
     refused(exec(&mut client, "i", "e", "exit 0"), EXISTS, "process e");
     refused(exec(&mut client, "i", "../e", ""), 3, "../e");
@@ -194,25 +162,15 @@ fn an_exec() {
     let mut client = world.running("i", "exec sleep 1000");
     done(exec(&mut client, "i", "e", "exit 4"));
     let added = state(&mut client, "i", "e").unwrap();
-    assert_eq!(
-        (added.status(), added.pid, added.exec_id.as_str()),
-        (Status::Created, 0, "e")
-    );
+    assert_eq!((added.status(), added.pid, added.exec_id.as_str()), (Status::Created, 0, "e"));
     let started = start(&mut client, "i", "e").unwrap();
     assert_ne!(started.pid, 0);
     assert_eq!(wait(&mut client, "i", "e").unwrap().exit_status, 4);
     assert_eq!(delete(&mut client, "i", "e").unwrap().pid, started.pid);
     refused(delete(&mut client, "i", "e"), NOT_FOUND, "process e");
     let left = fs::read_dir(world.dir.join("i")).unwrap();
-    let left: Vec<_> = left
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    assert!(
-        !left
-            .iter()
-            .any(|name| name.starts_with("exec-") || name.starts_with("log-")),
-        "{left:?}"
-    );
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(!left.iter().any(|name| name.starts_with("exec-") || name.starts_with("log-")), "{left:?}");
 }
 
 #[test]
@@ -234,9 +192,7 @@ fn deleted_before_its_start() {
     let mut client = world.created("i", "");
     let deleted = delete(&mut client, "i", "").unwrap();
     assert_eq!(deleted.exit_status, 137);
-    world
-        .containerd
-        .expect(&["/tasks/create", "/tasks/exit", "/tasks/delete"]);
+    world.containerd.expect(&["/tasks/create", "/tasks/exit", "/tasks/delete"]);
 }
 
 #[test]
@@ -246,10 +202,7 @@ fn processes_and_limits() {
     let response: PidsResponse = client.call("Pids", &id("i")).unwrap();
     let pid = state(&mut client, "i", "").unwrap().pid;
     assert_eq!(response.processes.len(), 1);
-    assert_eq!(
-        (response.processes[0].pid, &response.processes[0].info),
-        (pid, &None)
-    );
+    assert_eq!((response.processes[0].pid, &response.processes[0].info), (pid, &None));
     let details = ProcessDetails { exec_id: "e".into() };
     assert_eq!(details.encode_to_vec(), b"\n\x01e");
     let update = UpdateTaskRequest {
@@ -261,14 +214,8 @@ fn processes_and_limits() {
         ..UpdateTaskRequest::default()
     };
     done(client.call("Update", &update));
-    assert_eq!(
-        fs::read(world.dir.join("i/update")).unwrap(),
-        b"{\"pids\":{\"limit\":5}}"
-    );
-    let nothing = UpdateTaskRequest {
-        id: "i".into(),
-        ..UpdateTaskRequest::default()
-    };
+    assert_eq!(fs::read(world.dir.join("i/update")).unwrap(), b"{\"pids\":{\"limit\":5}}");
+    let nothing = UpdateTaskRequest { id: "i".into(), ..UpdateTaskRequest::default() };
     refused(client.call::<Empty>("Update", &nothing), 3, "no resources");
 }
 
@@ -297,10 +244,6 @@ fn nobody_waits_for_the_runtime() {
     let created: CreateTaskResponse = client.answer(creating).unwrap();
     assert_ne!(created.pid, 0);
     fs::write(bundle.join("fail-start"), "no way").unwrap();
-    refused(
-        start(&mut client, "i", ""),
-        UNKNOWN,
-        "OCI runtime start failed: no way",
-    );
+    refused(start(&mut client, "i", ""), UNKNOWN, "OCI runtime start failed: no way");
     assert_eq!(state(&mut client, "i", "").unwrap().status(), Status::Created);
 }

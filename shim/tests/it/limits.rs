@@ -15,10 +15,7 @@ use crate::life::{delete, exec_request, id, refused, signal, state, wait};
 use crate::world::{World, done, has_ended, start, until};
 
 fn shim(client: &mut Client) -> u32 {
-    client
-        .call::<ConnectResponse>("Connect", &id("i"))
-        .unwrap()
-        .shim_pid
+    client.call::<ConnectResponse>("Connect", &id("i")).unwrap().shim_pid
 }
 
 fn socket(world: &World) -> PathBuf {
@@ -45,10 +42,7 @@ fn free_fd(pid: u32) -> usize {
 
 fn children(pid: u32) -> Vec<u32> {
     let mut command = Command::new("ps");
-    let output = command
-        .args(["--ppid", &pid.to_string(), "-o", "pid="])
-        .output()
-        .unwrap();
+    let output = command.args(["--ppid", &pid.to_string(), "-o", "pid="]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }
@@ -90,10 +84,7 @@ fn an_exec_without_fds() {
         until(|| children(shim).len() == 1);
         for entry in fs::read_dir(world.dir.join("i")).unwrap() {
             let left = entry.unwrap().file_name().into_string().unwrap();
-            assert!(
-                !left.starts_with("exec-") && !left.starts_with("log-"),
-                "{limit}: {left}"
-            );
+            assert!(!left.starts_with("exec-") && !left.starts_with("log-"), "{limit}: {left}");
         }
         assert_eq!(fds(shim), before, "{limit}");
     }
@@ -164,10 +155,8 @@ fn a_shim_that_ends_before_its_logger() {
 fn orphans_while_containers_are_made() {
     let world = World::new("orphans");
     let go = world.dir.join("go");
-    let program = format!(
-        "until [ -e {} ]; do sleep 0.01; done; (sh -c 'exit 0' &); exec sleep 1000",
-        go.display()
-    );
+    let program =
+        format!("until [ -e {} ]; do sleep 0.01; done; (sh -c 'exit 0' &); exec sleep 1000", go.display());
     let mut client = world.running("i", &program);
     let shim = shim(&mut client);
     let create = |client: &mut Client, id: &str| {
@@ -208,10 +197,7 @@ fn a_delete_that_takes_too_long() {
     let output = world.run("i", &["delete"], b"");
     assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
     let complaint = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        complaint.contains("delete has not ended in 3 seconds"),
-        "{complaint}"
-    );
+    assert!(complaint.contains("delete has not ended in 3 seconds"), "{complaint}");
     let response = DeleteResponse::decode(output.stdout.as_slice()).unwrap();
     assert_eq!((response.pid, response.exit_status), (task, 137));
 }

@@ -17,10 +17,7 @@ use crate::world::{World, has_ended, kill, start, until};
 const NOBODY: u32 = 65_534;
 
 fn pid(client: &mut Client) -> u32 {
-    client
-        .call::<ConnectResponse>("Connect", &id("i"))
-        .unwrap()
-        .shim_pid
+    client.call::<ConnectResponse>("Connect", &id("i")).unwrap().shim_pid
 }
 
 /// By one than who has started it: of the two, containerd is to stay.
@@ -54,10 +51,7 @@ fn it_goes_into_the_cgroup_that_is_asked_for() {
     until(|| has_ended(shim));
     until(|| fs::remove_dir(&directory).is_ok()); // until its zombie is gone
     fs::remove_dir(directory.parent().unwrap()).unwrap();
-    assert!(
-        cgroups.lines().any(|line| line == format!("0::{path}")),
-        "{cgroups}"
-    );
+    assert!(cgroups.lines().any(|line| line == format!("0::{path}")), "{cgroups}");
 }
 
 /// Reads until the other side closes the connection (0), or for a second (142).
@@ -72,10 +66,7 @@ fn its_socket_is_for_its_own_user() {
     world.bundle("i", "");
     let dir = format!("/tmp/rrunc-peer-{}", std::process::id());
     let (address, _) = crate::start::start_in(&world, &dir);
-    let (socket, directory) = (
-        Path::new(address.strip_prefix("unix://").unwrap()),
-        Path::new(&dir),
-    );
+    let (socket, directory) = (Path::new(address.strip_prefix("unix://").unwrap()), Path::new(&dir));
     let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
     assert_eq!((mode(socket), mode(directory)), (0o600, 0o700));
     let call = |uid: u32| {

@@ -115,10 +115,7 @@ fn in_the_middle_of_a_delete() {
     wait(&mut client, "i", "").unwrap();
     let held = world.dir.join("i/wait-delete");
     fs::write(&held, "").unwrap();
-    let request = DeleteRequest {
-        id: "i".into(),
-        ..DeleteRequest::default()
-    };
+    let request = DeleteRequest { id: "i".into(), ..DeleteRequest::default() };
     client.send(V2, "Delete", &request);
     until(|| world.calls("i").contains("delete"));
     drop(client);

@@ -11,12 +11,7 @@ use crate::life::{delete, refused, state, wait};
 use crate::world::{World, start, until};
 
 fn tmpfs(target: &str) -> Mount {
-    Mount {
-        r#type: "tmpfs".into(),
-        source: "none".into(),
-        target: target.into(),
-        options: vec![],
-    }
+    Mount { r#type: "tmpfs".into(), source: "none".into(), target: target.into(), options: vec![] }
 }
 
 /// Where something is mounted below.
@@ -34,10 +29,9 @@ fn a_root_lasts_as_long_as_its_container() {
     let bundle = world.bundle("i", "exit 3");
     fs::create_dir_all(bundle.join("rootfs/below")).unwrap();
     let mut client = Client::new(&world.start("i"));
-    for (targets, expected) in [
-        (["", ""], ["/rootfs", "/rootfs"]),
-        (["/below", "below"], ["/rootfs/below", "/rootfs/below"]),
-    ] {
+    for (targets, expected) in
+        [(["", ""], ["/rootfs", "/rootfs"]), (["/below", "below"], ["/rootfs/below", "/rootfs/below"])]
+    {
         let mounts = |request: &mut CreateTaskRequest| request.rootfs = targets.map(tmpfs).to_vec();
         let fail = |command: &str| fs::write(bundle.join(format!("fail-{command}")), "not today").unwrap();
         let succeed = |command: &str| fs::remove_file(bundle.join(format!("fail-{command}"))).unwrap();
@@ -125,20 +119,13 @@ fn a_root_that_a_program_mounts() {
     fs::remove_file(held).unwrap();
     client.answer::<CreateTaskResponse>(creating).unwrap();
     let given = fs::read_to_string(world.dir.join("given")).unwrap();
-    let expected = format!(
-        "good {}/rootfs -o lowerdir=/a:/b -o ro -t layers\n",
-        bundle.display()
-    );
+    let expected = format!("good {}/rootfs -o lowerdir=/a:/b -o ro -t layers\n", bundle.display());
     assert_eq!(given, expected);
     start(&mut client, "i", "").unwrap();
     wait(&mut client, "i", "").unwrap();
     delete(&mut client, "i", "").unwrap();
     for (kind, source, text) in [
-        (
-            "fuse3.layers",
-            "bad",
-            "mount.fuse3: exit status: 3: no such layer",
-        ),
+        ("fuse3.layers", "bad", "mount.fuse3: exit status: 3: no such layer"),
         ("fuse.layers", "good", "execute mount.fuse, of FUSE: No such file"),
     ] {
         let created = client.call::<CreateTaskResponse>("Create", &request(kind, source));

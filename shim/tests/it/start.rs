@@ -21,11 +21,7 @@ fn field(number: u8, content: &[u8]) -> Vec<u8> {
 fn any(world: &World) -> Vec<u8> {
     // Lengths above 127 take two bytes; a short link keeps below.
     let binary = world.dir.join("b");
-    std::os::unix::fs::symlink(
-        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/runtime.sh"),
-        &binary,
-    )
-    .unwrap();
+    std::os::unix::fs::symlink(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/runtime.sh"), &binary).unwrap();
     let options = field(6, binary.to_str().unwrap().as_bytes());
     [field(1, b"containerd.runc.v1.Options"), field(2, &options)].concat()
 }
@@ -34,12 +30,8 @@ fn any(world: &World) -> Vec<u8> {
 fn serves(socket: &str) {
     let mut client = Client::new(Path::new(socket));
     for (stream, service) in [(1, V2), (3, V3)] {
-        let request = [
-            field(1, service.as_bytes()),
-            field(2, b"Connect"),
-            field(3, &field(1, b"i")),
-        ]
-        .concat();
+        let request =
+            [field(1, service.as_bytes()), field(2, b"Connect"), field(3, &field(1, b"i"))].concat();
         let header = [0, 0, 0, request.len() as u8, 0, 0, 0, stream, 1, 0];
         client.write(&[&header, request.as_slice()].concat());
         let answer = client.read();
@@ -62,11 +54,7 @@ fn containerd_1_7_and_2_0_to_2_2() {
         let path = address.strip_prefix("unix://").unwrap();
         world.started(Path::new(path));
         assert!(!address.contains(char::is_whitespace), "2.0 takes it as it is");
-        assert_eq!(
-            fs::read_to_string(world.dir.join("i/address")).unwrap(),
-            address,
-            "1.7 reads it"
-        );
+        assert_eq!(fs::read_to_string(world.dir.join("i/address")).unwrap(), address, "1.7 reads it");
         serves(path);
     }
 }
@@ -187,15 +175,7 @@ fn a_shim_that_cannot_serve_says_why() {
         let output = std::process::Command::new("prlimit")
             .arg(format!("--nofile={limit}"))
             .arg(env!("CARGO_BIN_EXE_containerd-shim-rrunc-v2"))
-            .args([
-                "-namespace",
-                "n",
-                "-address",
-                &format!("/{limit}"),
-                "-id",
-                "i",
-                "start",
-            ])
+            .args(["-namespace", "n", "-address", &format!("/{limit}"), "-id", "i", "start"])
             .current_dir(world.dir.join("i"))
             .env("XDG_RUNTIME_DIR", &world.dir)
             .stdin(std::process::Stdio::null())
@@ -246,10 +226,7 @@ fn delete_after_the_shim_was_killed() {
     assert_eq!(output.stderr, b"");
     let response = DeleteResponse::decode(output.stdout.as_slice()).unwrap();
     assert_eq!((response.pid, response.exit_status), (connect.task_pid, 137));
-    assert!(
-        !world.dir.join("root/namespace/i").exists(),
-        "the runtime has deleted it"
-    );
+    assert!(!world.dir.join("root/namespace/i").exists(), "the runtime has deleted it");
     assert!(!Path::new(socket.strip_prefix("unix://").unwrap()).exists());
     // Its socket would have kept a new one from listening.
     world.start("i");
@@ -267,10 +244,7 @@ fn info() {
     assert_eq!(info.options, Some(world.options()));
     assert_eq!(info.features.unwrap().value, b"{\"ociVersionMin\":\"1.0.0\"}\n");
     for (runtime, complaint) in [("/nowhere/runtime", "No such file"), ("false", "features failed")] {
-        let options = RuncOptions {
-            binary_name: runtime.into(),
-            ..RuncOptions::default()
-        };
+        let options = RuncOptions { binary_name: runtime.into(), ..RuncOptions::default() };
         let options = Any::new("containerd.runc.v1.Options", &options);
         let output = world.run("i", &["-info"], &options.encode_to_vec());
         assert!(output.status.success(), "one that says nothing of its features");
@@ -279,9 +253,5 @@ fn info() {
         assert_eq!((info.options, info.features), (Some(options), None));
     }
     let output = world.run("i", &["-v"], b"");
-    assert!(
-        String::from_utf8(output.stdout)
-            .unwrap()
-            .contains(env!("CARGO_PKG_VERSION"))
-    );
+    assert!(String::from_utf8(output.stdout).unwrap().contains(env!("CARGO_PKG_VERSION")));
 }

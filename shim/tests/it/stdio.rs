@@ -54,14 +54,7 @@ fn fifos() {
     input.write_all(b"again\n").unwrap();
     drop(input);
     until(|| out.read(&mut got).is_ok_and(|bytes| &got[..bytes] == b"again\n"));
-    done(client.call(
-        "CloseIO",
-        &CloseIoRequest {
-            id: "i".into(),
-            exec_id: String::new(),
-            stdin: true,
-        },
-    ));
+    done(client.call("CloseIO", &CloseIoRequest { id: "i".into(), exec_id: String::new(), stdin: true }));
     assert_eq!(wait(&mut client, "i", "").unwrap().exit_status, 3);
     delete(&mut client, "i", "").unwrap();
     assert_eq!(err.read(&mut got).unwrap(), 4);
@@ -76,11 +69,7 @@ fn a_stdin_that_is_closed_before_the_start() {
     let mut request = exec_request("i", "e", "cat");
     request.stdin = text(&world.fifo("in"));
     done(client.call("Exec", &request));
-    let close = CloseIoRequest {
-        id: "i".into(),
-        exec_id: "e".into(),
-        stdin: true,
-    };
+    let close = CloseIoRequest { id: "i".into(), exec_id: "e".into(), stdin: true };
     done(client.call("CloseIO", &close));
     start(&mut client, "i", "e").unwrap();
     assert_eq!(wait(&mut client, "i", "e").unwrap().exit_status, 0);
@@ -98,13 +87,10 @@ fn nothing_is_lost_while_nobody_reads() {
     start(&mut client, "i", "").unwrap();
     wait(&mut client, "i", "").unwrap();
     let connect = client.call::<ConnectResponse>("Connect", &crate::life::id("i"));
-    let fds = Path::new("/proc")
-        .join(connect.unwrap().shim_pid.to_string())
-        .join("fd");
+    let fds = Path::new("/proc").join(connect.unwrap().shim_pid.to_string()).join("fd");
     let open = |path: &Path| {
         let fds = fs::read_dir(&fds).unwrap().flatten();
-        fds.filter(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == path))
-            .count()
+        fds.filter(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == path)).count()
     };
     // Its pipe has ended, and what was in it is in the fifo.
     until(|| open(&stdout) == 1 && open(&stderr) == 1);
@@ -125,11 +111,7 @@ fn nothing_is_lost_on_the_way_to_a_slow_reader() {
     let world = World::new("slow");
     let stdout = world.fifo("out");
     let mut out = nonblocking(&stdout, false);
-    let size: usize = if std::env::var_os("LONG").is_some() {
-        100 << 20
-    } else {
-        8 << 20
-    };
+    let size: usize = if std::env::var_os("LONG").is_some() { 100 << 20 } else { 8 << 20 };
     let program = format!("exec head -c {size} /dev/zero");
     let mut client = created(&world, &program, |request| request.stdout = text(&stdout));
     start(&mut client, "i", "").unwrap();
@@ -146,10 +128,7 @@ fn nothing_is_lost_on_the_way_to_a_slow_reader() {
         if deleting.is_none() && got * 2 > size {
             let state = crate::life::state(&mut client, "i", "").unwrap();
             if state.status() == containerd_shim_rrunc::proto::task::Status::Stopped {
-                let request = DeleteRequest {
-                    id: "i".into(),
-                    exec_id: String::new(),
-                };
+                let request = DeleteRequest { id: "i".into(), exec_id: String::new() };
                 deleting = Some(client.send(V2, "Delete", &request));
             }
         }
@@ -242,10 +221,7 @@ fn a_logger_that_never_says_that_it_is_ready() {
     let mut request = crate::life::exec_request("i", "e", "exit 0");
     request.stdout = target.clone();
     done(client.call("Exec", &request));
-    let starting = StartRequest {
-        id: "i".into(),
-        exec_id: "e".into(),
-    };
+    let starting = StartRequest { id: "i".into(), exec_id: "e".into() };
     let starting = client.send(V2, "Start", &starting);
     done(crate::life::signal(&mut client, "i", "", 9));
     let begun = Instant::now();

@@ -31,11 +31,7 @@ impl World {
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).unwrap();
         let containerd = Containerd::new(&dir);
-        World {
-            dir,
-            containerd,
-            sockets: Default::default(),
-        }
+        World { dir, containerd, sockets: Default::default() }
     }
 
     /// A bundle whose container runs these lines of shell.
@@ -91,11 +87,7 @@ impl World {
     pub fn start_with(&self, id: &str, options: &Any) -> PathBuf {
         let output = self.run(id, &["start"], &options.encode_to_vec());
         let printed = String::from_utf8(output.stdout).unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.stderr, b"");
         let path = PathBuf::from(printed.strip_prefix("unix://").unwrap());
         self.started(&path);
@@ -177,10 +169,7 @@ impl Drop for World {
             kill(pid, "TERM");
             until(|| has_ended(pid));
         }
-        for state in fs::read_dir(self.dir.join("root").join(NAMESPACE))
-            .into_iter()
-            .flatten()
-        {
+        for state in fs::read_dir(self.dir.join("root").join(NAMESPACE)).into_iter().flatten() {
             let pid = fs::read_to_string(state.unwrap().path().join("pid")).unwrap_or_default();
             kill(pid.trim().parse().unwrap_or(0), "KILL");
         }
@@ -200,17 +189,12 @@ pub fn done(result: Result<Empty, Refused>) {
 /// Also if nobody has waited for it.
 pub fn has_ended(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(") ")
-        .next()
-        .is_none_or(|state| state.is_empty() || state.starts_with('Z'))
+    stat.rsplit(") ").next().is_none_or(|state| state.is_empty() || state.starts_with('Z'))
 }
 
 pub fn kill(pid: u32, signal: &str) {
     if pid > 1 {
-        let _ = Command::new("kill")
-            .args(["-s", signal, &pid.to_string()])
-            .stderr(Stdio::null())
-            .status();
+        let _ = Command::new("kill").args(["-s", signal, &pid.to_string()]).stderr(Stdio::null()).status();
     }
 }
 

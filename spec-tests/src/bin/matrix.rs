@@ -20,22 +20,13 @@ fn main() {
     let runtimes: Vec<(String, Results)> = args
         .iter()
         .map(|arg| {
-            let (name, file) = arg
-                .split_once('=')
-                .unwrap_or_else(|| panic!("{arg}: not NAME=FILE"));
+            let (name, file) = arg.split_once('=').unwrap_or_else(|| panic!("{arg}: not NAME=FILE"));
             let text = fs::read_to_string(file).unwrap_or_else(|e| panic!("{file}: {e}"));
             (name.to_string(), read(&text))
         })
         .collect();
     assert!(!runtimes.is_empty(), "matrix [--tests] NAME=FILE...");
-    print!(
-        "{}",
-        if each {
-            tests(&runtimes)
-        } else {
-            chapters(&runtimes)
-        }
-    );
+    print!("{}", if each { tests(&runtimes) } else { chapters(&runtimes) });
 }
 
 fn read(text: &str) -> Results {
@@ -43,18 +34,13 @@ fn read(text: &str) -> Results {
     for line in text.lines() {
         // Other documents than the specification's have names with spaces.
         // The section's name may have spaces.
-        let parts = line
-            .split_once(' ')
-            .and_then(|(name, rest)| Some((name, rest.rsplit_once(' ')?)));
+        let parts = line.split_once(' ').and_then(|(name, rest)| Some((name, rest.rsplit_once(' ')?)));
         let Some((name, (section, outcome))) = parts else {
             panic!("{line}: not a line of RESULTS");
         };
         let (chapter, test) = name.split_once("::").unwrap_or(("", name));
         let entry = results.entry((chapter.into(), test.into()));
-        let test = entry.or_insert(Test {
-            section: section.into(),
-            outcome: outcome.into(),
-        });
+        let test = entry.or_insert(Test { section: section.into(), outcome: outcome.into() });
         if outcome != "passed" && test.outcome != "failed" {
             test.outcome = outcome.into();
         }
@@ -70,14 +56,10 @@ fn head(first: &[&str], runtimes: &[(String, Results)]) -> String {
 
 /// How many pass of those that this machine could run.
 fn chapters(runtimes: &[(String, Results)]) -> String {
-    let names: BTreeSet<&String> = runtimes
-        .iter()
-        .flat_map(|(_, results)| results.keys().map(|(chapter, _)| chapter))
-        .collect();
+    let names: BTreeSet<&String> =
+        runtimes.iter().flat_map(|(_, results)| results.keys().map(|(chapter, _)| chapter)).collect();
     let count = |results: &Results, chapter: Option<&String>| {
-        let tests = results
-            .iter()
-            .filter(|((of, _), _)| chapter.is_none_or(|chapter| chapter == of));
+        let tests = results.iter().filter(|((of, _), _)| chapter.is_none_or(|chapter| chapter == of));
         let outcomes: Vec<_> = tests.map(|(_, test)| test.outcome.as_str()).collect();
         let number = |outcome: &str| outcomes.iter().filter(|o| **o == outcome).count();
         let (passed, skipped) = (number("passed"), number("skipped"));
@@ -85,16 +67,10 @@ fn chapters(runtimes: &[(String, Results)]) -> String {
     };
     let mut text = head(&["tests"], runtimes);
     for chapter in names {
-        let cells: Vec<_> = runtimes
-            .iter()
-            .map(|(_, results)| count(results, Some(chapter)))
-            .collect();
+        let cells: Vec<_> = runtimes.iter().map(|(_, results)| count(results, Some(chapter))).collect();
         text += &format!("| {chapter} | {} |\n", cells.join(" | "));
     }
-    let cells: Vec<_> = runtimes
-        .iter()
-        .map(|(_, results)| format!("**{}**", count(results, None)))
-        .collect();
+    let cells: Vec<_> = runtimes.iter().map(|(_, results)| format!("**{}**", count(results, None))).collect();
     text + &format!("| all | {} |\n", cells.join(" | "))
 }
 

@@ -43,13 +43,7 @@ pub fn run(place: &Place, program: &Program, runtime: &Path, output: &Path) -> i
 }
 
 fn try_once(place: &Place, program: &Program, runtime: &Path, output: &Path) -> io::Result<Result> {
-    let id = output
-        .iter()
-        .rev()
-        .take(2)
-        .map(|part| part.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join("@");
+    let id = output.iter().rev().take(2).map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("@");
     let cgroup = place.cgroup.join(id.replace(' ', "-"));
     fs::create_dir(&cgroup)?;
     let stdout = output.with_extension("out");
@@ -67,10 +61,7 @@ fn try_once(place: &Place, program: &Program, runtime: &Path, output: &Path) -> 
     let end = wait(&mut child)?;
     remove_cgroup(&cgroup)?;
     let text = fs::read(&stdout)?;
-    Ok(Result {
-        report: Report::read(&String::from_utf8_lossy(&text)),
-        end,
-    })
+    Ok(Result { report: Report::read(&String::from_utf8_lossy(&text)), end })
 }
 
 fn wait(child: &mut Child) -> io::Result<End> {

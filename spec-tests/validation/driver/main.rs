@@ -46,11 +46,7 @@ fn compare() -> Result<bool, String> {
     };
     let runtimes = &args[3..];
     let cgroup = std::env::var_os("RRUNC_VALIDATION_CGROUP").ok_or("RRUNC_VALIDATION_CGROUP isn't set")?;
-    let place = Place {
-        sandbox: here.join("sandbox"),
-        programs: built.clone(),
-        cgroup: cgroup.into(),
-    };
+    let place = Place { sandbox: here.join("sandbox"), programs: built.clone(), cgroup: cgroup.into() };
     let programs = programs::read(&here.join("programs"), built)?;
     let names = names(runtimes)?;
 
@@ -65,9 +61,7 @@ fn compare() -> Result<bool, String> {
     let good = comparison.failed == 0;
     // libtest's closing line, so that all suites add up. Ignored: what no runtime passes on this machine.
     let result = if good { "ok" } else { "FAILED" };
-    let table::Comparison {
-        passed, failed, idle, ..
-    } = comparison;
+    let table::Comparison { passed, failed, idle, .. } = comparison;
     println!("test result: {result}. {passed} passed; {failed} failed; {idle} ignored");
     Ok(good)
 }
@@ -99,9 +93,7 @@ fn run_all(
                         break;
                     }
                     let (program, runtime) = (number / runtimes.len(), number % runtimes.len());
-                    let output = output
-                        .join(file_name(&names[runtime]))
-                        .join(&programs[program].name);
+                    let output = output.join(file_name(&names[runtime])).join(&programs[program].name);
                     let result = job::run(place, &programs[program], &runtimes[runtime], &output)
                         .map_err(|e| format!("{} with {}: {e}", programs[program].name, names[runtime]));
                     if sender.send(((runtime, program), result)).is_err() {
@@ -117,10 +109,8 @@ fn run_all(
         Ok::<(), String>(())
     })?;
     let mut results = results.into_values();
-    let of = |name: &String| Run {
-        name: name.clone(),
-        results: results.by_ref().take(programs.len()).collect(),
-    };
+    let of =
+        |name: &String| Run { name: name.clone(), results: results.by_ref().take(programs.len()).collect() };
     Ok(names.iter().map(of).collect())
 }
 
@@ -131,30 +121,14 @@ fn names(runtimes: &[PathBuf]) -> Result<Vec<String>, String> {
         let said = Command::new(runtime).arg("--version").output();
         let said = said.map_err(|e| format!("{} --version: {e}", runtime.display()))?;
         let said = String::from_utf8_lossy(&said.stdout);
-        let words: Vec<_> = said
-            .lines()
-            .next()
-            .unwrap_or("")
-            .split(' ')
-            .filter(|w| *w != "version")
-            .collect();
+        let words: Vec<_> =
+            said.lines().next().unwrap_or("").split(' ').filter(|w| *w != "version").collect();
         let name = match words[..] {
             [name, version, ..] => format!("{name} {version}"),
-            _ => runtime
-                .file_name()
-                .unwrap_or(runtime.as_os_str())
-                .to_string_lossy()
-                .into_owned(),
+            _ => runtime.file_name().unwrap_or(runtime.as_os_str()).to_string_lossy().into_owned(),
         };
-        let same = names
-            .iter()
-            .filter(|n| **n == name || n.starts_with(&format!("{name} (")))
-            .count();
-        names.push(if same == 0 {
-            name
-        } else {
-            format!("{name} ({})", same + 1)
-        });
+        let same = names.iter().filter(|n| **n == name || n.starts_with(&format!("{name} ("))).count();
+        names.push(if same == 0 { name } else { format!("{name} ({})", same + 1) });
     }
     Ok(names)
 }
@@ -167,9 +141,7 @@ fn file_name(name: &str) -> String {
 fn listing(programs: &[Program], run: &Run) -> String {
     let mut text = String::new();
     for (program, result) in programs.iter().zip(&run.results) {
-        let whole = result
-            .failure(program)
-            .map_or("ok".to_owned(), |why| format!("not ok: {why}"));
+        let whole = result.failure(program).map_or("ok".to_owned(), |why| format!("not ok: {why}"));
         text += &format!("{}\t\t{whole}\n", program.name);
         for (check, outcome) in &result.report.checks {
             let outcome = match outcome {

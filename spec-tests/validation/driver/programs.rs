@@ -27,13 +27,7 @@ pub fn read(list: &Path, built: &Path) -> Result<Vec<Program>, String> {
 
     let mut there = BTreeSet::new();
     for entry in std::fs::read_dir(built).map_err(|e| at(built, e))? {
-        there.insert(
-            entry
-                .map_err(|e| at(built, e))?
-                .file_name()
-                .to_string_lossy()
-                .into_owned(),
-        );
+        there.insert(entry.map_err(|e| at(built, e))?.file_name().to_string_lossy().into_owned());
     }
     let beside = ["runtimetest", "rootfs-amd64.tar.gz"].map(str::to_owned);
     let listed = programs.iter().map(|p| p.name.clone()).chain(beside).collect();
@@ -41,38 +35,20 @@ pub fn read(list: &Path, built: &Path) -> Result<Vec<Program>, String> {
     if differ.is_empty() {
         return Ok(programs);
     }
-    Err(format!(
-        "{} and {} differ in {}",
-        list.display(),
-        built.display(),
-        differ.join(", ")
-    ))
+    Err(format!("{} and {} differ in {}", list.display(), built.display(), differ.join(", ")))
 }
 
 fn parse(text: &str) -> Result<Vec<Program>, String> {
     let mut programs: Vec<Program> = Vec::new();
-    for line in text
-        .lines()
-        .filter(|l| !l.trim_start().starts_with('#') && !l.trim().is_empty())
-    {
-        if let Some(fault) = line
-            .trim_start()
-            .strip_prefix("fault ")
-            .filter(|_| line.starts_with(' '))
-        {
+    for line in text.lines().filter(|l| !l.trim_start().starts_with('#') && !l.trim().is_empty()) {
+        if let Some(fault) = line.trim_start().strip_prefix("fault ").filter(|_| line.starts_with(' ')) {
             let program = programs.last_mut().ok_or("a fault before the first program")?;
             program.faults.push(fault.to_owned());
             continue;
         }
         let mut words = line.split(' ');
-        let name = words
-            .next()
-            .filter(|n| !n.is_empty())
-            .ok_or(format!("not understood: {line:?}"))?;
-        let mut program = Program {
-            name: name.to_owned(),
-            ..Program::default()
-        };
+        let name = words.next().filter(|n| !n.is_empty()).ok_or(format!("not understood: {line:?}"))?;
+        let mut program = Program { name: name.to_owned(), ..Program::default() };
         for word in words {
             match word {
                 "silent" => program.silent = true,
@@ -94,24 +70,13 @@ mod tests {
     fn a_program_has_words_and_faults() {
         let programs =
             parse("# all\nstate\nstart race\n    # why\n    fault a `b` c\nmute silent luck\n").unwrap();
-        let named = |name: &str| Program {
-            name: name.to_owned(),
-            ..Program::default()
-        };
+        let named = |name: &str| Program { name: name.to_owned(), ..Program::default() };
         assert_eq!(
             programs,
             [
                 named("state"),
-                Program {
-                    race: true,
-                    faults: vec!["a `b` c".to_owned()],
-                    ..named("start")
-                },
-                Program {
-                    silent: true,
-                    luck: true,
-                    ..named("mute")
-                },
+                Program { race: true, faults: vec!["a `b` c".to_owned()], ..named("start") },
+                Program { silent: true, luck: true, ..named("mute") },
             ]
         );
     }

@@ -21,17 +21,9 @@ pub fn table(programs: &[Program], runs: &[Run]) -> String {
     for (i, program) in programs.iter().enumerate() {
         text += &row(&program.name, &|run| cell(&run.results[i], program));
     }
-    let passed = |run: &Run| {
-        run.results
-            .iter()
-            .zip(programs)
-            .filter(|(r, p)| r.failure(p).is_none())
-            .count()
-    };
+    let passed = |run: &Run| run.results.iter().zip(programs).filter(|(r, p)| r.failure(p).is_none()).count();
     let count = |run: &Run, outcome| run.results.iter().map(|r| r.report.count(outcome)).sum::<usize>();
-    text += &row("**programs passed**", &|run| {
-        format!("**{} of {}**", passed(run), programs.len())
-    });
+    text += &row("**programs passed**", &|run| format!("**{} of {}**", passed(run), programs.len()));
     text += &row("**checks passed**", &|run| {
         let ok = count(run, Outcome::Ok);
         format!("**{ok} of {}**", ok + count(run, Outcome::NotOk))
@@ -41,10 +33,7 @@ pub fn table(programs: &[Program], runs: &[Run]) -> String {
 
 /// A program that passes shows its number of checks, another one how many of them passed.
 fn cell(result: &Result, program: &Program) -> String {
-    let (ok, failed) = (
-        result.report.count(Outcome::Ok),
-        result.report.count(Outcome::NotOk),
-    );
+    let (ok, failed) = (result.report.count(Outcome::Ok), result.report.count(Outcome::NotOk));
     match (result.failure(program), ok + failed) {
         (None, 0) => "✓".to_owned(),
         (None, _) => format!("✓ {ok}"),
@@ -75,15 +64,9 @@ pub fn compare(programs: &[Program], runs: &[Run]) -> Comparison {
             if !whole && checks.is_empty() {
                 continue;
             }
-            let why = result
-                .failure(program)
-                .unwrap_or_else(|| "passes, with fewer checks".to_owned());
+            let why = result.failure(program).unwrap_or_else(|| "passes, with fewer checks".to_owned());
             let passes = if whole { "passes it" } else { "passes more of it" };
-            let _ = writeln!(
-                lacks,
-                "{}: {}: {why}; {} {passes}",
-                program.name, ours.name, control.name
-            );
+            let _ = writeln!(lacks, "{}: {}: {why}; {} {passes}", program.name, ours.name, control.name);
             for Check { name, nth } in checks.iter().take(NAMED) {
                 let _ = writeln!(lacks, "    lacks: {name} ({nth})");
             }

@@ -39,9 +39,7 @@ impl Report {
             } else if let Some(planned) = line.strip_prefix("1..") {
                 report.planned = planned.trim().parse().ok();
             } else if let Some(error) = line.trim_start().strip_prefix("\"error\": ") {
-                report
-                    .error
-                    .get_or_insert_with(|| error.trim_matches([',', '"']).to_owned());
+                report.error.get_or_insert_with(|| error.trim_matches([',', '"']).to_owned());
             }
         }
         report
@@ -61,18 +59,12 @@ fn check(line: &str) -> Option<(String, Outcome)> {
     if !rest.is_empty() && !rest.starts_with(' ') {
         return None;
     }
-    let rest = rest
-        .trim_start()
-        .trim_start_matches(|c: char| c.is_ascii_digit())
-        .trim_start();
+    let rest = rest.trim_start().trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
     let name = rest.strip_prefix('-').unwrap_or(rest).trim();
     match name.split_once("# ") {
         Some((name, directive)) if directive.starts_with("SKIP") || directive.starts_with("TODO") => {
             let reason = directive[4..].trim();
-            Some((
-                if name.is_empty() { reason } else { name.trim() }.to_owned(),
-                Outcome::Skip,
-            ))
+            Some((if name.is_empty() { reason } else { name.trim() }.to_owned(), Outcome::Skip))
         }
         _ => Some((name.to_owned(), outcome)),
     }
@@ -85,28 +77,12 @@ mod tests {
     #[test]
     fn a_line_is_a_check_with_name_and_outcome() {
         let expect = |line: &str, expected: Option<(&str, Outcome)>| {
-            assert_eq!(
-                check(line),
-                expected.map(|(name, outcome)| (name.to_owned(), outcome)),
-                "{line}"
-            );
+            assert_eq!(check(line), expected.map(|(name, outcome)| (name.to_owned(), outcome)), "{line}");
         };
-        expect(
-            "ok 1 - has expected hostname",
-            Some(("has expected hostname", Outcome::Ok)),
-        );
-        expect(
-            "not ok 12 - 1 of 2 # of them",
-            Some(("1 of 2 # of them", Outcome::NotOk)),
-        );
-        expect(
-            "ok 2 # SKIP linux.devices is not set",
-            Some(("linux.devices is not set", Outcome::Skip)),
-        );
-        expect(
-            "not ok 3 - a bind mount # TODO",
-            Some(("a bind mount", Outcome::Skip)),
-        );
+        expect("ok 1 - has expected hostname", Some(("has expected hostname", Outcome::Ok)));
+        expect("not ok 12 - 1 of 2 # of them", Some(("1 of 2 # of them", Outcome::NotOk)));
+        expect("ok 2 # SKIP linux.devices is not set", Some(("linux.devices is not set", Outcome::Skip)));
+        expect("not ok 3 - a bind mount # TODO", Some(("a bind mount", Outcome::Skip)));
         expect("ok 1 - ", Some(("", Outcome::Ok)));
         expect("ok", Some(("", Outcome::Ok)));
         expect("okay", None);
@@ -121,10 +97,7 @@ mod tests {
             "TAP version 13\nok 1 - same\nnot ok 2 - same\n  ---\n  {\n",
             "    \"error\": \"exit status 1\",\n    \"stdout\": \"ok 1 - quoted\\n\"\n  }\n  ...\n1..2\n"
         ));
-        let same = |nth| Check {
-            name: "same".to_owned(),
-            nth,
-        };
+        let same = |nth| Check { name: "same".to_owned(), nth };
         assert_eq!(report.checks, [(same(1), Outcome::Ok), (same(2), Outcome::NotOk)]);
         assert_eq!(report.planned, Some(2));
         assert_eq!(report.error.as_deref(), Some("exit status 1"));

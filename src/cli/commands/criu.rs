@@ -15,28 +15,15 @@ pub const CHECKPOINT: Row = Row {
     about: "Save a running container to files, by criu(8), and delete it",
     args: || {
         let own = vec![
-            path(
-                "parent-path",
-                None,
-                "DIR",
-                "An earlier --pre-dump, relative to --image-path",
-            ),
+            path("parent-path", None, "DIR", "An earlier --pre-dump, relative to --image-path"),
             switch("leave-running", None, "Let the container go on"),
             switch(
                 "pre-dump",
                 None,
                 "Save memory alone, for a later checkpoint with --parent-path; the container goes on",
             ),
-            switch(
-                "tcp-skip-in-flight",
-                None,
-                "Leave out TCP connections that nobody has accepted yet",
-            ),
-            switch(
-                "link-remap",
-                None,
-                "Save files that were deleted while they are open",
-            ),
+            switch("tcp-skip-in-flight", None, "Leave out TCP connections that nobody has accepted yet"),
+            switch("link-remap", None, "Save files that were deleted while they are open"),
             option(
                 "status-fd",
                 None,
@@ -83,23 +70,14 @@ pub const RESTORE: Row = Row {
             switch("detach", Some('d'), "Return once it runs, and don't delete it"),
             switch("no-subreaper", None, "Don't adopt the container's orphans"),
             no_pivot(),
-            switch(
-                "tcp-close",
-                None,
-                "Close TCP connections instead of restoring them",
-            ),
+            switch("tcp-close", None, "Close TCP connections instead of restoring them"),
             option(
                 "lsm-profile",
                 None,
                 "TYPE:LABEL",
                 "Another label for its processes; TYPE is apparmor or selinux",
             ),
-            option(
-                "lsm-mount-context",
-                None,
-                "LABEL",
-                "Another SELinux label for its mounts that have one",
-            ),
+            option("lsm-mount-context", None, "LABEL", "Another SELinux label for its mounts that have one"),
             id(),
         ];
         [image_options(), own].concat()
@@ -124,40 +102,14 @@ pub const RESTORE: Row = Row {
 
 fn image_options() -> Vec<Arg> {
     vec![
-        path(
-            "image-path",
-            None,
-            "DIR",
-            "Where the saved state is (default: ./checkpoint)",
-        ),
-        path(
-            "work-path",
-            None,
-            "DIR",
-            "Where criu writes its log (default: the same)",
-        ),
-        switch(
-            "tcp-established",
-            None,
-            "Save or restore established TCP connections",
-        ),
-        switch(
-            "ext-unix-sk",
-            None,
-            "Save or restore Unix sockets whose other end is outside",
-        ),
+        path("image-path", None, "DIR", "Where the saved state is (default: ./checkpoint)"),
+        path("work-path", None, "DIR", "Where criu writes its log (default: the same)"),
+        switch("tcp-established", None, "Save or restore established TCP connections"),
+        switch("ext-unix-sk", None, "Save or restore Unix sockets whose other end is outside"),
         switch("shell-job", None, "The container's terminal is the caller's"),
         switch("file-locks", None, "Save or restore file locks"),
-        switch(
-            "lazy-pages",
-            None,
-            "Leave memory where it is until it is used (criu(8), lazy-pages)",
-        ),
-        switch(
-            "auto-dedup",
-            None,
-            "Remove pages from the image that a later one has",
-        ),
+        switch("lazy-pages", None, "Leave memory where it is until it is used (criu(8), lazy-pages)"),
+        switch("auto-dedup", None, "Remove pages from the image that a later one has"),
         option(
             "manage-cgroups-mode",
             None,
@@ -165,14 +117,9 @@ fn image_options() -> Vec<Arg> {
             "What criu does with cgroups: soft, full, strict or ignore (default: soft)",
         )
         .value_parser(one_of::<CgroupsMode>(&CgroupsMode::NAMES)),
-        option(
-            "empty-ns",
-            None,
-            "NAMESPACE",
-            "Don't look into it: network, which is always so",
-        )
-        .action(ArgAction::Append)
-        .value_parser(one_of::<EmptyNamespace>(&["network"])),
+        option("empty-ns", None, "NAMESPACE", "Don't look into it: network, which is always so")
+            .action(ArgAction::Append)
+            .value_parser(one_of::<EmptyNamespace>(&["network"])),
         option(
             "network-lock",
             None,

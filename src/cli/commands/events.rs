@@ -11,13 +11,8 @@ pub const EVENTS: Row = Row {
     about: "Tell what a container uses, and when it runs out of memory",
     args: || {
         vec![
-            option(
-                "interval",
-                None,
-                "DURATION",
-                "How often, such as 500ms or 1m30s (default: 5s)",
-            )
-            .value_parser(duration),
+            option("interval", None, "DURATION", "How often, such as 500ms or 1m30s (default: 5s)")
+                .value_parser(duration),
             switch("stats", None, "Tell it once"),
             id(),
         ]
@@ -38,9 +33,7 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
     let mut rest = text;
     let mut total = Duration::ZERO;
     while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(rest.len());
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let (number, after) = rest.split_at(digits);
         let letters = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
         let (unit, after) = after.split_at(letters);
@@ -68,13 +61,9 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, milliseconds) in [
-            ("5s", 5000),
-            ("500ms", 500),
-            ("1m30s", 90_000),
-            ("1.5s", 1500),
-            ("0", 0),
-        ] {
+        for (text, milliseconds) in
+            [("5s", 5000), ("500ms", 500), ("1m30s", 90_000), ("1.5s", 1500), ("0", 0)]
+        {
             assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
         for text in ["", "5", "s", "5x", "-1s", "1s2", "1..2s"] {

@@ -24,41 +24,20 @@ pub const EXEC: Row = Row {
             option("cwd", None, "DIR", "Where it starts, in the container"),
             option("user", Some('u'), "UID[:GID]", "Who it is in the container").value_parser(User::from_str),
             many("additional-gids", Some('g'), "GID", "One more group").value_parser(value_parser!(u32)),
-            many(
-                "env",
-                Some('e'),
-                "NAME=VALUE",
-                "One more variable of its environment",
-            ),
+            many("env", Some('e'), "NAME=VALUE", "One more variable of its environment"),
             many("cap", Some('c'), "CAPABILITY", "One more capability"),
             switch("detach", Some('d'), "Return once it runs"),
             pid_file(),
             console_socket(),
             pidfd_socket(),
             preserve_fds(),
-            switch(
-                "no-new-privs",
-                None,
-                "It can gain no privileges by executing programs",
-            ),
+            switch("no-new-privs", None, "It can gain no privileges by executing programs"),
             option("process-label", None, "LABEL", "Its SELinux label"),
             option("apparmor", None, "PROFILE", "Its AppArmor profile"),
-            option(
-                "cgroup",
-                None,
-                "PATH",
-                "A cgroup for it, below the container's own",
-            ),
-            switch(
-                "ignore-paused",
-                None,
-                "Make it also in a paused container, where it waits",
-            ),
+            option("cgroup", None, "PATH", "A cgroup for it, below the container's own"),
+            switch("ignore-paused", None, "Make it also in a paused container, where it waits"),
             id(),
-            Arg::new("args")
-                .value_name("COMMAND")
-                .num_args(0..)
-                .help("The program, and its arguments"),
+            Arg::new("args").value_name("COMMAND").num_args(0..).help("The program, and its arguments"),
         ]
     },
     ends_flags: true,

@@ -30,16 +30,9 @@ pub const KILL: Row = Row {
     name: "kill",
     about: "Send a signal to a container's first process",
     args: || {
-        let signal = Arg::new("signal")
-            .value_name("SIGNAL")
-            .value_parser(Signal::from_str);
+        let signal = Arg::new("signal").value_name("SIGNAL").value_parser(Signal::from_str);
         vec![
-            switch(
-                "all",
-                Some('a'),
-                "Take a container that has stopped for a success",
-            )
-            .hide(true),
+            switch("all", Some('a'), "Take a container that has stopped for a success").hide(true),
             regex(),
             id(),
             signal.help("Name with or without SIG, or number (default: TERM)"),
@@ -61,32 +54,18 @@ pub const DELETE: Row = Row {
     about: "Remove what a container leaves: cgroup, state",
     args: || {
         vec![
-            switch(
-                "force",
-                Some('f'),
-                "Kill it first if it runs; be content if there is no such container",
-            ),
+            switch("force", Some('f'), "Kill it first if it runs; be content if there is no such container"),
             regex(),
             id(),
         ]
     },
     ends_flags: false,
-    read: |m| {
-        ask(Command::Delete {
-            id: take(m, "id"),
-            force: take(m, "force"),
-            regex: take(m, "regex"),
-        })
-    },
+    read: |m| ask(Command::Delete { id: take(m, "id"), force: take(m, "force"), regex: take(m, "regex") }),
 };
 
 /// As crun has it.
 fn regex() -> Arg {
-    switch(
-        "regex",
-        Some('r'),
-        "ID is a regular expression: every container whose name has a match of it",
-    )
+    switch("regex", Some('r'), "ID is a regular expression: every container whose name has a match of it")
 }
 
 pub const RUN: Row = Row {
@@ -94,11 +73,7 @@ pub const RUN: Row = Row {
     about: "Create, start, wait for and delete a container",
     args: || {
         let run = vec![
-            switch(
-                "detach",
-                Some('d'),
-                "Return once the program runs, and don't delete the container",
-            ),
+            switch("detach", Some('d'), "Return once the program runs, and don't delete the container"),
             switch("keep", None, "Don't delete the container when it has stopped"),
             switch("no-subreaper", None, "Don't adopt the container's orphans"),
             id().help("The container's name, or the directory of a bundle"),
@@ -164,51 +139,26 @@ pub const RESUME: Row = Row {
 };
 
 pub fn console_socket() -> Arg {
-    path(
-        "console-socket",
-        None,
-        "SOCKET",
-        "Unix socket that gets the terminal's master side",
-    )
+    path("console-socket", None, "SOCKET", "Unix socket that gets the terminal's master side")
 }
 
 pub fn pid_file() -> Arg {
-    path(
-        "pid-file",
-        None,
-        "FILE",
-        "Where to write the pid of the new process",
-    )
+    path("pid-file", None, "FILE", "Where to write the pid of the new process")
 }
 
 pub fn pidfd_socket() -> Arg {
-    path(
-        "pidfd-socket",
-        None,
-        "SOCKET",
-        "Unix socket that gets a pidfd of that process",
-    )
+    path("pidfd-socket", None, "SOCKET", "Unix socket that gets a pidfd of that process")
 }
 
 pub fn preserve_fds() -> Arg {
-    option(
-        "preserve-fds",
-        None,
-        "N",
-        "How many open files from 3 on to hand to the program (default: 0)",
-    )
-    .value_parser(value_parser!(u32).range(0..=65536))
+    option("preserve-fds", None, "N", "How many open files from 3 on to hand to the program (default: 0)")
+        .value_parser(value_parser!(u32).range(0..=65536))
 }
 
 fn bundle_options() -> Vec<Arg> {
     vec![
         bundle(),
-        path(
-            "config",
-            Some('f'),
-            "FILE",
-            "Read this file in place of the bundle's config.json",
-        ),
+        path("config", Some('f'), "FILE", "Read this file in place of the bundle's config.json"),
         console_socket(),
         pid_file(),
         pidfd_socket(),

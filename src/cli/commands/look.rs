@@ -22,12 +22,7 @@ pub const LIST: Row = Row {
     about: "Show the containers below --root",
     args: || vec![list_format(), switch("quiet", Some('q'), "Print the ids alone")],
     ends_flags: false,
-    read: |m| {
-        ask(Command::List {
-            format: take(m, "format"),
-            quiet: take(m, "quiet"),
-        })
-    },
+    read: |m| ask(Command::List { format: take(m, "format"), quiet: take(m, "quiet") }),
 };
 
 pub const PS: Row = Row {
@@ -54,13 +49,8 @@ pub const PS: Row = Row {
 };
 
 fn list_format() -> Arg {
-    option(
-        "format",
-        Some('f'),
-        "FORMAT",
-        "How to print: table or json (default: table)",
-    )
-    .value_parser(one_of::<ListFormat>(&["table", "json"]))
+    option("format", Some('f'), "FORMAT", "How to print: table or json (default: table)")
+        .value_parser(one_of::<ListFormat>(&["table", "json"]))
 }
 
 pub const SPEC: Row = Row {
@@ -68,18 +58,8 @@ pub const SPEC: Row = Row {
     about: "Write a default config.json",
     args: || {
         vec![
-            path(
-                "bundle",
-                Some('b'),
-                "DIR",
-                "Where to write it (default: the current directory)",
-            ),
-            path(
-                "file",
-                Some('f'),
-                "FILE",
-                "What to call it (default: config.json)",
-            ),
+            path("bundle", Some('b'), "DIR", "Where to write it (default: the current directory)"),
+            path("file", Some('f'), "FILE", "What to call it (default: config.json)"),
             switch("rootless", None, "For a container without root's privileges"),
         ]
     },
@@ -98,12 +78,7 @@ pub const CHECK: Row = Row {
     about: "Tell every fault of a bundle, against the spec and this host; runs nothing",
     args: || vec![format(), bundle(), bundle_operand()],
     ends_flags: false,
-    read: |m| {
-        ask(Command::Check {
-            bundle: read_bundle(m),
-            format: take(m, "format"),
-        })
-    },
+    read: |m| ask(Command::Check { bundle: read_bundle(m), format: take(m, "format") }),
 };
 
 pub const PLAN: Row = Row {
@@ -133,9 +108,5 @@ pub const INFO: Row = Row {
     about: "Tell what this kernel, these cgroups and this user may do, and what is missing",
     args: || vec![format()],
     ends_flags: false,
-    read: |m| {
-        ask(Command::Info {
-            format: take(m, "format"),
-        })
-    },
+    read: |m| ask(Command::Info { format: take(m, "format") }),
 };

@@ -27,11 +27,7 @@ pub const MAN: Row = Row {
     name: "man",
     about: "Print a man page in roff",
     args: || {
-        vec![
-            Arg::new("command")
-                .value_name("COMMAND")
-                .help("The command's page (default: rrunc's own)"),
-        ]
+        vec![Arg::new("command").value_name("COMMAND").help("The command's page (default: rrunc's own)")]
     },
     ends_flags: false,
     read: |m| pages::man(m.remove_one::<String>("command").as_deref()).map(Asked::Text),
@@ -40,13 +36,7 @@ pub const MAN: Row = Row {
 pub const HELP: Row = Row {
     name: "help",
     about: "Explain a command",
-    args: || {
-        vec![
-            Arg::new("command")
-                .value_name("COMMAND")
-                .help("The command to explain"),
-        ]
-    },
+    args: || vec![Arg::new("command").value_name("COMMAND").help("The command to explain")],
     ends_flags: false,
     read: |m| define::help(m.remove_one::<String>("command").as_deref()),
 };

@@ -20,77 +20,17 @@ use Reads::*;
 
 /// Option, field of linux.resources, how it is read, value's name, help.
 const LIMITS: [(&str, &str, Reads, &str, &str); 14] = [
-    (
-        "blkio-weight",
-        "blockIO.weight",
-        Number,
-        "N",
-        "Weight of its block I/O, 10 to 1000",
-    ),
-    (
-        "cpu-period",
-        "cpu.period",
-        Number,
-        "US",
-        "Length of a period for --cpu-quota, in microseconds",
-    ),
-    (
-        "cpu-quota",
-        "cpu.quota",
-        Number,
-        "US",
-        "CPU time in each period, in microseconds; -1: no limit",
-    ),
-    (
-        "cpu-burst",
-        "cpu.burst",
-        Number,
-        "US",
-        "What may be saved up of the quota, in microseconds",
-    ),
-    (
-        "cpu-share",
-        "cpu.shares",
-        Number,
-        "N",
-        "Weight against other containers",
-    ),
-    (
-        "cpu-rt-period",
-        "cpu.realtimePeriod",
-        Number,
-        "US",
-        "Not to be had in cgroup v2",
-    ),
-    (
-        "cpu-rt-runtime",
-        "cpu.realtimeRuntime",
-        Number,
-        "US",
-        "Not to be had in cgroup v2",
-    ),
-    (
-        "cpu-idle",
-        "cpu.idle",
-        Number,
-        "0|1",
-        "Run only when nobody else wants to",
-    ),
-    (
-        "cpuset-cpus",
-        "cpu.cpus",
-        Text,
-        "LIST",
-        "CPUs to run on, such as 0-3,7",
-    ),
+    ("blkio-weight", "blockIO.weight", Number, "N", "Weight of its block I/O, 10 to 1000"),
+    ("cpu-period", "cpu.period", Number, "US", "Length of a period for --cpu-quota, in microseconds"),
+    ("cpu-quota", "cpu.quota", Number, "US", "CPU time in each period, in microseconds; -1: no limit"),
+    ("cpu-burst", "cpu.burst", Number, "US", "What may be saved up of the quota, in microseconds"),
+    ("cpu-share", "cpu.shares", Number, "N", "Weight against other containers"),
+    ("cpu-rt-period", "cpu.realtimePeriod", Number, "US", "Not to be had in cgroup v2"),
+    ("cpu-rt-runtime", "cpu.realtimeRuntime", Number, "US", "Not to be had in cgroup v2"),
+    ("cpu-idle", "cpu.idle", Number, "0|1", "Run only when nobody else wants to"),
+    ("cpuset-cpus", "cpu.cpus", Text, "LIST", "CPUs to run on, such as 0-3,7"),
     ("cpuset-mems", "cpu.mems", Text, "LIST", "Memory nodes to use"),
-    (
-        "memory",
-        "memory.limit",
-        Size,
-        "BYTES",
-        "Limit of memory, such as 512m; -1: none",
-    ),
+    ("memory", "memory.limit", Size, "BYTES", "Limit of memory, such as 512m; -1: none"),
     (
         "memory-reservation",
         "memory.reservation",
@@ -98,20 +38,8 @@ const LIMITS: [(&str, &str, Reads, &str, &str); 14] = [
         "BYTES",
         "Memory that is left to it if there is enough",
     ),
-    (
-        "memory-swap",
-        "memory.swap",
-        Size,
-        "BYTES",
-        "Limit of memory and swap together; -1: none",
-    ),
-    (
-        "pids-limit",
-        "pids.limit",
-        Number,
-        "N",
-        "Limit of processes; -1: none",
-    ),
+    ("memory-swap", "memory.swap", Size, "BYTES", "Limit of memory and swap together; -1: none"),
+    ("pids-limit", "pids.limit", Number, "N", "Limit of processes; -1: none"),
 ];
 
 /// Of linux.intelRdt, and how its lines begin.
@@ -167,9 +95,7 @@ fn limits(m: &mut ArgMatches) -> Map<String, Value> {
 }
 
 fn rdt(m: &mut ArgMatches) -> Vec<String> {
-    let lines = RDT
-        .into_iter()
-        .filter_map(|(name, _)| m.remove_one::<String>(name));
+    let lines = RDT.into_iter().filter_map(|(name, _)| m.remove_one::<String>(name));
     lines.collect()
 }
 
@@ -180,9 +106,7 @@ pub fn rdt_flag(line: &str) -> &'static str {
 }
 
 fn given(m: &mut ArgMatches) -> Vec<String> {
-    let given = IGNORED
-        .into_iter()
-        .filter(|name| m.remove_one::<String>(name).is_some());
+    let given = IGNORED.into_iter().filter(|name| m.remove_one::<String>(name).is_some());
     given.map(str::to_string).collect()
 }
 
@@ -193,9 +117,7 @@ pub fn flags(limits: &Map<String, Value>) -> Vec<(&'static str, String)> {
         let value = limits.get(object)?.get(key)?;
         Some(value.as_str().map_or_else(|| value.to_string(), str::to_string))
     };
-    let flags = LIMITS
-        .iter()
-        .filter_map(|(name, field, ..)| Some((*name, value(field)?)));
+    let flags = LIMITS.iter().filter_map(|(name, field, ..)| Some((*name, value(field)?)));
     flags.collect()
 }
 
@@ -209,15 +131,10 @@ fn size(text: &str) -> Result<Value, &'static str> {
     if text == "-1" {
         return Ok((-1).into());
     }
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit = unit.trim_start().to_lowercase();
-    let unit = unit
-        .strip_suffix("ib")
-        .or(unit.strip_suffix('b'))
-        .unwrap_or(&unit);
+    let unit = unit.strip_suffix("ib").or(unit.strip_suffix('b')).unwrap_or(&unit);
     let shift = match unit {
         "" => 0,
         "k" => 10,

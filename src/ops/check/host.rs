@@ -87,9 +87,7 @@ fn sources(oci: &Spec, plan: &Plan, report: &mut Report) {
         .map(|(i, _)| format!("mounts[{i}].source"))
         .collect();
     for want in &plan.wants {
-        let field = want
-            .field()
-            .filter(|field| !made.iter().any(|made| made == field));
+        let field = want.field().filter(|field| !made.iter().any(|made| made == field));
         if let (Some(field), Some(Err(error))) = (field, prepare::open(want)) {
             report.add(Against::Host, field, &error);
         }
@@ -208,10 +206,7 @@ fn file_systems(oci: &Spec, report: &mut Report) {
 fn rlimits(oci: &Spec, report: &mut Report) {
     const CAP_SYS_RESOURCE: u64 = 1 << 24;
     let may_raise = ids::capget().is_ok_and(|sets| sets.effective & CAP_SYS_RESOURCE != 0);
-    let limits = oci
-        .process()
-        .as_ref()
-        .and_then(|process| process.rlimits().as_ref());
+    let limits = oci.process().as_ref().and_then(|process| process.rlimits().as_ref());
     for (i, limit) in limits.into_iter().flatten().enumerate() {
         let Some((name, number)) = plan::resource(limit.typ()) else {
             continue; // a fault already
@@ -250,10 +245,7 @@ fn devices(oci: &Spec, report: &mut Report) {
 
 fn intel_rdt(oci: &Spec, report: &mut Report) {
     let linux = oci.linux().as_ref();
-    if let Some(Err(error)) = linux
-        .and_then(|linux| linux.intel_rdt().as_ref())
-        .map(|_| rdt::root())
-    {
+    if let Some(Err(error)) = linux.and_then(|linux| linux.intel_rdt().as_ref()).map(|_| rdt::root()) {
         report.add(Against::Host, "linux.intelRdt", &error);
     }
 }
@@ -266,11 +258,7 @@ fn namespaces(oci: &Spec, report: &mut Report) {
         let kind = namespace.typ().to_string();
         let (file, limit) = host::namespace_files(namespace.typ());
         if !Path::new("/proc/self/ns").join(file).exists() {
-            report.fault(
-                Against::Host,
-                &field,
-                &format!("this kernel has no {kind} namespaces"),
-            );
+            report.fault(Against::Host, &field, &format!("this kernel has no {kind} namespaces"));
             continue;
         }
         let path = format!("/proc/sys/user/{limit}");

@@ -53,8 +53,7 @@ pub fn check(
             .map(|json| json + "\n")
             .map_err(|error| Error::new(Kind::Kernel, format!("the findings as JSON: {error}")))?,
     };
-    out.write_all(text.as_bytes())
-        .doing(|| "write to standard output".into())?;
+    out.write_all(text.as_bytes()).doing(|| "write to standard output".into())?;
     Ok(i32::from(!report.faults.is_empty()))
 }
 
@@ -125,14 +124,8 @@ impl Report {
         if self.faults.iter().any(known) {
             return;
         }
-        let text = text
-            .strip_prefix(path)
-            .map_or(text, |rest| rest.trim_start_matches(": "));
-        self.faults.push(Finding {
-            against,
-            path: path.into(),
-            text: text.into(),
-        });
+        let text = text.strip_prefix(path).map_or(text, |rest| rest.trim_start_matches(": "));
+        self.faults.push(Finding { against, path: path.into(), text: text.into() });
     }
 
     /// Warnings name their field in front.
@@ -141,11 +134,7 @@ impl Report {
             Some((path, rest)) if !path.contains(' ') => (path, rest),
             _ => ("", text),
         };
-        self.warnings.push(Finding {
-            against,
-            path: path.into(),
-            text: text.into(),
-        });
+        self.warnings.push(Finding { against, path: path.into(), text: text.into() });
     }
 }
 

@@ -19,10 +19,7 @@ pub fn examine(oci: &Spec, plan: &Plan, root: &Path, report: &mut Report) {
     }) else {
         return;
     };
-    let cwd = oci
-        .process()
-        .as_ref()
-        .map_or(Path::new("/"), |process| process.cwd());
+    let cwd = oci.process().as_ref().map_or(Path::new("/"), |process| process.cwd());
     let mut refusal = Errno::ENOENT;
     for candidate in candidates {
         let path = cwd.join(candidate.to_string_lossy().as_ref());
@@ -46,15 +43,9 @@ fn may_change(oci: &Spec, path: &Path) -> bool {
     let mounted = mounts.any(|mount| path.starts_with(mount.destination()));
     let hooks = oci.hooks().as_ref().is_some_and(|hooks| {
         #[allow(deprecated)] // prestart is deprecated by the spec since 1.0, and still to be run
-        let lists = [
-            hooks.prestart(),
-            hooks.create_runtime(),
-            hooks.create_container(),
-            hooks.start_container(),
-        ];
-        lists
-            .iter()
-            .any(|list| list.as_ref().is_some_and(|list| !list.is_empty()))
+        let lists =
+            [hooks.prestart(), hooks.create_runtime(), hooks.create_container(), hooks.start_container()];
+        lists.iter().any(|list| list.as_ref().is_some_and(|list| !list.is_empty()))
     });
     mounted || hooks
 }

@@ -116,16 +116,8 @@ fn the_program_is_looked_for_in_the_root() {
         &args("nope"),
         &["Host process.args[0]: exec: \"nope\": executable file not found in $PATH"],
     );
-    check(
-        "mode",
-        &args("/bin/plain"),
-        &["Host process.args[0]: exec: \"/bin/plain\": permission denied"],
-    );
-    check(
-        "directory",
-        &args("/bin"),
-        &["Host process.args[0]: exec: \"/bin\": is a directory"],
-    );
+    check("mode", &args("/bin/plain"), &["Host process.args[0]: exec: \"/bin/plain\": permission denied"]);
+    check("directory", &args("/bin"), &["Host process.args[0]: exec: \"/bin\": is a directory"]);
     // A mount may bring it.
     check("mounted", &args("/dev/shm/x"), &[]);
 }
@@ -148,11 +140,7 @@ fn as_text_and_as_json() {
     let bundle = Bundled::new("output", &[("/process/cwd", json!("app"))]);
     let mut text = vec![];
     assert_eq!(check_status(&bundle, Format::Text, &mut text), 1);
-    assert!(
-        String::from_utf8(text)
-            .unwrap()
-            .starts_with("process.cwd: \"app\" must be")
-    );
+    assert!(String::from_utf8(text).unwrap().starts_with("process.cwd: \"app\" must be"));
     let mut text = vec![];
     assert_eq!(check_status(&bundle, Format::Json, &mut text), 1);
     let report: Value = serde_json::from_slice(&text).unwrap();

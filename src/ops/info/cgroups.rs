@@ -29,10 +29,7 @@ pub fn look() -> Vec<Finding> {
         }
     };
     let at = hierarchy.path.display();
-    let v1: Vec<_> = CONTROLLERS
-        .iter()
-        .filter_map(|(name, _)| cgroup::v1_hierarchy(name))
-        .collect();
+    let v1: Vec<_> = CONTROLLERS.iter().filter_map(|(name, _)| cgroup::v1_hierarchy(name)).collect();
     let mut found = vec![match v1.is_empty() {
         true => Finding::yes(AREA, NAME, format!("at {at}")),
         false => Finding::partly(
@@ -46,9 +43,7 @@ pub fn look() -> Vec<Finding> {
     // Only root can have controllers passed on that stop further up.
     let delegated = (ids::euid().0 != 0).then(|| hierarchy.delegated_controllers());
     found.extend(
-        CONTROLLERS
-            .iter()
-            .map(|(name, fields)| controller(name, fields, &all, delegated.as_deref())),
+        CONTROLLERS.iter().map(|(name, fields)| controller(name, fields, &all, delegated.as_deref())),
     );
     found.push(systemd());
     found

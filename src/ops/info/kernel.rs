@@ -30,22 +30,13 @@ pub fn look() -> Vec<Finding> {
     ] {
         found.push(namespaces(name, kind));
     }
-    found.extend([
-        seccomp(),
-        notify(),
-        apparmor(),
-        selinux(),
-        landlock(landlock_abi()),
-        resctrl(),
-    ]);
+    found.extend([seccomp(), notify(), apparmor(), selinux(), landlock(landlock_abi()), resctrl()]);
     found
 }
 
 fn linux(release: &str) -> Finding {
     let detail = format!("{release}, {}", std::env::consts::ARCH);
-    let mut numbers = release
-        .split(['.', '-'])
-        .map_while(|part| part.parse::<u32>().ok());
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     match (numbers.next(), numbers.next()) {
         (Some(major), Some(minor)) if (major, minor) < OLDEST => {
             let (major, minor) = OLDEST;
@@ -77,12 +68,7 @@ fn seccomp() -> Finding {
     const NAME: &str = "seccomp";
     let actions = first_line("/proc/sys/kernel/seccomp/actions_avail");
     match actions.is_empty() {
-        true => Finding::no(
-            AREA,
-            NAME,
-            "not built into this kernel",
-            "a kernel with CONFIG_SECCOMP_FILTER",
-        ),
+        true => Finding::no(AREA, NAME, "not built into this kernel", "a kernel with CONFIG_SECCOMP_FILTER"),
         false => Finding::yes(AREA, NAME, actions),
     }
 }
@@ -91,11 +77,7 @@ fn notify() -> Finding {
     const NAME: &str = "seccomp listeners";
     let flag = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV";
     match seccomp::flag(flag).is_some_and(security::seccomp_knows) {
-        true => Finding::yes(
-            AREA,
-            NAME,
-            "SCMP_ACT_NOTIFY, with waits that a signal can't break",
-        ),
+        true => Finding::yes(AREA, NAME, "SCMP_ACT_NOTIFY, with waits that a signal can't break"),
         false => Finding::partly(
             AREA,
             NAME,
@@ -121,11 +103,7 @@ fn apparmor() -> Finding {
 fn selinux() -> Finding {
     const NAME: &str = "SELinux";
     match host::has_selinux() {
-        true => Finding::yes(
-            AREA,
-            NAME,
-            "process.selinuxLabel and linux.mountLabel are applied",
-        ),
+        true => Finding::yes(AREA, NAME, "process.selinuxLabel and linux.mountLabel are applied"),
         false => Finding::no(
             AREA,
             NAME,
@@ -169,12 +147,9 @@ fn resctrl() -> Finding {
             "not mounted, so linux.intelRdt can't be applied",
             "mount -t resctrl resctrl /sys/fs/resctrl",
         ),
-        false => Finding::no(
-            AREA,
-            NAME,
-            "this CPU or kernel has none, so linux.intelRdt can't be applied",
-            "",
-        ),
+        false => {
+            Finding::no(AREA, NAME, "this CPU or kernel has none, so linux.intelRdt can't be applied", "")
+        }
     }
 }
 

@@ -38,13 +38,7 @@ struct Finding {
 
 impl Finding {
     fn new(area: &'static str, name: &str, state: State, detail: impl Into<String>) -> Finding {
-        Finding {
-            area,
-            name: name.into(),
-            state,
-            detail: detail.into(),
-            cure: None,
-        }
+        Finding { area, name: name.into(), state, detail: detail.into(), cure: None }
     }
 
     fn yes(area: &'static str, name: &str, detail: impl Into<String>) -> Finding {
@@ -60,10 +54,7 @@ impl Finding {
     }
 
     fn cure(self, cure: &str) -> Finding {
-        Finding {
-            cure: Some(cure.into()).filter(|cure: &String| !cure.is_empty()),
-            ..self
-        }
+        Finding { cure: Some(cure.into()).filter(|cure: &String| !cure.is_empty()), ..self }
     }
 }
 
@@ -76,8 +67,7 @@ pub fn info(format: Format, out: &mut dyn Write) -> Result<()> {
             .map(|json| json + "\n")
             .map_err(|error| Error::new(Kind::Kernel, format!("what was found, as JSON: {error}")))?,
     };
-    out.write_all(text.as_bytes())
-        .doing(|| "write to standard output".into())
+    out.write_all(text.as_bytes()).doing(|| "write to standard output".into())
 }
 
 /// A line for each, and below it the cure; a heading where the area changes.
@@ -143,10 +133,7 @@ mod tests {
     fn whatever_this_machine_is() {
         let findings = [kernel::look(), cgroups::look(), user::look()].concat();
         for finding in &findings {
-            assert!(
-                finding.state == State::Yes || !finding.detail.is_empty(),
-                "{finding:?}"
-            );
+            assert!(finding.state == State::Yes || !finding.detail.is_empty(), "{finding:?}");
         }
         let mut names: Vec<_> = findings.iter().map(|f| (f.area, &f.name)).collect();
         names.sort();

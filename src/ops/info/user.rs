@@ -16,9 +16,7 @@ pub fn look() -> Vec<Finding> {
         found.push(id_range("subordinate uids", "/etc/subuid", uid));
         found.push(id_range("subordinate gids", "/etc/subgid", uid));
         found.extend(["newuidmap", "newgidmap"].map(helper));
-        found.push(runtime_dir(
-            std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from),
-        ));
+        found.push(runtime_dir(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)));
     }
     found.push(criu());
     found
@@ -27,11 +25,7 @@ pub fn look() -> Vec<Finding> {
 fn identity(uid: u32) -> Finding {
     let map = first_line("/proc/self/uid_map");
     let whole = map.split_whitespace().eq(["0", "0", "4294967295"]);
-    let place = if whole {
-        "the host's own"
-    } else {
-        "in a user namespace"
-    };
+    let place = if whole { "the host's own" } else { "in a user namespace" };
     match (uid, whole) {
         (0, true) => Finding::yes(AREA, "root", "uid 0, the host's own"),
         (0, false) => Finding::partly(
@@ -54,10 +48,7 @@ fn capabilities() -> Finding {
     const NAME: &str = "capabilities";
     let last: u32 = first_line("/proc/sys/kernel/cap_last_cap").parse().unwrap_or(40);
     let ours = ids::capget().map_or(0, |sets| sets.permitted);
-    let mut known: Vec<_> = caps::all()
-        .into_iter()
-        .filter(|cap| u32::from(cap.index()) <= last)
-        .collect();
+    let mut known: Vec<_> = caps::all().into_iter().filter(|cap| u32::from(cap.index()) <= last).collect();
     known.sort_by_key(caps::Capability::index);
     let (have, lack): (Vec<_>, Vec<_>) = known.into_iter().partition(|cap| ours & (1 << cap.index()) != 0);
     let names =
@@ -78,21 +69,13 @@ fn capabilities() -> Finding {
 fn user_namespaces() -> Finding {
     const NAME: &str = "new user namespaces";
     for (file, forbids, cure) in [
-        (
-            "/proc/sys/kernel/unprivileged_userns_clone",
-            "0",
-            "sysctl kernel.unprivileged_userns_clone=1",
-        ),
+        ("/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1"),
         (
             "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
             "1",
             "an AppArmor profile for rrunc with userns, or sysctl kernel.apparmor_restrict_unprivileged_userns=0",
         ),
-        (
-            "/proc/sys/user/max_user_namespaces",
-            "0",
-            "sysctl user.max_user_namespaces=10000",
-        ),
+        ("/proc/sys/user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000"),
     ] {
         if first_line(file) == forbids {
             return Finding::no(AREA, NAME, format!("{file} is {forbids}"), cure);
@@ -164,22 +147,14 @@ fn criu() -> Finding {
     const NAME: &str = "criu";
     match in_path(NAME) {
         Some(path) => Finding::yes(AREA, NAME, path.display().to_string()),
-        None => Finding::no(
-            AREA,
-            NAME,
-            "not in $PATH: no checkpoint and restore",
-            "install criu",
-        ),
+        None => Finding::no(AREA, NAME, "not in $PATH: no checkpoint and restore", "install criu"),
     }
 }
 
 fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let executable = |file: &Path| {
-        file.metadata()
-            .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+        file.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
     };
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(name))
-        .find(|file| executable(file))
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| executable(file))
 }

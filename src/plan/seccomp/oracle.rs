@@ -60,14 +60,9 @@ pub fn run(program: &[Instruction], call: Call) -> u32 {
 }
 
 pub fn instructions(filter: &Filter) -> Vec<Instruction> {
-    let (chunks, rest) = (
-        filter.program.chunks_exact(INSTRUCTION),
-        filter.program.len() % INSTRUCTION,
-    );
+    let (chunks, rest) = (filter.program.chunks_exact(INSTRUCTION), filter.program.len() % INSTRUCTION);
     assert_eq!(rest, 0);
-    chunks
-        .map(|i| Instruction::read(i.try_into().expect("8 bytes")))
-        .collect()
+    chunks.map(|i| Instruction::read(i.try_into().expect("8 bytes"))).collect()
 }
 
 pub fn number_on(arch: ScmpArch, name: &str) -> Option<u32> {
@@ -110,15 +105,8 @@ fn told(profile: &LinuxSeccomp, name: &str, args: [u64; 6]) -> u32 {
 /// Every value that a profile compares with, and what lies around it in 64 and in 32 bits.
 fn edges(profile: &LinuxSeccomp) -> Vec<u64> {
     let mut edges = BTreeSet::from([0, 1, u64::MAX]);
-    let args = profile
-        .syscalls()
-        .iter()
-        .flatten()
-        .flat_map(|rule| rule.args().iter().flatten());
-    for value in args
-        .flat_map(|arg| [Some(arg.value()), arg.value_two()])
-        .flatten()
-    {
+    let args = profile.syscalls().iter().flatten().flat_map(|rule| rule.args().iter().flatten());
+    for value in args.flat_map(|arg| [Some(arg.value()), arg.value_two()]).flatten() {
         edges.extend([value.wrapping_sub(1), value, value.wrapping_add(1), !value]);
         edges.extend([value ^ 1 << 32, value & 0xffff_ffff, value | 0xffff_ffff << 32]);
     }
@@ -141,15 +129,8 @@ pub fn check_against_libseccomp(json: &str) {
     let default = reader.action("", profile.default_action(), profile.default_errno_ret());
     let mut whole = ScmpFilterContext::new(default).expect("a context");
     let mut newest = vec![(X86_64, 0, newest(&profile, NATIVE))];
-    for arch in profile
-        .architectures()
-        .iter()
-        .flatten()
-        .filter(|arch| **arch != NATIVE)
-    {
-        whole
-            .add_arch(ScmpArch::from_str(&arch.to_string()).expect("known"))
-            .expect("added");
+    for arch in profile.architectures().iter().flatten().filter(|arch| **arch != NATIVE) {
+        whole.add_arch(ScmpArch::from_str(&arch.to_string()).expect("known")).expect("added");
         match arch {
             Arch::ScmpArchX32 => newest.push((X86_64, X32_BIT, super::newest(&profile, *arch))),
             arch => newest.push((*arch as u32, 0, super::newest(&profile, *arch))),
@@ -160,9 +141,7 @@ pub fn check_against_libseccomp(json: &str) {
     let ours = instructions(&compile(&profile).expect(json).filter);
     let edges = edges(&profile);
     for (token, number) in every_number() {
-        let newest = newest
-            .iter()
-            .rfind(|(t, first, _)| *t == token && *first <= number);
+        let newest = newest.iter().rfind(|(t, first, _)| *t == token && *first <= number);
         let newest = newest.and_then(|(.., newest)| *newest).unwrap_or(u32::MAX);
         for (i, edge) in edges.iter().enumerate() {
             let other = edges[(i * 7 + 3) % edges.len()];
@@ -173,10 +152,7 @@ pub fn check_against_libseccomp(json: &str) {
                     false => run(&libseccomps, call),
                 };
                 let found = run(&ours, call);
-                assert_eq!(
-                    found, expected,
-                    "{json}: {call:x?}: {found:#x} instead of {expected:#x}"
-                );
+                assert_eq!(found, expected, "{json}: {call:x?}: {found:#x} instead of {expected:#x}");
             }
         }
     }
@@ -195,21 +171,9 @@ pub fn check_against_profile(json: &str) {
         };
         for (a, b) in edges.iter().flat_map(|a| edges.iter().map(move |b| (*a, *b))) {
             let args = [a, b, a, b, a, b];
-            let (found, expected) = (
-                run(
-                    &ours,
-                    Call {
-                        token: X86_64,
-                        number,
-                        args,
-                    },
-                ),
-                told(&profile, name, args),
-            );
-            assert_eq!(
-                found, expected,
-                "{json}: {name} {a:#x} {b:#x}: {found:#x} instead of {expected:#x}"
-            );
+            let (found, expected) =
+                (run(&ours, Call { token: X86_64, number, args }), told(&profile, name, args));
+            assert_eq!(found, expected, "{json}: {name} {a:#x} {b:#x}: {found:#x} instead of {expected:#x}");
         }
     }
 }

@@ -22,11 +22,7 @@ fn number(name: &str) -> u32 {
 fn check(json: &str, calls: &[(&str, [u64; 3], u32)]) {
     let program = instructions(&compiled(json).filter);
     for (name, [a, b, c], answer) in calls {
-        let call = Call {
-            token: X86_64,
-            number: number(name),
-            args: [*a, *b, *c, 0, 0, 0],
-        };
+        let call = Call { token: X86_64, number: number(name), args: [*a, *b, *c, 0, 0, 0] };
         let found = run(&program, call);
         assert_eq!(found, *answer, "{json}: {name} {a} {b} {c}: {found:#x}");
     }
@@ -79,14 +75,8 @@ fn default_actions() {
         );
         check(&json, &[("openat2", [0; 3], ALLOW), ("read", [0; 3], answer)]);
     }
-    check(
-        r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#,
-        &[("read", [0; 3], ALLOW)],
-    );
-    check(
-        r#"{"defaultAction":"SCMP_ACT_ERRNO"}"#,
-        &[("read", [0; 3], errno(1))],
-    );
+    check(r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#, &[("read", [0; 3], ALLOW)]);
+    check(r#"{"defaultAction":"SCMP_ACT_ERRNO"}"#, &[("read", [0; 3], errno(1))]);
 }
 
 #[test]
@@ -102,23 +92,11 @@ fn dockers_profile() {
 fn far_jumps() {
     let mut rules = Vec::new();
     let docker = profile(DOCKER);
-    for (i, name) in docker
-        .syscalls()
-        .iter()
-        .flatten()
-        .flat_map(|rule| rule.names())
-        .enumerate()
-    {
+    for (i, name) in docker.syscalls().iter().flatten().flat_map(|rule| rule.names()).enumerate() {
         let action = ["ALLOW", "LOG", "KILL_PROCESS", "TRAP", "TRACE"][i % 5];
         let arg = format!(r#"{{"index":{},"value":{},"op":"SCMP_CMP_EQ"}}"#, i % 6, i % 3);
-        let args = if i % 7 == 0 {
-            format!(r#","args":[{arg}]"#)
-        } else {
-            String::new()
-        };
-        rules.push(format!(
-            r#"{{"names":["{name}"],"action":"SCMP_ACT_{action}"{args}}}"#
-        ));
+        let args = if i % 7 == 0 { format!(r#","args":[{arg}]"#) } else { String::new() };
+        rules.push(format!(r#"{{"names":["{name}"],"action":"SCMP_ACT_{action}"{args}}}"#));
     }
     let json = with_rules("SCMP_ACT_ERRNO", &rules.join(","));
     assert!(compiled(&json).filter.instructions() > 1000);
@@ -129,15 +107,9 @@ fn far_jumps() {
 /// shares one, and some (or all) answers are instructions to be copied.
 #[test]
 fn trees_of_every_size() {
-    let instruction = |code, k| Instruction {
-        code,
-        jt: 0,
-        jf: 0,
-        k,
-    };
-    let program: Vec<_> = (0..700)
-        .flat_map(|n| [instruction(LD_W_ABS, 16), instruction(RET_K, LOG + n)])
-        .collect();
+    let instruction = |code, k| Instruction { code, jt: 0, jf: 0, k };
+    let program: Vec<_> =
+        (0..700).flat_map(|n| [instruction(LD_W_ABS, 16), instruction(RET_K, LOG + n)]).collect();
     for (kinds, every) in [(1, 5), (3, 5), (700, 5), (700, 1)] {
         for size in (1..300).chain([511, 512, 513, 700]) {
             let copied = |n: u32| n % every == every - 1;
@@ -149,33 +121,14 @@ fn trees_of_every_size() {
                 token,
                 parts: vec![(program.clone(), (0..size).map(|n| (n, verdict(n))).collect())],
             };
-            let laid_out = layout::layout(
-                &[section(AARCH64, 1), section(X86_64, size), section(X86, 600)],
-                ALLOW,
-            );
-            let answer = |token, number| {
-                run(
-                    &laid_out,
-                    Call {
-                        token,
-                        number,
-                        args: [0; 6],
-                    },
-                )
-            };
+            let laid_out =
+                layout::layout(&[section(AARCH64, 1), section(X86_64, size), section(X86, 600)], ALLOW);
+            let answer = |token, number| run(&laid_out, Call { token, number, args: [0; 6] });
             for n in 0..size {
                 let expected = |n: u32| if copied(n) { LOG + n } else { errno(n % kinds) };
                 assert_eq!(answer(X86_64, n), expected(n), "{n} of {size}, {kinds} kinds");
-                assert_eq!(
-                    answer(X86, n),
-                    expected(n.min(599)),
-                    "{n} beside {size}, {kinds} kinds"
-                );
-                assert_eq!(
-                    answer(AARCH64, n),
-                    expected(0),
-                    "{n} beside {size}, {kinds} kinds"
-                );
+                assert_eq!(answer(X86, n), expected(n.min(599)), "{n} beside {size}, {kinds} kinds");
+                assert_eq!(answer(AARCH64, n), expected(0), "{n} beside {size}, {kinds} kinds");
             }
             assert_eq!(answer(ARM, 0), ALLOW);
         }
@@ -231,12 +184,7 @@ fn several_arguments() {
     let both = rule(&[(0, 1, "EQ"), (1, 2, "GT")]);
     let either = rule(&[(0, 1, "EQ"), (0, 7, "EQ"), (1, 2, "EQ")]);
     let wide = rule(&[(5, 1 << 40, "LE"), (2, 7, "NE"), (0, 9, "GE")]);
-    for rules in [
-        both.clone(),
-        either.clone(),
-        wide.clone(),
-        format!("{both},{either},{wide}"),
-    ] {
+    for rules in [both.clone(), either.clone(), wide.clone(), format!("{both},{either},{wide}")] {
         for default in ["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"] {
             check_against_profile(&with_rules(default, &rules));
             check_against_libseccomp(&with_rules(default, &rules));
@@ -266,10 +214,7 @@ fn multiplexed_calls() {
 
 #[test]
 fn newer_calls_are_enosys() {
-    let json = with_rules(
-        "SCMP_ACT_ERRNO",
-        r#"{"names":["read","openat2"],"action":"SCMP_ACT_ALLOW"}"#,
-    );
+    let json = with_rules("SCMP_ACT_ERRNO", r#"{"names":["read","openat2"],"action":"SCMP_ACT_ALLOW"}"#);
     let program = instructions(&compiled(&json).filter);
     let newest = number("openat2");
     for (token, number, answer) in [
@@ -289,24 +234,13 @@ fn newer_calls_are_enosys() {
         (X86, 438, ENOSYS),
         (AARCH64, 63, SECCOMP_RET_KILL_THREAD), // not listed
     ] {
-        let found = run(
-            &program,
-            Call {
-                token,
-                number,
-                args: [0; 6],
-            },
-        );
+        let found = run(&program, Call { token, number, args: [0; 6] });
         assert_eq!(found, answer, "{token:#x} {number:#x}: {found:#x}");
     }
     // What x32 isn't listed for is newer, too.
     let json = json.replace(r#","SCMP_ARCH_X32""#, "");
     let program = instructions(&compiled(&json).filter);
-    let x32 = Call {
-        token: X86_64,
-        number: X32_BIT,
-        args: [0; 6],
-    };
+    let x32 = Call { token: X86_64, number: X32_BIT, args: [0; 6] };
     assert_eq!(run(&program, x32), ENOSYS);
 }
 
@@ -330,34 +264,18 @@ fn no_enosys_where_the_default_lets_through_or_says_so() {
 fn flags() {
     let check = |flags: &str, expected: u32, warnings: usize| {
         let compiled = compiled(&format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW"{flags}}}"#));
-        assert_eq!(
-            (compiled.filter.flags, compiled.warnings.len()),
-            (expected, warnings),
-            "{flags}"
-        );
+        assert_eq!((compiled.filter.flags, compiled.warnings.len()), (expected, warnings), "{flags}");
     };
     check("", 4, 0);
     check(r#","flags":[]"#, 0, 0);
     check(r#","flags":["SECCOMP_FILTER_FLAG_LOG"]"#, 2, 0);
-    check(
-        r#","flags":["SECCOMP_FILTER_FLAG_TSYNC","SECCOMP_FILTER_FLAG_SPEC_ALLOW"]"#,
-        1 | 4,
-        0,
-    );
+    check(r#","flags":["SECCOMP_FILTER_FLAG_TSYNC","SECCOMP_FILTER_FLAG_SPEC_ALLOW"]"#, 1 | 4, 0);
     check(r#","flags":["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#, 0, 1);
     // With a listener.
     const NOTIFY: &str = r#","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]"#;
     check(NOTIFY, 8 | 4, 0);
-    check(
-        &format!(r#"{NOTIFY},"flags":["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#),
-        8 | 32,
-        0,
-    );
-    check(
-        &format!(r#"{NOTIFY},"flags":["SECCOMP_FILTER_FLAG_TSYNC","SECCOMP_FILTER_FLAG_LOG"]"#),
-        8 | 2,
-        0,
-    );
+    check(&format!(r#"{NOTIFY},"flags":["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#), 8 | 32, 0);
+    check(&format!(r#"{NOTIFY},"flags":["SECCOMP_FILTER_FLAG_TSYNC","SECCOMP_FILTER_FLAG_LOG"]"#), 8 | 2, 0);
 }
 
 #[test]
@@ -399,10 +317,7 @@ fn what_cannot_be_is_named() {
     let refuse = |json: &str, kind: Kind, path: &str| {
         let error = compile(&profile(json)).expect_err(json);
         assert_eq!(error.kind, kind, "{error}");
-        assert!(
-            error.to_string().contains(&format!("linux.seccomp.{path}: ")),
-            "{error}"
-        );
+        assert!(error.to_string().contains(&format!("linux.seccomp.{path}: ")), "{error}");
     };
     let rule = |rest: &str| with_rules("SCMP_ACT_ALLOW", &format!(r#"{{"names":["read"],{rest}}}"#));
     let (invalid, unsupported) = (Kind::InvalidSpec, Kind::Unsupported);
@@ -411,21 +326,9 @@ fn what_cannot_be_is_named() {
     refuse(big_endian, unsupported, "architectures[1]");
     let errno = r#"{"defaultAction":"SCMP_ACT_KILL","defaultErrnoRet":1}"#;
     refuse(errno, invalid, "defaultErrnoRet");
-    refuse(
-        &rule(r#""action":"SCMP_ACT_LOG","errnoRet":1"#),
-        invalid,
-        "syscalls[0].errnoRet",
-    );
-    refuse(
-        &rule(r#""action":"SCMP_ACT_ERRNO","errnoRet":4096"#),
-        invalid,
-        "syscalls[0].errnoRet",
-    );
-    refuse(
-        &rule(r#""action":"SCMP_ACT_TRACE","errnoRet":65536"#),
-        invalid,
-        "syscalls[0].errnoRet",
-    );
+    refuse(&rule(r#""action":"SCMP_ACT_LOG","errnoRet":1"#), invalid, "syscalls[0].errnoRet");
+    refuse(&rule(r#""action":"SCMP_ACT_ERRNO","errnoRet":4096"#), invalid, "syscalls[0].errnoRet");
+    refuse(&rule(r#""action":"SCMP_ACT_TRACE","errnoRet":65536"#), invalid, "syscalls[0].errnoRet");
     let index = r#""action":"SCMP_ACT_ERRNO","args":[{"index":6,"value":0,"op":"SCMP_CMP_EQ"}]"#;
     refuse(&rule(index), invalid, "syscalls[0].args[0].index");
     let twice = |action: &str| {
@@ -444,10 +347,7 @@ fn more_than_the_kernel_takes() {
         let arg = |value: u64| format!(r#"{{"index":0,"value":{value},"op":"SCMP_CMP_EQ"}}"#);
         let args: Vec<_> = (0..count).map(|n| arg(n << 20 | n << 40)).collect();
         let rule = r#"{"names":["mkdir"],"action":"SCMP_ACT_ERRNO","args":"#;
-        format!(
-            r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{rule}[{}]}}]}}"#,
-            args.join(",")
-        )
+        format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{rule}[{}]}}]}}"#, args.join(","))
     };
     check_against_profile(&rules(30));
     let error = compile(&profile(&rules(3000))).expect_err("too long");

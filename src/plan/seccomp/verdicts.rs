@@ -29,12 +29,7 @@ pub const INSTRUCTION: usize = 8;
 impl Instruction {
     pub fn read(bytes: &[u8; INSTRUCTION]) -> Instruction {
         let [c0, c1, jt, jf, k @ ..] = *bytes;
-        Instruction {
-            code: u16::from_ne_bytes([c0, c1]),
-            jt,
-            jf,
-            k: u32::from_ne_bytes(k),
-        }
+        Instruction { code: u16::from_ne_bytes([c0, c1]), jt, jf, k: u32::from_ne_bytes(k) }
     }
 
     pub fn write(self, program: &mut Vec<u8>) {
@@ -66,10 +61,8 @@ pub fn verdicts(program: &[Instruction], arch: u32) -> Verdicts {
     let mut starts: Vec<u32> = compared.flatten().chain([0]).collect();
     starts.sort_unstable();
     starts.dedup();
-    let mut verdicts: Verdicts = starts
-        .into_iter()
-        .map(|number| (number, verdict(program, arch, number)))
-        .collect();
+    let mut verdicts: Verdicts =
+        starts.into_iter().map(|number| (number, verdict(program, arch, number))).collect();
     verdicts.dedup_by_key(|(_, verdict)| *verdict);
     verdicts
 }

@@ -61,20 +61,13 @@ mod tests {
     }
 
     fn check_bad(key: &str, value: &str, text: &str) {
-        bad(
-            "/annotations",
-            json!({key: value}),
-            &format!("annotations[{key}]"),
-            text,
-        );
+        bad("/annotations", json!({key: value}), &format!("annotations[{key}]"), text);
     }
 
     #[test]
     fn what_we_act_upon() {
         for key in [KEEP_ORIGINAL_GROUPS, SECCOMP_FAIL_UNKNOWN] {
-            ["", "0", "1"]
-                .into_iter()
-                .for_each(|value| check_good(key, value));
+            ["", "0", "1"].into_iter().for_each(|value| check_good(key, value));
             check_bad(key, "true", "\"true\" must be \"0\" or \"1\"");
         }
         for key in [HOOKS_STDERR, HOOKS_STDOUT, PIDFD_RECEIVER, SECCOMP_RECEIVER] {
@@ -82,14 +75,8 @@ mod tests {
             check_bad(key, "a", "\"a\" must be an absolute path");
             check_bad(key, "/a\0", "NUL");
         }
-        CONTEXT_TYPES
-            .iter()
-            .for_each(|value| check_good(MOUNT_CONTEXT_TYPE, value));
-        check_bad(
-            MOUNT_CONTEXT_TYPE,
-            "x",
-            "\"x\" must be one of context, defcontext",
-        );
+        CONTEXT_TYPES.iter().for_each(|value| check_good(MOUNT_CONTEXT_TYPE, value));
+        check_bad(MOUNT_CONTEXT_TYPE, "x", "\"x\" must be one of context, defcontext");
         for (key, text) in REFUSED {
             check_good(key, "");
             check_bad(key, "x", text);

@@ -43,22 +43,9 @@ mod tests {
     #[test]
     fn hooks() {
         let one = |hook: Value| json!({"poststop": [{"path": "/a"}, hook]});
-        good(
-            "/hooks",
-            one(json!({"path": "/b", "timeout": 1, "args": [], "env": []})),
-        );
-        bad(
-            "/hooks",
-            one(json!({"path": "b"})),
-            "hooks.poststop[1].path",
-            "\"b\" is not absolute",
-        );
-        bad(
-            "/hooks",
-            one(json!({"path": ""})),
-            "hooks.poststop[1].path",
-            "not absolute",
-        );
+        good("/hooks", one(json!({"path": "/b", "timeout": 1, "args": [], "env": []})));
+        bad("/hooks", one(json!({"path": "b"})), "hooks.poststop[1].path", "\"b\" is not absolute");
+        bad("/hooks", one(json!({"path": ""})), "hooks.poststop[1].path", "not absolute");
         bad("/hooks", one(json!({})), "hooks.poststop[1].path", "is missing");
         bad(
             "/hooks",
@@ -66,17 +53,7 @@ mod tests {
             "hooks.poststop[1].timeout",
             "greater than zero",
         );
-        bad(
-            "/hooks",
-            one(json!({"path": "/b", "args": ["\u{0}"]})),
-            "hooks.poststop[1].args[0]",
-            "NUL",
-        );
-        bad(
-            "/hooks",
-            one(json!({"path": "/b", "env": ["\u{0}"]})),
-            "hooks.poststop[1].env[0]",
-            "NUL",
-        );
+        bad("/hooks", one(json!({"path": "/b", "args": ["\u{0}"]})), "hooks.poststop[1].args[0]", "NUL");
+        bad("/hooks", one(json!({"path": "/b", "env": ["\u{0}"]})), "hooks.poststop[1].env[0]", "NUL");
     }
 }

@@ -17,26 +17,19 @@ pub fn devices(rules: &mut Rules) {
         let field = |name: &str| format!("linux.devices[{i}].{name}");
         let path = text(device.path());
         if !path.starts_with('/') || path.ends_with('/') {
-            rules.fault(
-                field("path"),
-                format!("{path:?} is not the absolute path of a file"),
-            );
+            rules.fault(field("path"), format!("{path:?} is not the absolute path of a file"));
         }
         rules.no_nul(field("path"), path);
         if let Some(first) = seen.insert(path, i) {
-            rules.fault(
-                field("path"),
-                format!("{path:?} is also that of linux.devices[{first}]"),
-            );
+            rules.fault(field("path"), format!("{path:?} is also that of linux.devices[{first}]"));
         }
         let (major, minor) = (device.major(), device.minor());
         match device.typ() {
             _ if !rules.is_intact(&field("type")) => {} // who knows whether it has numbers
             LinuxDeviceType::P => {}
-            LinuxDeviceType::A => rules.fault(
-                field("type"),
-                "\"a\" is not a device, expected \"c\", \"b\", \"u\" or \"p\"",
-            ),
+            LinuxDeviceType::A => {
+                rules.fault(field("type"), "\"a\" is not a device, expected \"c\", \"b\", \"u\" or \"p\"")
+            }
             _ if (major, minor) == (0, 0) => {
                 rules.fault(field("major"), "major and minor are missing, or both 0");
             }
@@ -64,10 +57,9 @@ pub fn devices(rules: &mut Rules) {
 /// config-linux.md, Masked Paths and Readonly Paths: absolute, and not on the host.
 pub fn restricted_paths(rules: &mut Rules) {
     let Some(linux) = rules.oci.linux() else { return };
-    for (field, paths) in [
-        ("linux.maskedPaths", linux.masked_paths()),
-        ("linux.readonlyPaths", linux.readonly_paths()),
-    ] {
+    for (field, paths) in
+        [("linux.maskedPaths", linux.masked_paths()), ("linux.readonlyPaths", linux.readonly_paths())]
+    {
         for (i, path) in paths.iter().flatten().enumerate() {
             if !path.starts_with('/') {
                 rules.fault(format!("{field}[{i}]"), format!("{path:?} is not absolute"));
@@ -107,10 +99,7 @@ pub fn mount_label(rules: &mut Rules) {
     let linux = rules.oci.linux().as_ref();
     let label = linux.and_then(|linux| set(linux.mount_label()));
     if label.is_some_and(|label| label.contains(['"', '\0', '\n'])) {
-        rules.fault(
-            "linux.mountLabel",
-            "holds a quote, a NUL character or a line break",
-        );
+        rules.fault("linux.mountLabel", "holds a quote, a NUL character or a line break");
     }
 }
 
@@ -133,10 +122,7 @@ pub fn cgroups_path(rules: &mut Rules) {
     let path = text(path);
     rules.no_nul("linux.cgroupsPath", path);
     if path.split('/').any(|part| part == "..") {
-        rules.fault(
-            "linux.cgroupsPath",
-            format!("{path:?} must not have \"..\" in it"),
-        );
+        rules.fault("linux.cgroupsPath", format!("{path:?} must not have \"..\" in it"));
     }
 }
 
@@ -160,66 +146,21 @@ mod tests {
         let numbers =
             |major: i64, minor: i64| one(json!({"path": "/b", "type": "b", "major": major, "minor": minor}));
         bad(place, numbers(0, 0), "linux.devices[1].major", "are missing");
-        bad(
-            place,
-            numbers(4096, 0),
-            "linux.devices[1].major",
-            "from 0 to 4095",
-        );
-        bad(
-            place,
-            numbers(1, -1),
-            "linux.devices[1].minor",
-            "from 0 to 1048575",
-        );
-        bad(
-            place,
-            one(json!({"path": "/b", "type": "a"})),
-            "linux.devices[1].type",
-            "is not a device",
-        );
-        bad(
-            place,
-            one(json!({"path": "/b", "type": "x"})),
-            "linux.devices[1].type",
-            "expected one of",
-        );
-        bad(
-            place,
-            one(json!({"path": "b", "type": "p"})),
-            "linux.devices[1].path",
-            "absolute",
-        );
-        bad(
-            place,
-            one(json!({"path": "/b/", "type": "p"})),
-            "linux.devices[1].path",
-            "absolute",
-        );
-        bad(
-            place,
-            one(json!({"path": "/\u{0}", "type": "p"})),
-            "linux.devices[1].path",
-            "NUL",
-        );
-        bad(
-            place,
-            one(json!({"path": "/dev/a", "type": "p"})),
-            "linux.devices[1].path",
-            "linux.devices[0]",
-        );
+        bad(place, numbers(4096, 0), "linux.devices[1].major", "from 0 to 4095");
+        bad(place, numbers(1, -1), "linux.devices[1].minor", "from 0 to 1048575");
+        bad(place, one(json!({"path": "/b", "type": "a"})), "linux.devices[1].type", "is not a device");
+        bad(place, one(json!({"path": "/b", "type": "x"})), "linux.devices[1].type", "expected one of");
+        bad(place, one(json!({"path": "b", "type": "p"})), "linux.devices[1].path", "absolute");
+        bad(place, one(json!({"path": "/b/", "type": "p"})), "linux.devices[1].path", "absolute");
+        bad(place, one(json!({"path": "/\u{0}", "type": "p"})), "linux.devices[1].path", "NUL");
+        bad(place, one(json!({"path": "/dev/a", "type": "p"})), "linux.devices[1].path", "linux.devices[0]");
         bad(
             place,
             one(json!({"path": "/b", "type": "p", "fileMode": 0o200_000})),
             "linux.devices[1].fileMode",
             "mode",
         );
-        bad(
-            place,
-            one(json!({"path": "/b", "type": "p", "uid": u32::MAX})),
-            "linux.devices[1].uid",
-            "no id",
-        );
+        bad(place, one(json!({"path": "/b", "type": "p", "uid": u32::MAX})), "linux.devices[1].uid", "no id");
     }
 
     #[test]
@@ -227,12 +168,7 @@ mod tests {
         for field in ["maskedPaths", "readonlyPaths"] {
             let (place, path) = (format!("/linux/{field}"), format!("linux.{field}"));
             good(&place, json!(["/proc/a", "/b"]));
-            bad(
-                &place,
-                json!(["/a", "proc/a"]),
-                &format!("{path}[1]"),
-                "not absolute",
-            );
+            bad(&place, json!(["/a", "proc/a"]), &format!("{path}[1]"), "not absolute");
             bad(&place, json!(["/a\u{0}"]), &format!("{path}[0]"), "NUL");
             let host = json!({"namespaces": [{"type": "pid"}], field: ["/a"]});
             bad("/linux", host, &path, "needs a \"mount\" namespace");
@@ -244,12 +180,7 @@ mod tests {
         for value in ["", "shared", "rslave", "private", "runbindable"] {
             good("/linux/rootfsPropagation", json!(value));
         }
-        bad(
-            "/linux/rootfsPropagation",
-            json!("rrslave"),
-            "linux.rootfsPropagation",
-            "expected",
-        );
+        bad("/linux/rootfsPropagation", json!("rrslave"), "linux.rootfsPropagation", "expected");
         good("/linux/mountLabel", json!("a:b:c:s0"));
         bad("/linux/mountLabel", json!("a\",b"), "linux.mountLabel", "quote");
         good("/linux/personality", json!({"domain": "LINUX32", "flags": []}));
@@ -259,19 +190,9 @@ mod tests {
             "linux.personality.flags",
             "no flags",
         );
-        bad(
-            "/linux/personality",
-            json!({}),
-            "linux.personality.domain",
-            "is missing",
-        );
+        bad("/linux/personality", json!({}), "linux.personality.domain", "is missing");
         good("/linux/cgroupsPath", json!("a/..b/system.slice:x:y"));
-        bad(
-            "/linux/cgroupsPath",
-            json!("/a/../b"),
-            "linux.cgroupsPath",
-            "\"..\"",
-        );
+        bad("/linux/cgroupsPath", json!("/a/../b"), "linux.cgroupsPath", "\"..\"");
         bad("/linux/cgroupsPath", json!("a\u{0}"), "linux.cgroupsPath", "NUL");
     }
 }

@@ -19,10 +19,7 @@ pub fn policy(rules: &mut Rules) {
     let (mode, nodes) = (policy.mode(), set(policy.nodes()));
     if let Some(nodes) = nodes {
         if NumberList::parse(nodes).is_none() {
-            rules.fault(
-                NODES,
-                format!("{nodes:?} is no list of memory nodes, such as \"0-1,3\""),
-            );
+            rules.fault(NODES, format!("{nodes:?} is no list of memory nodes, such as \"0-1,3\""));
         }
     }
     match (mode, nodes) {
@@ -37,16 +34,10 @@ pub fn policy(rules: &mut Rules) {
     }
     let flags = policy.flags().as_deref().unwrap_or_default();
     if flags.contains(&Static) && flags.contains(&Relative) {
-        rules.fault(
-            FLAGS,
-            "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES contradict each other",
-        );
+        rules.fault(FLAGS, "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES contradict each other");
     }
     if flags.contains(&Balancing) && !matches!(mode, Mode::MpolBind | Mode::MpolPreferredMany) {
-        rules.fault(
-            FLAGS,
-            format!("MPOL_F_NUMA_BALANCING goes with MPOL_BIND, not with {mode}"),
-        );
+        rules.fault(FLAGS, format!("MPOL_F_NUMA_BALANCING goes with MPOL_BIND, not with {mode}"));
     }
     if nodes.is_none() && (flags.contains(&Static) || flags.contains(&Relative)) {
         rules.fault(FLAGS, "are about nodes, and there are none");
@@ -73,31 +64,11 @@ mod tests {
         );
         bad(PATH, json!({"mode": "MPOL_BIND"}), nodes, "is missing");
         bad(PATH, json!({"mode": "MPOL_BIND", "nodes": "x"}), nodes, "no list");
-        bad(
-            PATH,
-            json!({"mode": "MPOL_LOCAL", "nodes": "0"}),
-            nodes,
-            "takes no nodes",
-        );
+        bad(PATH, json!({"mode": "MPOL_LOCAL", "nodes": "0"}), nodes, "takes no nodes");
         let both = json!(["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"]);
-        bad(
-            PATH,
-            json!({"mode": "MPOL_BIND", "nodes": "0", "flags": both}),
-            flags,
-            "contradict",
-        );
+        bad(PATH, json!({"mode": "MPOL_BIND", "nodes": "0", "flags": both}), flags, "contradict");
         let balancing = json!(["MPOL_F_NUMA_BALANCING"]);
-        bad(
-            PATH,
-            json!({"mode": "MPOL_INTERLEAVE", "nodes": "0", "flags": balancing}),
-            flags,
-            "goes with",
-        );
-        bad(
-            PATH,
-            json!({"mode": "MPOL_SOME"}),
-            "linux.memoryPolicy.mode",
-            "MPOL_SOME",
-        );
+        bad(PATH, json!({"mode": "MPOL_INTERLEAVE", "nodes": "0", "flags": balancing}), flags, "goes with");
+        bad(PATH, json!({"mode": "MPOL_SOME"}), "linux.memoryPolicy.mode", "MPOL_SOME");
     }
 }

@@ -31,11 +31,8 @@ pub fn mounts(oci: &Spec, found: &mut Found) {
 }
 
 fn ask(list: &[fn(&mut Rules)], oci: &Spec, found: &mut Found) {
-    let mut rules = Rules {
-        oci,
-        broken: found.faults.iter().map(|fault| fault.path.clone()).collect(),
-        found,
-    };
+    let mut rules =
+        Rules { oci, broken: found.faults.iter().map(|fault| fault.path.clone()).collect(), found };
     for rule in list {
         rule(&mut rules);
     }
@@ -103,14 +100,9 @@ impl Rules<'_> {
     /// Whether the value at `path` is as it was written, in and around it.
     fn is_intact(&self, path: &str) -> bool {
         let below = |inner: &str, outer: &str| {
-            inner
-                .strip_prefix(outer)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
-        !self
-            .broken
-            .iter()
-            .any(|broken| below(broken, path) || below(path, broken))
+        !self.broken.iter().any(|broken| below(broken, path) || below(path, broken))
     }
 
     /// The kernel would read a string with a NUL in it as a shorter one.
@@ -152,10 +144,7 @@ fn set(value: &Option<String>) -> Option<&str> {
 
 /// Whether a namespace is one to join.
 fn joined(namespace: &LinuxNamespace) -> Option<&Path> {
-    namespace
-        .path()
-        .as_deref()
-        .filter(|path| !path.as_os_str().is_empty())
+    namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty())
 }
 
 /// config.md, Specification version: SemVer 2.0.0, and one that we support.
@@ -170,14 +159,8 @@ fn version(rules: &mut Rules) {
     };
     match (major, minor) {
         (1, 0..=3) => {}
-        (1, _) => rules.warn(
-            "ociVersion",
-            "is newer than 1.3: what it adds to the spec is ignored",
-        ),
-        _ => rules.fault(
-            "ociVersion",
-            format!("{version:?} is not supported: versions 1.x are"),
-        ),
+        (1, _) => rules.warn("ociVersion", "is newer than 1.3: what it adds to the spec is ignored"),
+        _ => rules.fault("ociVersion", format!("{version:?} is not supported: versions 1.x are")),
     }
 }
 
@@ -185,21 +168,14 @@ fn version(rules: &mut Rules) {
 fn semver(version: &str) -> Option<(u64, u64)> {
     let number = |n: &str| {
         let plain = n == "0" || !n.starts_with('0');
-        (plain && n.bytes().all(|b| b.is_ascii_digit()))
-            .then(|| n.parse().ok())
-            .flatten()
+        (plain && n.bytes().all(|b| b.is_ascii_digit())).then(|| n.parse().ok()).flatten()
     };
     let identifiers = |text: &str| {
         let valid = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-        text.split('.')
-            .all(|part| !part.is_empty() && part.bytes().all(valid))
+        text.split('.').all(|part| !part.is_empty() && part.bytes().all(valid))
     };
-    let (version, build) = version
-        .split_once('+')
-        .map_or((version, None), |(v, b)| (v, Some(b)));
-    let (version, pre_release) = version
-        .split_once('-')
-        .map_or((version, None), |(v, p)| (v, Some(p)));
+    let (version, build) = version.split_once('+').map_or((version, None), |(v, b)| (v, Some(b)));
+    let (version, pre_release) = version.split_once('-').map_or((version, None), |(v, p)| (v, Some(p)));
     let mut parts = version.split('.');
     let (major, minor) = (number(parts.next()?)?, number(parts.next()?)?);
     let _patch: u64 = number(parts.next()?)?;
@@ -214,10 +190,7 @@ fn root(rules: &mut Rules) {
         return rules.fault("root", "is missing: which directory is the container's root?");
     };
     if root.path().as_os_str().is_empty() {
-        rules.fault(
-            "root.path",
-            "is missing: which directory is the container's root?",
-        );
+        rules.fault("root.path", "is missing: which directory is the container's root?");
     }
     rules.no_nul("root.path", text(root.path()));
 }
@@ -225,10 +198,7 @@ fn root(rules: &mut Rules) {
 /// config.md, Hostname and Domainname: of a UTS namespace of the container's own. The kernel takes 64 bytes
 /// (uname(2)).
 fn host_names(rules: &mut Rules) {
-    for (path, name) in [
-        ("hostname", rules.oci.hostname()),
-        ("domainname", rules.oci.domainname()),
-    ] {
+    for (path, name) in [("hostname", rules.oci.hostname()), ("domainname", rules.oci.domainname())] {
         let Some(name) = set(name) else { continue };
         rules.no_nul(path, name);
         if name.len() > 64 {

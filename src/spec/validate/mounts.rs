@@ -33,10 +33,7 @@ fn destination(rules: &mut Rules, field: &str, mount: &Mount) {
     if destination.is_empty() {
         rules.fault(&path, "is empty: where is it mounted?");
     } else if !destination.starts_with('/') {
-        rules.warn(
-            &path,
-            &format!("{destination:?} is not absolute (deprecated), it is taken from \"/\""),
-        );
+        rules.warn(&path, &format!("{destination:?} is not absolute (deprecated), it is taken from \"/\""));
     }
     rules.no_nul(path, destination);
 }
@@ -76,34 +73,16 @@ fn option_list(rules: &mut Rules, field: &str, mount: &Mount, options: &[String]
         if option.is_empty() {
             continue; // Buildah's, for a volume without options
         }
-        if !known
-            && option
-                .split(',')
-                .next()
-                .and_then(mount_options::meaning)
-                .is_some()
-        {
-            rules.fault(
-                path(),
-                format!("{option:?} must be written as one string per option"),
-            );
+        if !known && option.split(',').next().and_then(mount_options::meaning).is_some() {
+            rules.fault(path(), format!("{option:?} must be written as one string per option"));
         } else if !known && is_bind(mount, parsed) {
-            rules.warn(
-                path(),
-                &format!("{option:?} is not an option of a bind mount, and has no effect"),
-            );
+            rules.warn(path(), &format!("{option:?} is not an option of a bind mount, and has no effect"));
         }
     }
     if parsed.tmpcopyup && kind != "tmpfs" {
-        rules.warn(
-            format!("{field}.options"),
-            "\"tmpcopyup\" has an effect on tmpfs only",
-        );
+        rules.warn(format!("{field}.options"), "\"tmpcopyup\" has an effect on tmpfs only");
     }
-    for (used, option) in [
-        (parsed.copy_symlink, "copy-symlink"),
-        (parsed.source_nofollow, "src-nofollow"),
-    ] {
+    for (used, option) in [(parsed.copy_symlink, "copy-symlink"), (parsed.source_nofollow, "src-nofollow")] {
         if used && !is_bind(mount, parsed) {
             let text = format!("{option:?} has an effect on bind mounts only");
             rules.warn(format!("{field}.options"), &text);
@@ -112,19 +91,15 @@ fn option_list(rules: &mut Rules, field: &str, mount: &Mount, options: &[String]
     if parsed.data.len() > LONGEST_DATA {
         rules.fault(
             format!("{field}.options"),
-            format!(
-                "{} bytes of file system options, the kernel takes {LONGEST_DATA}",
-                parsed.data.len()
-            ),
+            format!("{} bytes of file system options, the kernel takes {LONGEST_DATA}", parsed.data.len()),
         );
     }
 }
 
 /// config.md, mounts.uidMappings and gidMappings, and the options idmap and ridmap.
 fn mappings(rules: &mut Rules, field: &str, mount: &Mount, options: &[String], parsed: &MountOptions) {
-    let option = options
-        .iter()
-        .position(|o| o == "idmap" || o == "ridmap" || mount_options::id_maps(o).is_some());
+    let option =
+        options.iter().position(|o| o == "idmap" || o == "ridmap" || mount_options::id_maps(o).is_some());
     let path_of = |part: &str| match (part, option) {
         (".options", Some(i)) => format!("{field}.options[{i}]"),
         (part, _) => format!("{field}{part}"),
@@ -134,16 +109,9 @@ fn mappings(rules: &mut Rules, field: &str, mount: &Mount, options: &[String], p
         Ok(None) => return,
         Ok(Some(idmap)) => idmap,
     };
-    let part = if option.is_some() {
-        ".options"
-    } else {
-        ".uidMappings"
-    };
+    let part = if option.is_some() { ".options" } else { ".uidMappings" };
     if !is_bind(mount, parsed) || parsed.flags & libc::MS_REMOUNT != 0 {
-        rules.fault(
-            path_of(part),
-            "id-mapped mounts are supported for bind mounts only",
-        );
+        rules.fault(path_of(part), "id-mapped mounts are supported for bind mounts only");
     }
     if let Some(maps) = idmap.maps {
         let paths = match parsed.idmap_maps {
@@ -168,55 +136,16 @@ mod tests {
         let options = |kind: &str, options: &[&str]| {
             one(json!({"destination": "/b", "type": kind, "source": "/s", "options": options}))
         };
-        good(
-            place,
-            options("tmpfs", &["ro", "mode=755", "tmpcopyup", "rslave"]),
-        );
+        good(place, options("tmpfs", &["ro", "mode=755", "tmpcopyup", "rslave"]));
         good(place, options("none", &["rbind", "rro", "private"]));
-        good(
-            place,
-            one(json!({"destination": "/b", "options": ["remount", "ro"]})),
-        );
-        bad(
-            place,
-            one(json!({"destination": "", "type": "proc"})),
-            "mounts[1].destination",
-            "is empty",
-        );
-        bad(
-            place,
-            one(json!({"destination": "/\u{0}", "type": "proc"})),
-            "mounts[1].destination",
-            "NUL",
-        );
-        warned(
-            &[(place, one(json!({"destination": "b", "type": "proc"})))],
-            "is not absolute",
-        );
-        bad(
-            place,
-            one(json!({"destination": "/b"})),
-            "mounts[1].type",
-            "is missing",
-        );
-        bad(
-            place,
-            one(json!({"destination": "/b", "type": "\u{0}"})),
-            "mounts[1].type",
-            "NUL",
-        );
-        bad(
-            place,
-            one(json!({"destination": "/b", "options": ["bind"]})),
-            "mounts[1].source",
-            "is missing",
-        );
-        bad(
-            place,
-            one(json!({"destination": "/b", "type": "bind"})),
-            "mounts[1].source",
-            "is missing",
-        );
+        good(place, one(json!({"destination": "/b", "options": ["remount", "ro"]})));
+        bad(place, one(json!({"destination": "", "type": "proc"})), "mounts[1].destination", "is empty");
+        bad(place, one(json!({"destination": "/\u{0}", "type": "proc"})), "mounts[1].destination", "NUL");
+        warned(&[(place, one(json!({"destination": "b", "type": "proc"})))], "is not absolute");
+        bad(place, one(json!({"destination": "/b"})), "mounts[1].type", "is missing");
+        bad(place, one(json!({"destination": "/b", "type": "\u{0}"})), "mounts[1].type", "NUL");
+        bad(place, one(json!({"destination": "/b", "options": ["bind"]})), "mounts[1].source", "is missing");
+        bad(place, one(json!({"destination": "/b", "type": "bind"})), "mounts[1].source", "is missing");
         bad(
             place,
             one(json!({"destination": "/b", "type": "bind", "source": "\u{0}"})),
@@ -224,35 +153,17 @@ mod tests {
             "NUL",
         );
         good(place, options("none", &["", "rbind"]));
-        bad(
-            place,
-            options("tmpfs", &["a=\u{0}"]),
-            "mounts[1].options[0]",
-            "NUL",
-        );
-        bad(
-            place,
-            options("tmpfs", &["nosuid,mode=1"]),
-            "mounts[1].options[0]",
-            "one string per option",
-        );
+        bad(place, options("tmpfs", &["a=\u{0}"]), "mounts[1].options[0]", "NUL");
+        bad(place, options("tmpfs", &["nosuid,mode=1"]), "mounts[1].options[0]", "one string per option");
         good(place, options("overlay", &["lowerdir=/a:/b,c"]));
         good(place, options("none", &["bind", "src-nofollow", "dest-nofollow"]));
-        bad(
-            place,
-            options("tmpfs", &[&"x".repeat(4096)]),
-            "mounts[1].options",
-            "the kernel takes 4095",
-        );
+        bad(place, options("tmpfs", &[&"x".repeat(4096)]), "mounts[1].options", "the kernel takes 4095");
         warned(
             &[(place, options("none", &["bind", "nosiud"]))],
             "mounts[1].options[1]: \"nosiud\" is not an option",
         );
         warned(&[(place, options("proc", &["tmpcopyup"]))], "tmpfs only");
-        warned(
-            &[(place, options("tmpfs", &["copy-symlink"]))],
-            "bind mounts only",
-        );
+        warned(&[(place, options("tmpfs", &["copy-symlink"]))], "bind mounts only");
     }
 
     #[test]
@@ -260,10 +171,7 @@ mod tests {
         let place = "/mounts";
         let check = |kind: &str, options: &[&str], maps: Value, expected: Option<(&str, &str)>| {
             let mut mount = json!({"destination": "/b", "type": kind, "source": "/s", "options": options});
-            mount
-                .as_object_mut()
-                .unwrap()
-                .extend(maps.as_object().unwrap().clone());
+            mount.as_object_mut().unwrap().extend(maps.as_object().unwrap().clone());
             match expected {
                 None => good(place, json!([mount])),
                 Some((path, text)) => bad(place, json!([mount]), path, text),
@@ -275,32 +183,12 @@ mod tests {
         check("none", &["bind", "ridmap"], none.clone(), None);
         check("none", &["rbind", "idmap"], both.clone(), None);
         check("bind", &[], both.clone(), None);
-        check(
-            "none",
-            &["bind", "idmap=uids=0-0-1;gids=@0-0-9"],
-            none.clone(),
-            None,
-        );
+        check("none", &["bind", "idmap=uids=0-0-1;gids=@0-0-9"], none.clone(), None);
         let only = "for bind mounts only";
-        check(
-            "tmpfs",
-            &["idmap"],
-            none.clone(),
-            Some(("mounts[0].options[0]", only)),
-        );
+        check("tmpfs", &["idmap"], none.clone(), Some(("mounts[0].options[0]", only)));
         check("tmpfs", &[], both.clone(), Some(("mounts[0].uidMappings", only)));
-        check(
-            "",
-            &["remount", "bind", "idmap"],
-            none.clone(),
-            Some(("mounts[0].options[2]", only)),
-        );
-        check(
-            "bind",
-            &["ro", "idmap=x"],
-            none.clone(),
-            Some(("mounts[0].options[1]", "expected uids=")),
-        );
+        check("", &["remount", "bind", "idmap"], none.clone(), Some(("mounts[0].options[2]", only)));
+        check("bind", &["ro", "idmap=x"], none.clone(), Some(("mounts[0].options[1]", "expected uids=")));
         check(
             "bind",
             &["idmap=uids=0-0-0;gids=0-0-1"],

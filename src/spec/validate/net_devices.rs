@@ -10,9 +10,8 @@ use crate::spec::net_device_inside;
 /// A network namespace of the container's own to move devices to, and names that a device can have, no two the same.
 pub fn net_devices(rules: &mut Rules) {
     let linux = rules.oci.linux().as_ref();
-    let Some(devices) = linux
-        .and_then(|linux| linux.net_devices().as_ref())
-        .filter(|devices| !devices.is_empty())
+    let Some(devices) =
+        linux.and_then(|linux| linux.net_devices().as_ref()).filter(|devices| !devices.is_empty())
     else {
         return;
     };
@@ -30,10 +29,7 @@ pub fn net_devices(rules: &mut Rules) {
         }
         let inside = net_device_inside(name, device);
         if inside != name && !is_valid(inside) {
-            rules.fault(
-                format!("{field}.name"),
-                format!("invalid network device name {inside:?}: {NAMES}"),
-            );
+            rules.fault(format!("{field}.name"), format!("invalid network device name {inside:?}: {NAMES}"));
         } else if let Some(other) = taken.insert(inside, name) {
             rules.fault(
                 format!("{field}.name"),
@@ -64,19 +60,8 @@ mod tests {
         for name in ["a", "eth0", "eth0.100", "...", "fifteen-bytes-a", "ü"] {
             assert!(is_valid(name), "{name}");
         }
-        for name in [
-            "",
-            ".",
-            "..",
-            "sixteen-bytes-ab",
-            "a b",
-            "a/b",
-            "a:b",
-            "eth%d",
-            "a\tb",
-            "a\0",
-            "a\u{b}",
-        ] {
+        for name in ["", ".", "..", "sixteen-bytes-ab", "a b", "a/b", "a:b", "eth%d", "a\tb", "a\0", "a\u{b}"]
+        {
             assert!(!is_valid(name), "{name:?}");
         }
     }
@@ -85,18 +70,10 @@ mod tests {
     fn net_devices() {
         let place = "/linux/netDevices";
         good(place, json!({}));
-        good(
-            place,
-            json!({"eth0": {}, "eth1": {"name": ""}, "eth2": {"name": "ct2"}}),
-        );
+        good(place, json!({"eth0": {}, "eth1": {"name": ""}, "eth2": {"name": "ct2"}}));
         let invalid = "invalid network device name";
         bad(place, json!({"a/b": {}}), "linux.netDevices[a/b]", invalid);
-        bad(
-            place,
-            json!({"a": {"name": "eth%d"}}),
-            "linux.netDevices[a].name",
-            invalid,
-        );
+        bad(place, json!({"a": {"name": "eth%d"}}), "linux.netDevices[a].name", invalid);
         bad(
             place,
             json!({"a": {}, "b": {"name": "a"}}),

@@ -43,10 +43,7 @@ pub fn environment(rules: &mut Rules) {
         match entry.find('=') {
             Some(0) => rules.fault(format!("process.env[{i}]"), "has no name before its \"=\""),
             Some(_) => {}
-            None => rules.fault(
-                format!("process.env[{i}]"),
-                "has no \"=\", expected \"NAME=value\"",
-            ),
+            None => rules.fault(format!("process.env[{i}]"), "has no \"=\", expected \"NAME=value\""),
         }
     }
     rules.no_nuls("process.env", process.env());
@@ -57,44 +54,32 @@ pub fn user(rules: &mut Rules) {
     let Some(process) = process(rules) else { return };
     let user = process.user();
     let linux = rules.oci.linux().as_ref();
-    let new_users = rules
-        .namespace(LinuxNamespaceType::User)
-        .is_some_and(|namespace| joined(namespace).is_none());
+    let new_users =
+        rules.namespace(LinuxNamespaceType::User).is_some_and(|namespace| joined(namespace).is_none());
     let uids = linux.and_then(|linux| linux.uid_mappings().as_deref());
     let gids = linux.and_then(|linux| linux.gid_mappings().as_deref());
     let groups = user.additional_gids().iter().flatten();
-    let groups = groups
-        .enumerate()
-        .map(|(i, gid)| (format!(".additionalGids[{i}]"), *gid, gids, "gidMappings"));
+    let groups =
+        groups.enumerate().map(|(i, gid)| (format!(".additionalGids[{i}]"), *gid, gids, "gidMappings"));
     let ids = [
         (".uid".to_string(), user.uid(), uids, "uidMappings"),
         (".gid".to_string(), user.gid(), gids, "gidMappings"),
     ];
     for (field, id, mappings, name) in ids.into_iter().chain(groups) {
         let mapped = |maps: &[oci_spec::runtime::LinuxIdMapping]| {
-            maps.iter()
-                .any(|map| id.checked_sub(map.container_id()).is_some_and(|n| n < map.size()))
+            maps.iter().any(|map| id.checked_sub(map.container_id()).is_some_and(|n| n < map.size()))
         };
         if id == NOBODY {
-            rules.fault(
-                format!("process.user{field}"),
-                "4294967295 stands for \"no id\" (-1)",
-            );
+            rules.fault(format!("process.user{field}"), "4294967295 stands for \"no id\" (-1)");
         } else if new_users
             && mappings.is_some_and(|maps| !maps.is_empty() && !mapped(maps))
             && rules.is_intact(&format!("linux.{name}"))
         {
-            rules.fault(
-                format!("process.user{field}"),
-                format!("{id} is not mapped by linux.{name}"),
-            );
+            rules.fault(format!("process.user{field}"), format!("{id} is not mapped by linux.{name}"));
         }
     }
     if let Some(umask) = user.umask().filter(|umask| *umask > 0o777) {
-        rules.fault(
-            "process.user.umask",
-            format!("{umask} is more than 511 (octal 777)"),
-        );
+        rules.fault("process.user.umask", format!("{umask} is more than 511 (octal 777)"));
     }
 }
 
@@ -108,10 +93,7 @@ pub fn console(rules: &mut Rules) {
     };
     for (field, value) in [("height", size.height()), ("width", size.width())] {
         if value > u64::from(u16::MAX) {
-            rules.fault(
-                format!("process.consoleSize.{field}"),
-                format!("{value} is more than 65535"),
-            );
+            rules.fault(format!("process.consoleSize.{field}"), format!("{value} is more than 65535"));
         }
     }
 }
@@ -134,15 +116,9 @@ pub fn capabilities(rules: &mut Rules) {
     };
     let effective = missing(sets.effective(), sets.permitted());
     if !effective.is_empty() && rules.is_intact("process.capabilities.permitted") {
-        rules.fault(
-            "process.capabilities.effective",
-            format!("{effective} must also be in permitted"),
-        );
+        rules.fault("process.capabilities.effective", format!("{effective} must also be in permitted"));
     }
-    for (name, from) in [
-        ("permitted", sets.permitted()),
-        ("inheritable", sets.inheritable()),
-    ] {
+    for (name, from) in [("permitted", sets.permitted()), ("inheritable", sets.inheritable())] {
         let ambient = missing(sets.ambient(), from);
         if !ambient.is_empty() {
             rules.warn(
@@ -159,10 +135,7 @@ pub fn rlimits(rules: &mut Rules) {
     let mut seen = HashSet::new();
     for (i, limit) in process.rlimits().iter().flatten().enumerate() {
         if !seen.insert(limit.typ().to_string()) {
-            rules.fault(
-                format!("process.rlimits[{i}].type"),
-                format!("\"{}\" is there twice", limit.typ()),
-            );
+            rules.fault(format!("process.rlimits[{i}].type"), format!("\"{}\" is there twice", limit.typ()));
         }
         if limit.soft() > limit.hard() {
             rules.fault(
@@ -177,10 +150,7 @@ pub fn rlimits(rules: &mut Rules) {
 pub fn scores(rules: &mut Rules) {
     let score = process(rules).and_then(|process| process.oom_score_adj());
     if let Some(score) = score.filter(|score| !(-1000..=1000).contains(score)) {
-        rules.fault(
-            "process.oomScoreAdj",
-            format!("{score} is not from -1000 to 1000"),
-        );
+        rules.fault("process.oomScoreAdj", format!("{score} is not from -1000 to 1000"));
     }
 }
 
@@ -210,11 +180,9 @@ pub fn scheduling(rules: &mut Rules) {
     if !allowed.contains(&priority) {
         rules.fault("process.scheduler.priority", format!("{priority} {text}"));
     }
-    for (name, nanoseconds) in [
-        ("runtime", scheduler.runtime()),
-        ("deadline", scheduler.deadline()),
-        ("period", scheduler.period()),
-    ] {
+    for (name, nanoseconds) in
+        [("runtime", scheduler.runtime()), ("deadline", scheduler.deadline()), ("period", scheduler.period())]
+    {
         if nanoseconds.unwrap_or(0) != 0 && *scheduler.policy() != SchedDeadline {
             rules.fault(format!("process.scheduler.{name}"), "is for SCHED_DEADLINE only");
         }
@@ -244,36 +212,16 @@ mod tests {
     #[test]
     fn program() {
         good("/process", json!(null)); // create is allowed, start fails
-        bad(
-            "/process/args",
-            json!(null),
-            "process.args",
-            "args must not be empty",
-        );
-        bad(
-            "/process/args",
-            json!([]),
-            "process.args",
-            "args must not be empty",
-        );
-        bad(
-            "/process/args",
-            json!(["", "a"]),
-            "process.args[0]",
-            "executable path is empty",
-        );
+        bad("/process/args", json!(null), "process.args", "args must not be empty");
+        bad("/process/args", json!([]), "process.args", "args must not be empty");
+        bad("/process/args", json!(["", "a"]), "process.args[0]", "executable path is empty");
         good("/process/args", json!(["sh", ""]));
         bad("/process/args", json!(["sh", "a\u{0}"]), "process.args[1]", "NUL");
     }
 
     #[test]
     fn directory() {
-        bad(
-            "/process/cwd",
-            json!("tmp"),
-            "process.cwd",
-            "\"tmp\" must be an absolute path",
-        );
+        bad("/process/cwd", json!("tmp"), "process.cwd", "\"tmp\" must be an absolute path");
         bad("/process/cwd", json!(""), "process.cwd", "absolute");
         bad("/process/cwd", json!("/a\u{0}"), "process.cwd", "NUL");
     }
@@ -281,12 +229,7 @@ mod tests {
     #[test]
     fn environment() {
         good("/process/env", json!(["A=", "B=x=y", "lower.case-1= "]));
-        bad(
-            "/process/env",
-            json!(["A=1", "secret"]),
-            "process.env[1]",
-            "has no \"=\"",
-        );
+        bad("/process/env", json!(["A=1", "secret"]), "process.env[1]", "has no \"=\"");
         bad("/process/env", json!(["=1"]), "process.env[0]", "has no name");
         bad("/process/env", json!(["A=\u{0}"]), "process.env[0]", "NUL");
         let (faults, _) = read(&[("/process/env", json!(["secret"]))]);
@@ -295,53 +238,24 @@ mod tests {
 
     #[test]
     fn user() {
-        good(
-            "/process/user",
-            json!({"uid": 1000, "gid": 1999, "umask": 0o777, "additionalGids": [1, 2]}),
-        );
+        good("/process/user", json!({"uid": 1000, "gid": 1999, "umask": 0o777, "additionalGids": [1, 2]}));
         let no_id = json!(4_294_967_295_u32);
         bad("/process/user/uid", no_id.clone(), "process.user.uid", "no id");
         bad("/process/user/gid", no_id.clone(), "process.user.gid", "no id");
-        bad(
-            "/process/user/additionalGids",
-            json!([1, no_id]),
-            "process.user.additionalGids[1]",
-            "no id",
-        );
-        bad(
-            "/process/user/umask",
-            json!(0o1000),
-            "process.user.umask",
-            "more than 511",
-        );
-        bad(
-            "/process/user/uid",
-            json!(2000),
-            "process.user.uid",
-            "is not mapped by linux.uidMappings",
-        );
-        bad(
-            "/process/user/additionalGids",
-            json!([9999]),
-            "process.user.additionalGids[0]",
-            "is not mapped",
-        );
+        bad("/process/user/additionalGids", json!([1, no_id]), "process.user.additionalGids[1]", "no id");
+        bad("/process/user/umask", json!(0o1000), "process.user.umask", "more than 511");
+        bad("/process/user/uid", json!(2000), "process.user.uid", "is not mapped by linux.uidMappings");
+        bad("/process/user/additionalGids", json!([9999]), "process.user.additionalGids[0]", "is not mapped");
         let joined = json!({"type": "user", "path": "/proc/1/ns/user"});
         assert_eq!(
-            read(&[
-                ("/process/user/uid", json!(2000)),
-                ("/linux/namespaces/5", joined)
-            ]),
+            read(&[("/process/user/uid", json!(2000)), ("/linux/namespaces/5", joined)]),
             (vec![], vec![])
         );
     }
 
     #[test]
     fn capabilities() {
-        good(
-            "/process/capabilities",
-            json!({"effective": ["CAP_KILL"], "permitted": ["CAP_KILL"]}),
-        );
+        good("/process/capabilities", json!({"effective": ["CAP_KILL"], "permitted": ["CAP_KILL"]}));
         bad(
             "/process/capabilities",
             json!({"effective": ["CAP_SYS_ADMIN", "CAP_KILL", "CAP_CHOWN"], "permitted": ["CAP_KILL"]}),
@@ -359,10 +273,7 @@ mod tests {
     #[test]
     fn rlimits() {
         let limit = |kind: &str, soft: u64, hard: u64| json!({"type": kind, "soft": soft, "hard": hard});
-        good(
-            "/process/rlimits",
-            json!([limit("RLIMIT_CPU", 1, 1), limit("RLIMIT_AS", 0, u64::MAX)]),
-        );
+        good("/process/rlimits", json!([limit("RLIMIT_CPU", 1, 1), limit("RLIMIT_AS", 0, u64::MAX)]));
         bad(
             "/process/rlimits",
             json!([limit("RLIMIT_CPU", 1, 1), limit("RLIMIT_CPU", 1, 1)]),
@@ -375,97 +286,36 @@ mod tests {
             "process.rlimits[0].soft",
             "2 is more than hard, 1",
         );
-        bad(
-            "/process/rlimits",
-            json!([limit("CPU", 1, 1)]),
-            "process.rlimits[0].type",
-            "expected one of",
-        );
+        bad("/process/rlimits", json!([limit("CPU", 1, 1)]), "process.rlimits[0].type", "expected one of");
     }
 
     #[test]
     fn scheduling() {
-        good(
-            "/process/ioPriority",
-            json!({"class": "IOPRIO_CLASS_RT", "priority": 7}),
-        );
-        bad(
-            "/process/ioPriority",
-            json!({"priority": 8}),
-            "process.ioPriority.priority",
-            "from 0 to 7",
-        );
+        good("/process/ioPriority", json!({"class": "IOPRIO_CLASS_RT", "priority": 7}));
+        bad("/process/ioPriority", json!({"priority": 8}), "process.ioPriority.priority", "from 0 to 7");
         let place = "/process/scheduler";
         good(place, json!({"policy": "SCHED_OTHER", "nice": -20}));
         good(place, json!({"policy": "SCHED_RR", "priority": 99}));
-        good(
-            place,
-            json!({"policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 2, "period": 3}),
-        );
+        good(place, json!({"policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 2, "period": 3}));
         let path = "process.scheduler.nice";
-        bad(
-            place,
-            json!({"policy": "SCHED_BATCH", "nice": 20}),
-            path,
-            "from -20 to 19",
-        );
+        bad(place, json!({"policy": "SCHED_BATCH", "nice": 20}), path, "from -20 to 19");
         let path = "process.scheduler.priority";
-        bad(
-            place,
-            json!({"policy": "SCHED_FIFO"}),
-            path,
-            "0 is not from 1 to 99",
-        );
-        bad(
-            place,
-            json!({"policy": "SCHED_FIFO", "priority": -1}),
-            path,
-            "from 1 to 99",
-        );
-        bad(
-            place,
-            json!({"policy": "SCHED_IDLE", "priority": 1}),
-            path,
-            "SCHED_FIFO and SCHED_RR only",
-        );
+        bad(place, json!({"policy": "SCHED_FIFO"}), path, "0 is not from 1 to 99");
+        bad(place, json!({"policy": "SCHED_FIFO", "priority": -1}), path, "from 1 to 99");
+        bad(place, json!({"policy": "SCHED_IDLE", "priority": 1}), path, "SCHED_FIFO and SCHED_RR only");
         let path = "process.scheduler.period";
-        bad(
-            place,
-            json!({"policy": "SCHED_OTHER", "period": 1}),
-            path,
-            "SCHED_DEADLINE only",
-        );
+        bad(place, json!({"policy": "SCHED_OTHER", "period": 1}), path, "SCHED_DEADLINE only");
         let path = "process.scheduler.policy";
-        bad(
-            place,
-            json!({"policy": "fifo", "priority": 1}),
-            path,
-            "expected one of",
-        );
+        bad(place, json!({"policy": "fifo", "priority": 1}), path, "expected one of");
     }
 
     #[test]
     fn scores_labels_console() {
         good("/process/oomScoreAdj", json!(-1000));
-        bad(
-            "/process/oomScoreAdj",
-            json!(1001),
-            "process.oomScoreAdj",
-            "from -1000 to 1000",
-        );
+        bad("/process/oomScoreAdj", json!(1001), "process.oomScoreAdj", "from -1000 to 1000");
         good("/process/apparmorProfile", json!(""));
-        bad(
-            "/process/apparmorProfile",
-            json!("a\nb"),
-            "process.apparmorProfile",
-            "line break",
-        );
-        bad(
-            "/process/selinuxLabel",
-            json!("a\u{0}b"),
-            "process.selinuxLabel",
-            "NUL",
-        );
+        bad("/process/apparmorProfile", json!("a\nb"), "process.apparmorProfile", "line break");
+        bad("/process/selinuxLabel", json!("a\u{0}b"), "process.selinuxLabel", "NUL");
         let size = json!({"height": 65536, "width": 80});
         good("/process/consoleSize", size.clone());
         bad_all(

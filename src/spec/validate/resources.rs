@@ -17,17 +17,11 @@ pub fn device_rules(rules: &mut Rules) {
     for (i, rule) in list.iter().enumerate() {
         let field = |name: &str| format!("linux.resources.devices[{i}].{name}");
         if let Some(kind @ (LinuxDeviceType::U | LinuxDeviceType::P)) = rule.typ() {
-            rules.fault(
-                field("type"),
-                format!("is {:?}, expected \"a\", \"c\" or \"b\"", kind.as_str()),
-            );
+            rules.fault(field("type"), format!("is {:?}, expected \"a\", \"c\" or \"b\"", kind.as_str()));
         }
         let access = rule.access().as_deref().unwrap_or_default();
         if access.chars().any(|letter| !"rwm".contains(letter)) {
-            rules.fault(
-                field("access"),
-                format!("is {access:?}, expected letters of \"rwm\""),
-            );
+            rules.fault(field("access"), format!("is {access:?}, expected letters of \"rwm\""));
         }
         for (name, number) in [("major", rule.major()), ("minor", rule.minor())] {
             // -1 is what engines write for "all".
@@ -42,16 +36,12 @@ pub fn device_rules(rules: &mut Rules) {
 pub fn limits(rules: &mut Rules) {
     let Some(resources) = resources(rules) else { return };
     if let Some(cpu) = resources.cpu() {
-        for (path, list) in [
-            ("linux.resources.cpu.cpus", cpu.cpus()),
-            ("linux.resources.cpu.mems", cpu.mems()),
-        ] {
+        for (path, list) in
+            [("linux.resources.cpu.cpus", cpu.cpus()), ("linux.resources.cpu.mems", cpu.mems())]
+        {
             let list = list.as_deref().unwrap_or_default();
             if !list.chars().all(|c| c.is_ascii_digit() || ",- ".contains(c)) {
-                rules.fault(
-                    path,
-                    format!("is {list:?}, expected numbers and ranges (\"0-3,7\")"),
-                );
+                rules.fault(path, format!("is {list:?}, expected numbers and ranges (\"0-3,7\")"));
             }
         }
     }
@@ -86,26 +76,14 @@ pub fn without_a_file(rules: &mut Rules) {
     let limits = |value: Option<i64>| value.is_some_and(|value| value > 0);
     let fields = [
         ("memory.kernel", limits(memory.and_then(|memory| memory.kernel()))),
-        (
-            "memory.kernelTCP",
-            limits(memory.and_then(|memory| memory.kernel_tcp())),
-        ),
-        (
-            "memory.swappiness",
-            memory.is_some_and(|memory| memory.swappiness().is_some()),
-        ),
-        (
-            "memory.disableOOMKiller",
-            memory.is_some_and(|memory| memory.disable_oom_killer() == Some(true)),
-        ),
+        ("memory.kernelTCP", limits(memory.and_then(|memory| memory.kernel_tcp()))),
+        ("memory.swappiness", memory.is_some_and(|memory| memory.swappiness().is_some())),
+        ("memory.disableOOMKiller", memory.is_some_and(|memory| memory.disable_oom_killer() == Some(true))),
         (
             "blockIO.leafWeight",
             block_io.is_some_and(|block_io| block_io.leaf_weight().is_some_and(|weight| weight > 0)),
         ),
-        (
-            "network.classID",
-            network.is_some_and(|network| network.class_id().is_some_and(|id| id > 0)),
-        ),
+        ("network.classID", network.is_some_and(|network| network.class_id().is_some_and(|id| id > 0))),
         (
             "network.priorities",
             network.is_some_and(|network| network.priorities().iter().flatten().next().is_some()),
@@ -113,10 +91,7 @@ pub fn without_a_file(rules: &mut Rules) {
     ];
     for (field, asked) in fields {
         if asked {
-            rules.warn(
-                format!("linux.resources.{field}"),
-                "cgroup v2 has nothing for it, it is left out",
-            );
+            rules.warn(format!("linux.resources.{field}"), "cgroup v2 has nothing for it, it is left out");
         }
     }
 }
@@ -142,21 +117,12 @@ mod tests {
             (json!({"memory": {"kernel": 1}}), "memory.kernel"),
             (json!({"memory": {"kernelTCP": 1}}), "memory.kernelTCP"),
             (json!({"memory": {"swappiness": 0}}), "memory.swappiness"),
-            (
-                json!({"memory": {"disableOOMKiller": true}}),
-                "memory.disableOOMKiller",
-            ),
+            (json!({"memory": {"disableOOMKiller": true}}), "memory.disableOOMKiller"),
             (json!({"blockIO": {"leafWeight": 10}}), "blockIO.leafWeight"),
             (json!({"network": {"classID": 1}}), "network.classID"),
-            (
-                json!({"network": {"priorities": [{"name": "lo", "priority": 1}]}}),
-                "network.priorities",
-            ),
+            (json!({"network": {"priorities": [{"name": "lo", "priority": 1}]}}), "network.priorities"),
         ] {
-            warned(
-                &[(place, value)],
-                &format!("linux.resources.{field}: cgroup v2 has nothing for it"),
-            );
+            warned(&[(place, value)], &format!("linux.resources.{field}: cgroup v2 has nothing for it"));
         }
         good(
             place,
@@ -169,36 +135,13 @@ mod tests {
     fn resources() {
         let place = "/linux/resources";
         let rule = |rule: Value| json!({"devices": [{"allow": false, "access": "rwm"}, rule]});
-        good(
-            place,
-            rule(json!({"allow": true, "type": "c", "major": -1, "minor": 5, "access": "rw"})),
-        );
+        good(place, rule(json!({"allow": true, "type": "c", "major": -1, "minor": 5, "access": "rw"})));
         good(place, rule(json!({"allow": true, "type": ""})));
-        bad(
-            place,
-            rule(json!({"access": "rx"})),
-            "linux.resources.devices[1].access",
-            "expected letters",
-        );
-        bad(
-            place,
-            rule(json!({"type": "p"})),
-            "linux.resources.devices[1].type",
-            "expected",
-        );
-        bad(
-            place,
-            rule(json!({"major": -2})),
-            "linux.resources.devices[1].major",
-            "is not from 0",
-        );
+        bad(place, rule(json!({"access": "rx"})), "linux.resources.devices[1].access", "expected letters");
+        bad(place, rule(json!({"type": "p"})), "linux.resources.devices[1].type", "expected");
+        bad(place, rule(json!({"major": -2})), "linux.resources.devices[1].major", "is not from 0");
         good(place, json!({"cpu": {"cpus": "0-3,7", "mems": ""}}));
-        bad(
-            place,
-            json!({"cpu": {"cpus": "0;1"}}),
-            "linux.resources.cpu.cpus",
-            "expected numbers",
-        );
+        bad(place, json!({"cpu": {"cpus": "0;1"}}), "linux.resources.cpu.cpus", "expected numbers");
         let pages = |size: &str| json!({"hugepageLimits": [{"pageSize": size, "limit": 1}]});
         good(place, pages("64KB"));
         for size in ["2M", "MB", "0MB", "-1GB", "2mb", ""] {
@@ -218,11 +161,6 @@ mod tests {
                 "not the name",
             );
         }
-        bad(
-            place,
-            json!({"unified": {"a": "\u{0}"}}),
-            "linux.resources.unified[a]",
-            "NUL",
-        );
+        bad(place, json!({"unified": {"a": "\u{0}"}}), "linux.resources.unified[a]", "NUL");
     }
 }

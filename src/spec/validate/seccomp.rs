@@ -11,12 +11,7 @@ use crate::spec::annotations::{self, SECCOMP_RECEIVER};
 /// A notification needs a listener, and so does a text for it; and one call can't be had to get the listener out of
 /// the container.
 pub fn listener(rules: &mut Rules) {
-    let Some(seccomp) = rules
-        .oci
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.seccomp().as_ref())
-    else {
+    let Some(seccomp) = rules.oci.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()) else {
         return;
     };
     let path = seccomp.listener_path().as_deref().map_or("", text);
@@ -45,10 +40,9 @@ pub fn listener(rules: &mut Rules) {
     }
     rules.no_nul(field, path);
     match (notifies, path) {
-        (true, "") if !receiver => rules.fault(
-            field,
-            "seccomp listenerPath is not set: whom does SCMP_ACT_NOTIFY notify?",
-        ),
+        (true, "") if !receiver => {
+            rules.fault(field, "seccomp listenerPath is not set: whom does SCMP_ACT_NOTIFY notify?")
+        }
         (_, "") if metadata && !receiver => {
             rules.fault("linux.seccomp.listenerMetadata", "is set without listenerPath")
         }
@@ -72,10 +66,7 @@ mod tests {
     /// A profile with this action for one call, and what else `more` says.
     fn profile(name: &str, action: &str, more: Value) -> Value {
         let mut profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["sync", name], "action": action}]});
-        profile
-            .as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
+        profile.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         profile
     }
 
@@ -83,10 +74,7 @@ mod tests {
     fn an_annotation_names_the_listener_too() {
         let annotation = json!({"run.oci.seccomp.receiver": "/run/agent"});
         let notify = profile("mkdir", "SCMP_ACT_NOTIFY", json!({"listenerMetadata": "m"}));
-        assert_eq!(
-            read(&[(PLACE, notify), ("/annotations", annotation)]),
-            (vec![], vec![])
-        );
+        assert_eq!(read(&[(PLACE, notify), ("/annotations", annotation)]), (vec![], vec![]));
     }
 
     #[test]
@@ -95,42 +83,13 @@ mod tests {
         let listener = json!({"listenerPath": "/run/agent", "listenerMetadata": "m"});
         good(PLACE, profile("mkdir", notify, listener.clone()));
         good(PLACE, profile("read", notify, listener.clone()));
-        good(
-            PLACE,
-            profile(
-                "mkdir",
-                errno,
-                json!({"listenerPath": "", "listenerMetadata": ""}),
-            ),
-        );
-        warned(
-            &[(PLACE, profile("mkdir", errno, listener.clone()))],
-            "nothing goes to /run/agent",
-        );
-        for none in [
-            json!({}),
-            json!({"listenerPath": ""}),
-            json!({"listenerMetadata": "m"}),
-        ] {
-            bad(
-                PLACE,
-                profile("mkdir", notify, none),
-                path,
-                "seccomp listenerPath is not set",
-            );
+        good(PLACE, profile("mkdir", errno, json!({"listenerPath": "", "listenerMetadata": ""})));
+        warned(&[(PLACE, profile("mkdir", errno, listener.clone()))], "nothing goes to /run/agent");
+        for none in [json!({}), json!({"listenerPath": ""}), json!({"listenerMetadata": "m"})] {
+            bad(PLACE, profile("mkdir", notify, none), path, "seccomp listenerPath is not set");
         }
-        bad(
-            PLACE,
-            profile("mkdir", notify, json!({"listenerPath": "a"})),
-            path,
-            "must be an absolute path",
-        );
-        bad(
-            PLACE,
-            profile("mkdir", notify, json!({"listenerPath": "/a\u{0}"})),
-            path,
-            "NUL",
-        );
+        bad(PLACE, profile("mkdir", notify, json!({"listenerPath": "a"})), path, "must be an absolute path");
+        bad(PLACE, profile("mkdir", notify, json!({"listenerPath": "/a\u{0}"})), path, "NUL");
         bad(
             PLACE,
             profile("mkdir", errno, json!({"listenerMetadata": "m"})),

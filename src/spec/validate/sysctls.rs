@@ -35,15 +35,9 @@ pub fn sysctls(rules: &mut Rules) {
                 }
             }
         }
-        for (other, own) in [
-            ("hostname", rules.oci.hostname()),
-            ("domainname", rules.oci.domainname()),
-        ] {
+        for (other, own) in [("hostname", rules.oci.hostname()), ("domainname", rules.oci.domainname())] {
             if set(own).is_some() && name == format!("kernel.{other}") {
-                rules.fault(
-                    &field,
-                    format!("contradicts the field {other:?}, which sets the same"),
-                );
+                rules.fault(&field, format!("contradicts the field {other:?}, which sets the same"));
             }
         }
         if value.contains(['\0', '\n']) {
@@ -54,8 +48,7 @@ pub fn sysctls(rules: &mut Rules) {
 
 /// Parts that are file names. A slash in a part stands for a dot.
 fn is_sound(name: &str) -> bool {
-    name.split('.')
-        .all(|part| !part.is_empty() && !part.contains('\0') && part.chars().any(|c| c != '/'))
+    name.split('.').all(|part| !part.is_empty() && !part.contains('\0') && part.chars().any(|c| c != '/'))
 }
 
 #[cfg(test)]
@@ -81,52 +74,22 @@ mod tests {
             good(place, set(key, "1 2"));
         }
         let path = |key: &str| format!("linux.sysctl[{key}]");
-        for key in [
-            "kernel.core_pattern",
-            "kernel/sysrq",
-            "vm.swappiness",
-            "kernel.shm",
-            "net",
-            "fs/file-max",
-        ] {
-            bad(
-                place,
-                set(key, "1"),
-                &path(key),
-                "is not in a namespace of its own",
-            );
+        for key in
+            ["kernel.core_pattern", "kernel/sysrq", "vm.swappiness", "kernel.shm", "net", "fs/file-max"]
+        {
+            bad(place, set(key, "1"), &path(key), "is not in a namespace of its own");
         }
-        for key in [
-            "net..a",
-            "net.",
-            "net.ipv4.//.x",
-            "net/../kernel/core_pattern",
-            "net/./x",
-            "",
-            "net.a\u{0}",
-        ] {
+        for key in
+            ["net..a", "net.", "net.ipv4.//.x", "net/../kernel/core_pattern", "net/./x", "", "net.a\u{0}"]
+        {
             bad(place, set(key, "1"), &path(key), "is not the name of a sysctl");
         }
         for value in ["1\n2", "1\u{0}"] {
-            bad(
-                place,
-                set("kernel.sem", value),
-                &path("kernel.sem"),
-                "its value holds",
-            );
+            bad(place, set("kernel.sem", value), &path("kernel.sem"), "its value holds");
         }
-        bad(
-            place,
-            json!({"kernel.sem": "1", "kernel/sem": "2"}),
-            &path("kernel/sem"),
-            "is the same as",
-        );
+        bad(place, json!({"kernel.sem": "1", "kernel/sem": "2"}), &path("kernel/sem"), "is the same as");
         let hostname = ("/hostname", json!("a"));
-        bad_all(
-            &[hostname, (place, set("kernel.hostname", "b"))],
-            &path("kernel.hostname"),
-            "contradicts",
-        );
+        bad_all(&[hostname, (place, set("kernel.hostname", "b"))], &path("kernel.hostname"), "contradicts");
         for (key, namespace) in [
             ("kernel.msgmax", "ipc"),
             ("net.core.somaxconn", "network"),
@@ -134,12 +97,7 @@ mod tests {
             ("user.max_net_namespaces", "user"),
         ] {
             let host = json!({"namespaces": [{"type": "mount"}], "sysctl": {key: "1"}});
-            bad(
-                "/linux",
-                host,
-                &path(key),
-                &format!("needs a {namespace:?} namespace"),
-            );
+            bad("/linux", host, &path(key), &format!("needs a {namespace:?} namespace"));
         }
     }
 }

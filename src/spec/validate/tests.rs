@@ -46,11 +46,7 @@ pub fn read(changes: &[(&str, Value)]) -> (Vec<Fault>, Vec<String>) {
 }
 
 pub fn good(place: &str, value: Value) {
-    assert_eq!(
-        read(&[(place, value.clone())]),
-        (vec![], vec![]),
-        "{place} = {value}"
-    );
+    assert_eq!(read(&[(place, value.clone())]), (vec![], vec![]), "{place} = {value}");
 }
 
 /// Refused with one fault, at `path`, that says `text`.
@@ -68,10 +64,7 @@ pub fn bad_all(changes: &[(&str, Value)], path: &str, text: &str) {
 pub fn warned(changes: &[(&str, Value)], text: &str) {
     let (faults, warnings) = read(changes);
     assert_eq!(faults, [], "{changes:?}");
-    assert!(
-        matches!(&warnings[..], [warning] if warning.contains(text)),
-        "{warnings:?}"
-    );
+    assert!(matches!(&warnings[..], [warning] if warning.contains(text)), "{warnings:?}");
 }
 
 #[test]
@@ -85,18 +78,9 @@ fn version() {
         good("/ociVersion", json!(version));
     }
     warned(&[("/ociVersion", json!("1.4.0"))], "newer than 1.3");
-    for version in [
-        "1.0",
-        "1",
-        "v1.0.0",
-        "1.0.0.0",
-        "01.0.0",
-        "1.0.x",
-        "1.0.0-",
-        "1.0.0-a..b",
-        "1.+1.0",
-        " 1.0.0",
-    ] {
+    for version in
+        ["1.0", "1", "v1.0.0", "1.0.0.0", "01.0.0", "1.0.x", "1.0.0-", "1.0.0-a..b", "1.+1.0", " 1.0.0"]
+    {
         bad("/ociVersion", json!(version), "ociVersion", "is not a version");
     }
     bad("/ociVersion", json!(null), "ociVersion", "is missing");
@@ -122,16 +106,9 @@ fn host_names() {
         bad(&place, json!("x".repeat(65)), name, "has 65 bytes");
         bad(&place, json!("a\u{0}"), name, "NUL");
         let namespaces = json!([{"type": "mount"}]);
-        let (faults, _) = read(&[
-            (&place, json!("a")),
-            ("/linux", json!({"namespaces": namespaces})),
-        ]);
+        let (faults, _) = read(&[(&place, json!("a")), ("/linux", json!({"namespaces": namespaces}))]);
         assert_eq!(faults.len(), 1);
-        assert!(
-            faults[0]
-                .to_string()
-                .starts_with(&format!("{name}: \"a\" needs a \"uts\" namespace"))
-        );
+        assert!(faults[0].to_string().starts_with(&format!("{name}: \"a\" needs a \"uts\" namespace")));
     }
     bad_all(&[no_uts], "linux.namespaces[2].type", "linux.namespaces[1]");
 }

@@ -19,10 +19,7 @@ pub fn answer(verb: &str, rest: &str) -> Option<Value> {
     let (first, second) = rest.split_once(' ').unwrap_or((rest, ""));
     Some(match verb {
         "args" => json!(std::env::args().collect::<Vec<_>>()),
-        "env" => std::env::vars()
-            .map(|(k, v)| (k, json!(v)))
-            .collect::<Map<_, _>>()
-            .into(),
+        "env" => std::env::vars().map(|(k, v)| (k, json!(v))).collect::<Map<_, _>>().into(),
         "environ" => lines(fs::read("/proc/self/environ"), 0),
         "cwd" => io(std::env::current_dir(), |d| json!(d)),
         "pid" => json!(std::process::id()),
@@ -33,17 +30,11 @@ pub fn answer(verb: &str, rest: &str) -> Option<Value> {
         "rlimits" => rlimits(),
         "personality" => errno(nix::sys::personality::get(), |p| json!(p.bits())),
         "hostname" => errno(unistd::gethostname(), |h| json!(h.to_string_lossy())),
-        "domainname" => errno(nix::sys::utsname::uname(), |u| {
-            json!(u.domainname().to_string_lossy())
-        }),
-        "machine" => errno(nix::sys::utsname::uname(), |u| {
-            json!(u.machine().to_string_lossy())
-        }),
+        "domainname" => errno(nix::sys::utsname::uname(), |u| json!(u.domainname().to_string_lossy())),
+        "machine" => errno(nix::sys::utsname::uname(), |u| json!(u.machine().to_string_lossy())),
         "ns" => links("/proc/self/ns"),
         "fds" => links("/proc/self/fd"),
-        "mounts" => io(fs::read_to_string("/proc/self/mountinfo"), |t| {
-            t.lines().map(mount).collect()
-        }),
+        "mounts" => io(fs::read_to_string("/proc/self/mountinfo"), |t| t.lines().map(mount).collect()),
         "cgroup" => lines(fs::read("/proc/self/cgroup"), b'\n'),
         "clock" => clock(),
         "tty" => tty(),
@@ -58,12 +49,9 @@ pub fn answer(verb: &str, rest: &str) -> Option<Value> {
         "stat" => io(fs::symlink_metadata(rest), |m| metadata(&m)),
         "print" => json!(rest),
         "open" => open(first, second),
-        "write" => done(
-            OpenOptions::new()
-                .write(true)
-                .open(first)
-                .and_then(|mut f| f.write_all(second.as_bytes())),
-        ),
+        "write" => {
+            done(OpenOptions::new().write(true).open(first).and_then(|mut f| f.write_all(second.as_bytes())))
+        }
         "tell" => done(tell(first, &second.replace("\\n", "\n"))),
         "create" => done(File::create_new(rest)),
         "mkdir" => done(fs::create_dir(rest)),
@@ -73,20 +61,16 @@ pub fn answer(verb: &str, rest: &str) -> Option<Value> {
         "clone-mount-writable" => errno(sys::make_writable(rest.parse().ok()?, true), |_| json!("ok")),
         "mknod" => mknod(&words)?,
         "spawn" => spawn(&words)?,
-        "background" => io(
-            std::process::Command::new("/proc/self/exe").arg("sleep").spawn(),
-            |c| json!(c.id()),
-        ),
+        "background" => {
+            io(std::process::Command::new("/proc/self/exe").arg("sleep").spawn(), |c| json!(c.id()))
+        }
         "syscall" => errno(sys::syscall(words.first()?, &words[1..])?, |n| json!(n)),
         _ => return None,
     })
 }
 
 fn refused(e: &io::Error) -> Value {
-    json!(
-        e.raw_os_error()
-            .map_or(e.to_string(), |n| format!("{:?}", Errno::from_raw(n)))
-    )
+    json!(e.raw_os_error().map_or(e.to_string(), |n| format!("{:?}", Errno::from_raw(n))))
 }
 
 fn io<T>(result: io::Result<T>, show: impl FnOnce(T) -> Value) -> Value {
@@ -103,16 +87,12 @@ fn done<T>(result: io::Result<T>) -> Value {
 
 fn read(from: &mut dyn Read) -> Value {
     let mut text = Vec::new();
-    io(from.read_to_end(&mut text), |_| {
-        json!(String::from_utf8_lossy(&text))
-    })
+    io(from.read_to_end(&mut text), |_| json!(String::from_utf8_lossy(&text)))
 }
 
 /// One datagram to a socket.
 fn tell(path: &str, message: &str) -> io::Result<()> {
-    std::os::unix::net::UnixDatagram::unbound()?
-        .send_to(message.as_bytes(), path)
-        .map(drop)
+    std::os::unix::net::UnixDatagram::unbound()?.send_to(message.as_bytes(), path).map(drop)
 }
 
 fn lines(bytes: io::Result<Vec<u8>>, end: u8) -> Value {
@@ -138,10 +118,7 @@ fn links(dir: &str) -> Value {
         return ls(dir);
     };
     let target = |n: &Value| {
-        Some((
-            n.as_str()?.to_owned(),
-            json!(fs::read_link(format!("{dir}/{}", n.as_str()?)).ok()?),
-        ))
+        Some((n.as_str()?.to_owned(), json!(fs::read_link(format!("{dir}/{}", n.as_str()?)).ok()?)))
     };
     names.iter().filter_map(target).collect::<Map<_, _>>().into()
 }
@@ -150,11 +127,7 @@ fn ids() -> Value {
     let (Ok(u), Ok(g)) = (unistd::getresuid(), unistd::getresgid()) else {
         return Value::Null;
     };
-    let mut groups: Vec<u32> = unistd::getgroups()
-        .unwrap_or_default()
-        .iter()
-        .map(|g| g.as_raw())
-        .collect();
+    let mut groups: Vec<u32> = unistd::getgroups().unwrap_or_default().iter().map(|g| g.as_raw()).collect();
     groups.sort_unstable();
     json!({
         "uid": u.real.as_raw(), "euid": u.effective.as_raw(), "suid": u.saved.as_raw(),
@@ -170,14 +143,8 @@ fn umask() -> Value {
 
 fn status_fields(names: &[&str]) -> Value {
     io(fs::read_to_string("/proc/self/status"), |text| {
-        let fields = text
-            .lines()
-            .filter_map(|l| l.split_once(':'))
-            .filter(|(k, _)| names.contains(k));
-        fields
-            .map(|(k, v)| (k.to_owned(), json!(v.trim())))
-            .collect::<Map<_, _>>()
-            .into()
+        let fields = text.lines().filter_map(|l| l.split_once(':')).filter(|(k, _)| names.contains(k));
+        fields.map(|(k, v)| (k.to_owned(), json!(v.trim()))).collect::<Map<_, _>>().into()
     })
 }
 
@@ -201,10 +168,7 @@ fn rlimits() -> Value {
         ("RLIMIT_STACK", Resource::RLIMIT_STACK),
     ];
     let value = |r| errno(getrlimit(r), |(soft, hard)| json!([soft, hard]));
-    all.into_iter()
-        .map(|(name, r)| (name.to_owned(), value(r)))
-        .collect::<Map<_, _>>()
-        .into()
+    all.into_iter().map(|(name, r)| (name.to_owned(), value(r))).collect::<Map<_, _>>().into()
 }
 
 /// A line of /proc/self/mountinfo as proc(5) names its fields; octal escapes are left as they are.
@@ -227,11 +191,7 @@ fn clock() -> Value {
 }
 
 fn tty() -> Value {
-    let terminals = [
-        io::stdin().is_terminal(),
-        io::stdout().is_terminal(),
-        io::stderr().is_terminal(),
-    ];
+    let terminals = [io::stdin().is_terminal(), io::stdout().is_terminal(), io::stderr().is_terminal()];
     json!({
         "terminals": terminals,
         "name": fs::read_link("/proc/self/fd/0").ok(),
@@ -267,12 +227,7 @@ fn mode(octal: &str) -> fs::Permissions {
 
 /// `open PATH r|w|rw`: opening alone, with nothing read or written.
 fn open(path: &str, how: &str) -> Value {
-    done(
-        OpenOptions::new()
-            .read(how.contains('r'))
-            .write(how.contains('w'))
-            .open(path),
-    )
+    done(OpenOptions::new().read(how.contains('r')).write(how.contains('w')).open(path))
 }
 
 /// `mknod PATH c|b|p MAJOR MINOR`
@@ -288,16 +243,11 @@ fn mknod(words: &[&str]) -> Option<Value> {
     };
     let number = |i: usize| numbers.get(i).and_then(|n| n.parse().ok()).unwrap_or(0);
     let device = stat::makedev(number(0), number(1));
-    Some(errno(
-        stat::mknod(*path, kind, Mode::from_bits_truncate(0o600), device),
-        |()| json!("ok"),
-    ))
+    Some(errno(stat::mknod(*path, kind, Mode::from_bits_truncate(0o600), device), |()| json!("ok")))
 }
 
 /// `spawn PROGRAM ARG…`: its exit code, or why it couldn't be executed.
 fn spawn(words: &[&str]) -> Option<Value> {
     let (program, args) = words.split_first()?;
-    Some(io(std::process::Command::new(program).args(args).status(), |s| {
-        json!(s.code())
-    }))
+    Some(io(std::process::Command::new(program).args(args).status(), |s| json!(s.code())))
 }

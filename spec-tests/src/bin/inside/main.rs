@@ -22,12 +22,7 @@ struct Output(Box<dyn Write>);
 impl Output {
     fn tell(&mut self, phrase: &str, answer: Value) {
         let line = format!("{}\n", json!({ "ask": phrase, "answer": answer }));
-        if self
-            .0
-            .write_all(line.as_bytes())
-            .and_then(|()| self.0.flush())
-            .is_err()
-        {
+        if self.0.write_all(line.as_bytes()).and_then(|()| self.0.flush()).is_err() {
             std::process::exit(99);
         }
     }
@@ -35,9 +30,7 @@ impl Output {
 
 fn main() {
     let mut out = Output(Box::new(std::io::stdout()));
-    let arguments = std::env::args_os()
-        .skip(1)
-        .map(|a| a.to_string_lossy().into_owned());
+    let arguments = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned());
     for phrase in arguments {
         let (verb, rest) = phrase.split_once(' ').unwrap_or((&phrase, ""));
         match verb {
@@ -75,8 +68,7 @@ fn signals(names: &str) -> SigSet {
 }
 
 fn signal(name: &str) -> Signal {
-    name.parse()
-        .unwrap_or_else(|_| fail(&format!("unknown signal {name:?}: say SIGTERM")))
+    name.parse().unwrap_or_else(|_| fail(&format!("unknown signal {name:?}: say SIGTERM")))
 }
 
 fn fail(why: &str) -> ! {

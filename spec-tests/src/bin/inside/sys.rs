@@ -9,12 +9,7 @@ nix::ioctl_read_bad!(tiocgwinsz, libc::TIOCGWINSZ, libc::winsize);
 
 /// Rows and columns of the terminal at `fd`.
 pub fn window_size(fd: i32) -> Result<(u16, u16), Errno> {
-    let mut size = libc::winsize {
-        ws_row: 0,
-        ws_col: 0,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the kernel writes one winsize to a live variable of that type.
     unsafe { tiocgwinsz(fd, &mut size) }?;
     Ok((size.ws_row, size.ws_col))
@@ -45,10 +40,7 @@ fn number(name: &str) -> Option<libc::c_long> {
 /// Only for calls that read what they point at: one that writes would write into the operand's own bytes.
 pub fn syscall(name: &str, operands: &[&str]) -> Option<Result<i64, Errno>> {
     let number = number(name)?;
-    let texts: Vec<CString> = operands
-        .iter()
-        .map(|o| CString::new(*o).unwrap_or_default())
-        .collect();
+    let texts: Vec<CString> = operands.iter().map(|o| CString::new(*o).unwrap_or_default()).collect();
     let mut a = [0 as libc::c_long; 6];
     for ((slot, word), text) in a.iter_mut().zip(operands).zip(&texts) {
         *slot = parse(word).unwrap_or(text.as_ptr() as libc::c_long);
