@@ -1,6 +1,7 @@
 //! One test per known way out of a container, for `create` and `run`. Each says which CVE it is about; where crun or
 //! runc of this machine fall to it, a comment says so.
 
+mod checkpoint; // what somebody else has saved, at `restore`
 mod mounts; // where mounts, devices and masks land in a hostile root file system
 mod own_binary; // rrunc itself, which a container must not overwrite
 mod process; // what the program gets of the runtime, and who may look into it

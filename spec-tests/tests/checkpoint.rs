@@ -504,6 +504,52 @@ fn a_path_cannot_say_which_mount_is_meant() {
     });
 }
 
+/// The same for who hands over an image: what it says is not believed, and an honest one is still restored.
+#[test]
+fn an_image_cannot_name_a_directory_of_the_host() {
+    obeys(SECTION, |lab| {
+        let (data, secret) = (lab.dir().join("data"), lab.dir().join("secret"));
+        for dir in [&data, &secret] {
+            fs::create_dir(dir).unwrap();
+        }
+        fs::write(secret.join("key"), "of the host").unwrap();
+        let c = run(counter(lab).mount("/data", "bind", data.to_str().unwrap(), &["bind"]));
+        wait_for_more(&c);
+        let path = image(lab, "image");
+        checkpoint(&c, &["--image-path", &path]).ok();
+        let file = PathBuf::from(&path).join("rrunc.json");
+        let honest =
+            fs::read_to_string(&file).unwrap_or_else(|_| skip!("only rrunc keeps a file of its own"));
+        let refused = |says: &str| {
+            c.command("restore", &["--detach", "--image-path", &path]).run().fails_saying(&[says]);
+            lab.run(["state", &c.id]).fails_saying(&["does not exist"]);
+        };
+        let table: serde_json::Value = serde_json::from_str(&honest).unwrap();
+        let (key, destination) = table["mounts"].as_object().unwrap().iter().next().unwrap();
+        assert_eq!(destination, "/data");
+        let mut hostile = table.clone();
+        hostile["mounts"] = json!({ format!("{key}]:{}", secret.display()): "/data" });
+        fs::write(&file, hostile.to_string()).unwrap();
+        refused("is no name that checkpoint gives");
+        hostile["mounts"] = json!({ key: secret.to_str().unwrap() });
+        fs::write(&file, hostile.to_string()).unwrap();
+        refused("a mount of the host on");
+        fs::write(&file, &honest).unwrap();
+        for (link, says) in [(true, "is a symlink"), (false, "is a file with 2 names")] {
+            let (planted, target) = (PathBuf::from(&path).join("pages-9.img"), secret.join("key"));
+            match link {
+                true => std::os::unix::fs::symlink(&target, &planted),
+                false => fs::hard_link(&target, &planted),
+            }
+            .unwrap();
+            refused(says);
+            fs::remove_file(&planted).unwrap();
+        }
+        restore(&c, &["--image-path", &path]).ok();
+        wait_for_more(&c);
+    });
+}
+
 #[test]
 fn memory_comes_when_it_is_used() {
     obeys(SECTION, |lab| {

@@ -6,11 +6,13 @@
 //! | `rpc` | the messages |
 //! | `wire` | a request and what comes of it |
 //! | `options` | from the command line to a request |
-//! | `images` | the directories, and our own file in them |
+//! | `directory` | a directory of its files, which is looked over before |
+//! | `images` | those of an image and of criu's work, and our own file there |
 //! | `mounts` | where in the container the host's mounts are now |
 //! | `outside` | what is not the container's: mounts, namespaces, pipes, the cgroup |
 //! | `log` | what went wrong |
 
+pub mod directory;
 pub mod images;
 pub mod log;
 pub mod mounts;

@@ -42,7 +42,8 @@ fn path_of(spec: &Spec, typ: LinuxNamespaceType) -> Option<&Path> {
 }
 
 /// For each mount of the image its key there, and its key in the plan of this config.json: the entries are matched by
-/// their destinations, for their numbers may have changed.
+/// their destinations, for their numbers may have changed. The table says no more than which they are: its keys are such
+/// as we give, and no two of them mean one entry ([`Table`] is read so).
 pub fn sources<'a>(table: &'a Table, externals: &'a [External]) -> Result<Vec<(&'a str, &'a str)>> {
     let mut found = vec![];
     for (known, destination) in &table.mounts {
@@ -58,11 +59,23 @@ pub fn sources<'a>(table: &'a Table, externals: &'a [External]) -> Result<Vec<(&
         };
         found.push((known.as_str(), external.key.as_str()));
     }
+    if table.masked && !masks(externals) {
+        let text = "config.json: linux.maskedPaths: the checkpoint has masked files, and there are none here";
+        return Err(Error::new(Kind::InvalidSpec, text).hint("restore with what the container had masked"));
+    }
     Ok(found)
 }
 
-pub fn external(directory: &Path, known: &str, key: &str) -> String {
-    format!("mnt[{known}]:{}", directory.join(key).display())
+/// Whether the host's /dev/null covers something.
+pub fn masks(externals: &[External]) -> bool {
+    externals.iter().any(|external| external.key == NULL)
+}
+
+/// Where criu finds them: in `directory`, by the keys of this plan.
+pub fn told(directory: &Path, mounts: &[(&str, &str)], masked: bool) -> Vec<String> {
+    let null = masked.then_some((NULL, NULL));
+    let mounts = mounts.iter().copied().chain(null);
+    mounts.map(|(known, key)| format!("mnt[{known}]:{}", directory.join(key).display())).collect()
 }
 
 /// Pipes that were the standard streams are replaced by ours.
@@ -137,6 +150,20 @@ mod tests {
             let error = sources(&table(&[("mount-1", missing)]), &externals).unwrap_err().to_string();
             assert!(error.contains(&format!("a mount of the host on {missing}")), "{error}");
         }
+    }
+
+    #[test]
+    fn what_was_masked_is_masked() {
+        let external = External {
+            key: NULL.into(),
+            destination: InRoot::new("/proc/keys").unwrap(),
+            attributes: 0,
+            field: "linux.maskedPaths".into(),
+        };
+        let table = Table { masked: true, ..Table::default() };
+        assert!(sources(&table, &[]).unwrap_err().to_string().contains("linux.maskedPaths"));
+        assert_eq!(sources(&table, std::slice::from_ref(&external)).unwrap(), []);
+        assert_eq!(told(Path::new("/run/rrunc"), &[], masks(&[external])), ["mnt[null]:/run/rrunc/null"]);
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
     warnings.for_each(|warning| log::warning(warning));
     let root = bundle.root()?;
     let facts = host::facts(oci, &bundle.path)?;
-    let images = Images::open(&args.images)?;
+    let images = Images::open(&args.images, root_of(&bundle.spec))?;
     let table = images.read_table()?;
     let log_name = CString::new(RESTORE_LOG).unwrap_or_default();
     images.begin_log(&log_name)?;
@@ -130,8 +130,8 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
     reservation.write_plan(&make_mount_points(&bundle.spec, &options, &facts)?)?;
     reservation.write_config(&bundle.config)?;
 
-    if let Some(uid) = root_of(&bundle.spec, &plan) {
-        images.give_to(uid)?;
+    if plan.namespaces.id_maps.is_some() {
+        root_of(&bundle.spec).map_or(Ok(()), |uid| images.give_to(uid))?;
     }
 
     let directory = reservation.path().join(SCENE);
@@ -140,17 +140,14 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
     let made = fs::DirBuilder::new().mode(0o711).create(&directory);
     made.doing(|| format!("make {}", directory.display()))?;
     let mut keys: Vec<&str> = mounts.iter().map(|(_, key)| *key).collect();
-    keys.extend(table.masked.then_some(NULL));
+    let masked = outside::masks(&externals);
+    keys.extend(masked.then_some(NULL));
     let scene = Scene { plan: &plan, keys: &keys, directory: directory.clone(), stage: stage.clone(), root };
     let mut inherited = vec![];
     let mut told = Told {
         root: Some(stage.join(ROOT).to_string_lossy().into_owned()),
         config_file: config_file(oci),
-        external: mounts
-            .iter()
-            .map(|(known, key)| outside::external(&stage, known, key))
-            .chain(table.masked.then(|| outside::external(&stage, NULL, NULL)))
-            .collect(),
+        external: outside::told(&stage, &mounts, masked),
         inherit_fd: outside::streams(&table),
         join_ns: outside::joined_by_path(&bundle.spec),
         ..options::restore(args)
@@ -297,9 +294,8 @@ impl<'p> Progress<'p> {
     }
 }
 
-/// The host's id of the root of the container's new user namespace.
-fn root_of(spec: &Spec, plan: &Plan) -> Option<Uid> {
-    plan.namespaces.id_maps.as_ref()?;
+/// The host's id of the root of the container's user namespace.
+fn root_of(spec: &Spec) -> Option<Uid> {
     let maps = spec.oci.linux().as_ref()?.uid_mappings().as_ref()?;
     let root = maps.iter().find(|map| map.container_id() == 0)?;
     Some(Uid(root.host_id()))

@@ -20,6 +20,12 @@ pub use super::rootfs::NOTIFY;
 /// The key of what covers masked files: the host's /dev/null.
 pub const NULL: &str = "null";
 
+/// Whether a key may be one of [`externals`], but for [`NULL`].
+pub fn is_key(key: &str) -> bool {
+    let number = key.strip_prefix("mount-");
+    number.is_some_and(|number| number.parse().is_ok_and(|index: u32| index.to_string() == number))
+}
+
 /// Where in its directory criu finds the container's root.
 pub const ROOT: &str = "root";
 

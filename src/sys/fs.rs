@@ -62,6 +62,8 @@ pub struct Stat {
     pub rdev: u64,
     pub dev: u64,
     pub ino: u64,
+    /// How many names it has.
+    pub links: u64,
 }
 
 impl Stat {
@@ -90,6 +92,7 @@ pub fn stat(fd: BorrowedFd) -> Result<Stat, Fail> {
         rdev: st.st_rdev,
         dev: st.st_dev,
         ino: st.st_ino,
+        links: st.st_nlink as u64,
     })
 }
 
