@@ -3,7 +3,7 @@
 use std::env;
 use std::io::{self, Write};
 
-use rrunc::cli::{Asked, Caller, Line, Request};
+use rrunc::cli::{self, Asked, Caller, Line, Request};
 use rrunc::error::{Doing, Result};
 use rrunc::{log, ops, seal, sys, version};
 
@@ -19,10 +19,9 @@ fn main() {
 /// What to exit with.
 fn run() -> Result<i32> {
     // First of all: if it executes us anew, all that was done until then was in vain.
-    let sealed = match seal::is_needed(env::args_os()) {
-        true => seal::seal(env::args_os()),
-        false => Ok(()),
-    };
+    if cli::may_enter(env::args_os()) {
+        seal::seal(env::args_os());
+    }
     let runtime_dir = env::var_os("XDG_RUNTIME_DIR").map(Into::into);
     let caller = Caller {
         is_root: sys::ids::euid().0 == 0 && !(runtime_dir.is_some() && is_root_of_user()),
@@ -31,9 +30,6 @@ fn run() -> Result<i32> {
     let line = Line::parse(env::args_os().skip(1), &caller)?;
     let global = line.global.clone();
     log::open(global.log.as_deref(), global.log_format, global.log_level)?;
-    if let Err(error) = sealed {
-        log::warning(&error.to_string());
-    }
     match line.command()? {
         Asked::Command(command) => ops::run(&Request { global, command }),
         Asked::Text(text) => print(&text),

@@ -11,10 +11,12 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::idmap;
 use crate::plan::step::MappedBy;
 use crate::plan::{Plan, Slot, Want};
+use crate::seal;
 use crate::sys::mount::{self, MountAttr};
 use crate::sys::{Call, Errno, Fail, fs, net};
 
-/// A plan with its fds, as the child borrows it. Nothing in it is freed there.
+/// A plan with its fds, as the child borrows it. Nothing in it is freed there. Only who runs from a sealed file gets one,
+/// for the child runs from the same.
 #[derive(Debug)]
 pub struct Prepared<'p> {
     pub plan: &'p Plan,
@@ -52,6 +54,7 @@ impl Prepared<'_> {
 
 /// Opens what the plan wants. Errors name the field of config.json that asked for it.
 pub fn prepare<'p>(plan: &'p Plan, mut given: Given) -> Result<Prepared<'p>> {
+    seal::require()?;
     let proc = fs::open(fs::cwd(), c"/proc", libc::O_PATH | libc::O_DIRECTORY, 0, fs::resolve::HOST)
         .doing(|| "open /proc".into())?;
     if fs::fs_magic(proc.as_fd()).doing(|| "inspect /proc".into())? != libc::PROC_SUPER_MAGIC {

@@ -5,23 +5,27 @@
 //! longer executed, and overwrite rrunc on the host (CVE-2019-5736). So a command that puts a process into a
 //! container executes itself anew, by an fd on a detached read-only clone of its binary's mount: no copy is
 //! made, and whoever follows the link ends on a mount that is read-only and, its fd being closed with the execution,
-//! in no mount namespace any more, where it could be remounted (mount_setattr(2) refuses it with EINVAL). Where mounts
-//! can't be cloned (no CAP_SYS_ADMIN) a sealed copy in memory serves, which costs some milliseconds.
+//! in no mount namespace any more, where it could be remounted (mount_setattr(2) refuses it with EINVAL).
+//!
+//! Who may not clone mounts (no CAP_SYS_ADMIN) runs from a sealed copy in memory, which costs some milliseconds; where the
+//! kernel executes none (vm.memfd_noexec), a child that is the root of a user namespace for a moment makes the clone.
+//! Whoever may do neither can hardly have a container. Then nothing is spawned, unless the binary is out of our reach,
+//! and so out of that of the container's root, who has no more rights over files than we have.
 //!
 //! Not in here: files that the program could reach otherwise, such as our binary in a bind mount.
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::sync::OnceLock;
 
 use crate::error::{Doing, Error, Kind, Result};
+use crate::sys::clone::{self, Who};
 use crate::sys::exec::{CArray, exec_fd};
 use crate::sys::fs::{self, resolve};
 use crate::sys::mount::{self, MountAttr};
-use crate::sys::{Call, Fail, ids, seal as sys};
+use crate::sys::{Call, Errno, Fail, Uid, ids, net, process, seal as sys};
 
-/// The commands that put a process into a container.
-const ENTERING: [&str; 4] = ["create", "run", "exec", "restore"];
 const READ_ONLY: MountAttr = MountAttr {
     set: 0x1, // MOUNT_ATTR_RDONLY
     clear: 0,
@@ -29,15 +33,27 @@ const READ_ONLY: MountAttr = MountAttr {
     userns_fd: 0,
 };
 
-/// Whether the command line may be one of a command that needs the seal. It is asked before the command line
-/// is parsed, for speed; a container that is called `run` costs a needless seal.
-pub fn is_needed(mut args: impl Iterator<Item = OsString>) -> bool {
-    args.any(|arg| ENTERING.iter().any(|command| arg == *command))
+/// Of this process, once it is known: that it is sealed, or why it can't be.
+static OUTCOME: OnceLock<Result<(), String>> = OnceLock::new();
+
+/// Returns when we run from a sealed file already, or when we can't have one, which [`require`] tells those who need it.
+/// Else executes us anew with the same arguments, environment and fds.
+pub fn seal(args: impl Iterator<Item = OsString>) {
+    let outcome = try_seal(args).map_err(|error| error.to_string());
+    let _ = OUTCOME.set(outcome); // whoever is first says the same
 }
 
-/// Returns when we run from a sealed file already, or, with an error, when we can't have one. Else executes us
-/// anew with the same arguments, environment and fds.
-pub fn seal(args: impl Iterator<Item = OsString>) -> Result<()> {
+/// That what we run from is safe from a container that gets to see a process of ours.
+pub fn require() -> Result<()> {
+    let text = match OUTCOME.get() {
+        Some(Ok(())) => return Ok(()),
+        Some(Err(text)) => text,
+        None => "a process of rrunc for a container must run from a file that nobody can write to",
+    };
+    Err(Error::new(Kind::Kernel, text))
+}
+
+fn try_seal(args: impl Iterator<Item = OsString>) -> Result<()> {
     let exe = fs::open(fs::cwd(), c"/proc/self/exe", libc::O_RDONLY, 0, resolve::HOST)
         .doing(|| "open /proc/self/exe".into())?;
     if is_sealed(exe.as_fd()).doing(|| "inspect our own binary".into())? {
@@ -48,8 +64,17 @@ pub fn seal(args: impl Iterator<Item = OsString>) -> Result<()> {
     let argv = CArray::new(argv);
     let by_mount = execute(read_only_clone(exe.as_fd()), &argv);
     let by_memory = execute(sealed_copy(exe.as_fd()), &argv);
-    let text = format!("run from a file that nobody can write to: {by_mount}; {by_memory}");
-    Err(Error::new(Kind::Kernel, text).hint("a hostile image could overwrite rrunc (CVE-2019-5736)"))
+    let by_namespace = execute(clone_in_user_namespace(exe.as_fd()), &argv);
+    if is_out_of_reach(exe.as_fd()).doing(|| "inspect our own binary".into())? {
+        return Ok(());
+    }
+    let text = format!(
+        "run from a file that nobody can write to: {by_mount}; {by_memory}; in a user namespace: {by_namespace}"
+    );
+    Err(Error::new(Kind::Kernel, text).hint(
+        "else a hostile image could overwrite rrunc (CVE-2019-5736): allow user namespaces, or set vm.memfd_noexec to 0 \
+         or 1, or have root own rrunc, with no right for others to write it",
+    ))
 }
 
 /// Asked of the file that is to be executed, and of what is executed then, so that we never go in circles.
@@ -81,6 +106,60 @@ fn sealed_copy(exe: BorrowedFd) -> Result<OwnedFd, Fail> {
     Ok(copy)
 }
 
+/// For who may clone no mounts: somebody who may, and ends, since the root of a new user namespace may in a new mount
+/// namespace. There the binary has to be found by its path, and be the same file.
+fn clone_in_user_namespace(exe: BorrowedFd) -> Result<OwnedFd, Fail> {
+    let mut path = [0; libc::PATH_MAX as usize];
+    let path = fs::readlink(fs::cwd(), c"/proc/self/exe", &mut path)?;
+    let path = CString::new(path).unwrap_or_default(); // a path has no NUL
+    let (ours, theirs) = net::seqpacket_pair()?;
+    match clone::fork((libc::CLONE_NEWUSER | libc::CLONE_NEWNS) as u64, None)? {
+        Who::Parent(_, pidfd) => {
+            drop(theirs);
+            let mut refusal = [0; 4];
+            let received = net::receive(ours.as_fd(), &mut refusal);
+            process::reap(pidfd.as_fd())?;
+            let [c0, c1, e0, e1] = refusal;
+            match (received?, Call::from_number(u16::from_ne_bytes([c0, c1]))) {
+                ((_, Some(clone)), _) => Ok(clone),
+                ((4, None), Some(call)) => {
+                    Err(Fail::new(call, Errno::from_raw(u16::from_ne_bytes([e0, e1]).into())))
+                }
+                _ => Err(Fail::new(Call::Clone, Errno::EPIPE)),
+            }
+        }
+        Who::Child => {
+            let sent = match same_file(&path, exe).and_then(|exe| read_only_clone(exe.as_fd())) {
+                Ok(clone) => net::send(theirs.as_fd(), &[0; 4], Some(clone.as_fd())),
+                Err(fail) => {
+                    let [c0, c1] = (fail.call as u16).to_ne_bytes();
+                    let [e0, e1] = (fail.errno as i32 as u16).to_ne_bytes();
+                    net::send(theirs.as_fd(), &[c0, c1, e0, e1], None)
+                }
+            };
+            clone::exit(i32::from(sent.is_err()))
+        }
+    }
+}
+
+fn same_file(path: &CStr, other: BorrowedFd) -> Result<OwnedFd, Fail> {
+    let file = fs::open(fs::cwd(), path, libc::O_PATH, 0, resolve::HOST)?;
+    let (this, other) = (fs::stat(file.as_fd())?, fs::stat(other)?);
+    match (this.dev, this.ino) == (other.dev, other.ino) {
+        true => Ok(file),
+        false => Err(Fail::new(Call::Open, Errno::ESTALE)),
+    }
+}
+
+/// Whether root's alone, and we are an ordinary user: then no container of ours has a right to it, for the root of a user
+/// namespace has none over what isn't mapped there, and nobody may map the host's root for us.
+fn is_out_of_reach(exe: BorrowedFd) -> Result<bool, Fail> {
+    const OTHERS_WRITE: u32 = 0o022; // with an access control list that of the group is its mask (acl(5))
+    let stat = fs::stat(exe)?;
+    let roots = stat.uid == Uid(0) && stat.mode & OTHERS_WRITE == 0;
+    Ok(roots && ids::euid() != Uid(0) && ids::capget()?.permitted == 0)
+}
+
 /// Returns only what went wrong.
 fn execute(file: Result<OwnedFd, Fail>, argv: &CArray) -> Fail {
     match file.and_then(|file| is_sealed(file.as_fd()).map(|sealed| (file, sealed))) {
@@ -95,15 +174,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_some_commands_need_it() {
-        let check = |line: &str, expected| {
-            let args = line.split(' ').map(OsString::from);
-            assert_eq!(is_needed(args), expected, "{line}");
-        };
-        check("rrunc --root /x run -d c1", true);
-        check("rrunc create c1", true);
-        check("rrunc state c1", false);
-        check("rrunc kill c1 KILL", false);
+    fn who_never_asked_for_it_spawns_nothing() {
+        assert!(require().is_err());
     }
 
     #[test]

@@ -20,8 +20,18 @@ use spec_tests::Lab;
 
 /// Runs a test of what `why` (a CVE, a promise) is about, and panics if it fails or leaves anything behind.
 pub fn unharmed(why: &str, test: impl Fn(&Lab) + Sync) {
+    unharmed_after(why, |_| {}, test);
+}
+
+/// The same, and an ordinary user calls the runtime.
+pub fn unharmed_as_user(why: &str, test: impl Fn(&Lab) + Sync) {
+    unharmed_after(why, Lab::become_user, test);
+}
+
+fn unharmed_after(why: &str, first: impl Fn(&Lab) + Sync, test: impl Fn(&Lab) + Sync) {
     spec_tests::default_runtime(&rrunc());
     spec_tests::obeys(why, |lab| {
+        first(lab);
         let before = Census::take(lab.tag(), lab.cgroups(), &lab.root());
         test(lab);
         before.assert_same(lab.tag(), lab.cgroups(), &lab.root());

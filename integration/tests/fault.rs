@@ -110,9 +110,10 @@ fn every_refused_call_is_named_and_leaves_nothing() {
     });
 }
 
-/// Who may not clone mounts runs from a copy in memory; who may not have that either is told of the danger.
+/// Who may not clone mounts runs from a copy in memory; who may not have that either runs nothing in a container, and
+/// whatever else needs none of it works on.
 #[test]
-fn a_seal_that_is_refused_has_a_substitute_or_a_warning() {
+fn a_seal_that_is_refused_has_a_substitute_or_nothing_runs() {
     unharmed("CVE-2019-5736", |lab| {
         // Not a command that needs the seal, but one that is taken for it, and that waits at its log.
         let fifo = lab.dir().join("fifo");
@@ -132,12 +133,37 @@ fn a_seal_that_is_refused_has_a_substitute_or_a_warning() {
             exe.to_string_lossy().starts_with("/memfd:rrunc").then_some(())
         });
         child.kill().and_then(|()| child.wait()).expect("its end");
-        let ran = refused(&["open_tree", "memfd_create"], Errno::EPERM, || {
-            command().args(["state", "run"]).output().expect("rrunc")
-        });
-        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-        for text in ["open_tree: ", "memfd_create: ", "overwrite rrunc", "does not exist"] {
-            assert!(said.contains(text), "{said}");
+
+        let running = lab.bundle().args(["sleep", "60"]).start();
+        let other = lab.bundle().container();
+        other.bundle.write();
+        let bundle = other.bundle.dir().to_string_lossy().into_owned();
+        let unsealed = |args: &[&str]| {
+            let run = || command().args(args).stdout(Stdio::null()).output().expect("rrunc");
+            let ran = refused(&["open_tree", "memfd_create"], Errno::EPERM, run);
+            (ran.status.code().expect("an end"), String::from_utf8_lossy(&ran.stderr).into_owned())
+        };
+        let list = lab.dir().join("list");
+        std::fs::write(&list, r#"[{ "destination": "/mnt", "type": "tmpfs", "source": "x" }]"#)
+            .expect("a file");
+        let list = list.to_string_lossy().into_owned();
+        for (code, args) in [
+            (1, ["run", "--bundle", &bundle, &other.id]),
+            (1, ["create", "--bundle", &bundle, &other.id]),
+            (1, ["mounts", "add", &running.id, &list]),
+            (255, ["exec", &running.id, "touch", "/touched"]),
+        ] {
+            let (exited, said) = unsealed(&args);
+            assert_eq!(exited, code, "{args:?}: {said}");
+            for text in ["open_tree: ", "memfd_create: ", "in a user namespace: ", "overwrite rrunc", args[0]]
+            {
+                assert!(said.contains(text), "{args:?}: {said}");
+            }
+            assert!(!root.join(&other.id).exists(), "{args:?} leaves its state");
         }
+        assert!(!running.bundle.path("/touched").exists());
+        let (exited, said) = unsealed(&["state", "run"]);
+        assert!(exited == 1 && said.contains("does not exist") && !said.contains("overwrite"), "{said}");
+        assert_eq!(unsealed(&["state", &running.id]), (0, String::new()));
     });
 }

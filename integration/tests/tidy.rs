@@ -15,7 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("host", &["error", "plan", "spec", "sys"]),
     ("idmap", &["error", "plan", "sys"]),
     ("netdev", &["error", "log", "plan", "sys"]),
-    ("prepare", &["error", "channel", "idmap", "plan", "sys"]),
+    ("prepare", &["error", "channel", "idmap", "plan", "seal", "sys"]),
     ("init", &["channel", "plan", "prepare", "sys"]),
     ("spawn", &["error", "channel", "init", "plan", "prepare", "sys"]),
     ("cgroup", &["error", "log", "rdt", "spec", "sys", "systemd"]),
@@ -128,6 +128,11 @@ const ABSENT_IN_SHIM: &[(&str, &[&str], &str)] = &[
     ("options", &["std::fs", "nix::"], "a message in, options out"),
     ("stdio/uri", &["std::fs", "nix::"], "text in, a target out"),
     (
+        "",
+        &["ops::create", "ops::run", "ops::exec", "ops::restore", "ops::mounts", "ops::checkpoint"],
+        "what puts a process into a container is executed: a copy of the shim runs from the shim's own file",
+    ),
+    (
         "calls",
         &["mounts::"],
         "a file system may be long in coming and going: only copies of the shim mount and unmount",
@@ -137,6 +142,21 @@ const ABSENT_IN_SHIM: &[(&str, &[&str], &str)] = &[
         "",
         &["std::thread", "thread::sleep", "async fn", "Mutex", "RefCell", "tokio"],
         "one thread, no lock, and every wait is the loop's",
+    ),
+];
+
+/// Words that may stand in some modules only, and why.
+const ONLY_IN: &[(&str, &[&str], &str)] = &[
+    (
+        "clone::fork",
+        &["spawn", "init", "idmap", "seal", "systemd"],
+        "a process of ours that a container sees is made of a Prepared, which only a sealed rrunc gets; those of others \
+         stay outside, or are the container's own",
+    ),
+    (
+        "clone::setns",
+        &["spawn", "init", "sys"],
+        "who enters a process namespace is seen in there; sys visits network namespaces alone",
     ),
 ];
 
@@ -286,6 +306,19 @@ fn what_is_absent_stays_so() {
                 }
             }
         }
+    }
+    none(complaints);
+}
+
+#[test]
+fn what_only_some_may_do_others_do_not() {
+    let mut complaints = vec![];
+    for (word, modules, why) in ONLY_IN {
+        let who = sources().into_iter().filter(|s| has(&s.code, word));
+        let (in_them, elsewhere): (Vec<_>, Vec<_>) = who.partition(|s| modules.contains(&s.module()));
+        complaints.extend(elsewhere.iter().map(|s| format!("src/{} has {word}: {why}", s.name)));
+        let idle = modules.iter().filter(|module| !in_them.iter().any(|s| s.module() == **module));
+        complaints.extend(idle.map(|module| format!("{module} may have {word}, and has not")));
     }
     none(complaints);
 }

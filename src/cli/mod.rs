@@ -386,6 +386,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, caller: &Caller) -> Resul
     }
 }
 
+/// Whether the command line may be one of a command that puts a process into a container. It is asked before the command
+/// line is parsed, for speed: of a container that is called `run` it says so too.
+pub fn may_enter(mut args: impl Iterator<Item = OsString>) -> bool {
+    let entering = || commands::COMMANDS.iter().filter(|row| row.enters);
+    args.any(|arg| entering().any(|row| arg == row.name))
+}
+
 /// Whether the path is `/` by its letters: `//`, `/.`, `/run/..`.
 fn is_host_root(path: &Path) -> bool {
     let mut depth = 0usize;

@@ -394,3 +394,18 @@ fn checkpoint_and_restore() {
         refused(line, text);
     }
 }
+
+#[test]
+fn who_puts_a_process_into_a_container() {
+    let check = |line: &str, expected| {
+        let args = line.split(' ').map(OsString::from);
+        assert_eq!(may_enter(args), expected, "{line}");
+    };
+    check("rrunc --root /x run -d c1", true);
+    for command in ["create", "exec", "restore", "mounts", "checkpoint"] {
+        check(&format!("rrunc {command} c1"), true);
+    }
+    for command in ["start", "state", "kill", "delete", "ps", "events", "update", "pause", "list"] {
+        check(&format!("rrunc {command} c1"), false);
+    }
+}

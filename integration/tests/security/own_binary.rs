@@ -1,14 +1,16 @@
 //! CVE-2019-5736: nobody in a container gets hold of a writable rrunc.
 
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use integration::{rrunc, unharmed};
+use integration::{rrunc, unharmed, unharmed_as_user};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use spec_tests::{Bundle, Lab, eventually};
+use serde_json::json;
+use spec_tests::user::UID;
+use spec_tests::{Bundle, Inside, Lab, eventually};
 
 /// A copy of rrunc that a test may lose, on a writable mount, and that of it which must not change.
 struct Victim {
@@ -107,6 +109,39 @@ fn an_entrypoint_that_is_our_binary_gives_no_hold_on_it() {
     });
 }
 
+/// Whoever comes into a container from outside meets one there that may look into every process, opens its executable,
+/// and overwrites that once it is executed no more: all commands that put a process into a namespace of the container.
+#[test]
+fn who_comes_into_a_container_gives_no_hold_on_our_binary() {
+    unharmed("CVE-2019-5736", |lab| {
+        let list = lab.dir().join("mounts.json");
+        fs::write(&list, r#"[{ "destination": "/mnt", "type": "tmpfs", "source": "tmpfs" }]"#)
+            .expect("a file");
+        let list = list.to_string_lossy().into_owned();
+        let mounts = |action: &'static str| ["mounts", action, "ID", &list].map(String::from).to_vec();
+        let exec = || ["exec", "ID", "/bin/inside", "pid"].map(String::from).to_vec();
+        for (calls, runs) in [(vec![mounts("add"), mounts("remove")], 50), (vec![exec()], 50)] {
+            let victim = Victim::new(lab);
+            let watcher = lab
+                .bundle()
+                .caps(&["CAP_SYS_PTRACE", "CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"])
+                .phrases(["to /answer", "overwrite-exe", "sleep"]);
+            let watcher = watcher.directory("/mnt").start();
+            for call in calls.iter().cycle().take(runs) {
+                let call = call.iter().map(|word| if word == "ID" { &watcher.id } else { word });
+                let mut command = Command::new(&victim.path);
+                command.arg("--root").arg(lab.root()).args(call).stdin(Stdio::null()).stdout(Stdio::null());
+                assert!(command.status().expect("rrunc").success(), "{calls:?}");
+            }
+            let met = watcher.wait_for_answer("/answer", "overwrite-exe")["overwrite-exe"].clone();
+            assert_eq!(met["link"], "/", "{met}: a detached mount");
+            assert_eq!(met["write"], "EROFS", "{met}");
+            assert!(met["mounts"].as_array().is_some_and(|all| !all.contains(&json!("ok"))), "{met}");
+            victim.assert_untouched();
+        }
+    });
+}
+
 /// What rrunc is linked with, unless it is static.
 fn with_libraries(bundle: Bundle) -> Bundle {
     let listed = Command::new("ldd").arg(rrunc()).output().expect("ldd").stdout;
@@ -136,5 +171,61 @@ fn a_sealed_rrunc_looks_as_it_was_called() {
         assert!(!running.is_over());
         c.kill(&["KILL"]).ok();
         running.wait().exits(137);
+    });
+}
+
+/// No process of this pid namespace may have executable memory that isn't a file's (sysctl vm.memfd_noexec, Linux 6.3).
+const NO_MEMORY: &str = "unshare --pid --fork --mount-proc --kill-child sh -c \
+    'echo 2 > /proc/sys/vm/memfd_noexec && exec \"$0\" \"$@\"'";
+
+/// Who may neither clone mounts nor have such memory has the root of a user namespace clone one.
+#[test]
+fn an_ordinary_user_without_executable_memory_runs_from_a_read_only_clone() {
+    unharmed_as_user("CVE-2019-5736", |lab| {
+        let ran = lab.bundle().phrases(["pid"]).container().command("run", &[]).through(NO_MEMORY).run().ok();
+        assert_eq!(Inside::parse(&ran.stdout())["pid"], 1);
+        // Not a command that needs it, but one that is taken for it, and that waits at its log.
+        let fifo = lab.dir().join("fifo");
+        mkfifo(&fifo, Mode::S_IRWXU).expect("a FIFO");
+        chown(&fifo, Some(UID), None).expect("chown");
+        let log = format!("--log={}", fifo.display());
+        let waiting = lab.command(["state", "run"]).global(&log).through(NO_MEMORY).spawn();
+        let exe = eventually("a sealed process", || {
+            let children = format!("/proc/{0}/task/{0}/children", waiting.pid());
+            let exe = format!("/proc/{}/exe", fs::read_to_string(children).ok()?.trim());
+            (fs::read_link(&exe).ok()? == Path::new("/")).then_some(exe)
+        });
+        let flags = nix::sys::statvfs::statvfs(exe.as_str()).expect("its mount").flags();
+        assert!(flags.contains(nix::sys::statvfs::FsFlags::ST_RDONLY), "{flags:?}");
+        fs::read(&fifo).expect("its log");
+        waiting.wait().fails_saying(&["does not exist"]);
+    });
+}
+
+/// A binary that can't be found to be cloned (it is deleted) is no danger if root alone may write to it; of the user's own
+/// no container is made.
+#[test]
+fn without_a_seal_an_ordinary_user_runs_only_what_is_out_of_reach() {
+    unharmed_as_user("CVE-2019-5736", |lab| {
+        for (owner, mode, expected) in [(0, 0o755, 0), (0, 0o775, 1), (UID, 0o755, 1)] {
+            let c = lab.bundle().args(["true"]).container();
+            c.bundle.write();
+            let gone = lab.dir().join("gone");
+            fs::copy(rrunc(), &gone).expect("copy rrunc");
+            chown(&gone, Some(owner), Some(owner)).expect("chown");
+            fs::set_permissions(&gone, fs::Permissions::from_mode(mode)).expect("chmod");
+            let user = format!("setpriv --reuid={UID} --regid={UID} --clear-groups --inh-caps=-all");
+            let call = format!(
+                "exec 9< {0}; rm {0}; exec {NO_MEMORY} {user} /proc/self/fd/9 \"$@\"",
+                gone.display()
+            );
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", &call, "sh", "--root"]).arg(lab.root()).args(["run", "--bundle"]);
+            let ran = command.arg(c.bundle.dir()).arg(&c.id).stdin(Stdio::null()).output().expect("sh");
+            let said = String::from_utf8_lossy(&ran.stderr);
+            assert_eq!(ran.status.code(), Some(expected), "owner {owner}, mode {mode:o}: {said}");
+            assert_eq!(said.contains("memfd_create: permission denied"), expected != 0, "{said}");
+            assert!(!lab.root().join(&c.id).exists(), "its state is left");
+        }
     });
 }

@@ -43,6 +43,7 @@ pub const CHECKPOINT: Row = Row {
         [image_options(), own].concat()
     },
     ends_flags: false,
+    enters: true,
     read: |m| {
         ask(Command::Checkpoint(Box::new(Checkpoint {
             id: take(m, "id"),
@@ -83,6 +84,7 @@ pub const RESTORE: Row = Row {
         [image_options(), own].concat()
     },
     ends_flags: false,
+    enters: true,
     read: |m| {
         ask(Command::Restore(Box::new(Restore {
             id: take(m, "id"),

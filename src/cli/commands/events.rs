@@ -18,6 +18,7 @@ pub const EVENTS: Row = Row {
         ]
     },
     ends_flags: false,
+    enters: false,
     read: |m| {
         ask(Command::Events {
             id: take(m, "id"),

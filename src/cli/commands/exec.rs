@@ -41,6 +41,7 @@ pub const EXEC: Row = Row {
         ]
     },
     ends_flags: true,
+    enters: true,
     read: |m| {
         let many = |m: &mut clap::ArgMatches, name: &str| m.remove_many(name).into_iter().flatten().collect();
         ask(Command::Exec(Box::new(Exec {

@@ -15,6 +15,7 @@ pub const CREATE: Row = Row {
     about: "Make a container from a bundle; its program waits for start",
     args: || [bundle_options(), vec![id()]].concat(),
     ends_flags: false,
+    enters: true,
     read: |m| ask(Command::Create(read_create(m))),
 };
 
@@ -23,6 +24,7 @@ pub const START: Row = Row {
     about: "Let the program of a created container run",
     args: || vec![id()],
     ends_flags: false,
+    enters: false,
     read: |m| ask(Command::Start { id: take(m, "id") }),
 };
 
@@ -39,6 +41,7 @@ pub const KILL: Row = Row {
         ]
     },
     ends_flags: false,
+    enters: false,
     read: |m| {
         ask(Command::Kill {
             id: take(m, "id"),
@@ -60,6 +63,7 @@ pub const DELETE: Row = Row {
         ]
     },
     ends_flags: false,
+    enters: false,
     read: |m| ask(Command::Delete { id: take(m, "id"), force: take(m, "force"), regex: take(m, "regex") }),
 };
 
@@ -81,6 +85,7 @@ pub const RUN: Row = Row {
         [bundle_options(), run].concat()
     },
     ends_flags: false,
+    enters: true,
     read: |m| {
         ask(Command::Run(Run {
             create: read_create(m),
@@ -95,6 +100,7 @@ pub const MOUNTS: Row = Row {
     name: "mounts",
     about: "Mount into a running container, or unmount again: all of a list, or none",
     ends_flags: false,
+    enters: true,
     args: || {
         vec![
             Arg::new("action")
@@ -127,6 +133,7 @@ pub const PAUSE: Row = Row {
     about: "Stop all processes of a container for a while",
     args: || vec![id()],
     ends_flags: false,
+    enters: false,
     read: |m| ask(Command::Pause { id: take(m, "id") }),
 };
 
@@ -135,6 +142,7 @@ pub const RESUME: Row = Row {
     about: "Let a paused container go on",
     args: || vec![id()],
     ends_flags: false,
+    enters: false,
     read: |m| ask(Command::Resume { id: take(m, "id") }),
 };
 

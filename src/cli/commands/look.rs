@@ -14,6 +14,7 @@ pub const STATE: Row = Row {
     about: "Print a container's state as JSON",
     args: || vec![id()],
     ends_flags: false,
+    enters: false,
     read: |m| ask(Command::State { id: take(m, "id") }),
 };
 
@@ -22,6 +23,7 @@ pub const LIST: Row = Row {
     about: "Show the containers below --root",
     args: || vec![list_format(), switch("quiet", Some('q'), "Print the ids alone")],
     ends_flags: false,
+    enters: false,
     read: |m| ask(Command::List { format: take(m, "format"), quiet: take(m, "quiet") }),
 };
 
@@ -39,6 +41,7 @@ pub const PS: Row = Row {
         ]
     },
     ends_flags: true,
+    enters: false,
     read: |m| {
         ask(Command::Ps {
             id: take(m, "id"),
@@ -64,6 +67,7 @@ pub const SPEC: Row = Row {
         ]
     },
     ends_flags: false,
+    enters: false,
     read: |m| {
         ask(Command::Spec {
             bundle: m.remove_one("bundle"),
@@ -78,6 +82,7 @@ pub const CHECK: Row = Row {
     about: "Tell every fault of a bundle, against the spec and this host; runs nothing",
     args: || vec![format(), bundle(), bundle_operand()],
     ends_flags: false,
+    enters: false,
     read: |m| ask(Command::Check { bundle: read_bundle(m), format: take(m, "format") }),
 };
 
@@ -86,6 +91,7 @@ pub const PLAN: Row = Row {
     about: "Print the steps that create would take; runs nothing",
     args: || vec![bundle(), no_pivot(), no_new_keyring(), bundle_operand()],
     ends_flags: false,
+    enters: false,
     read: |m| {
         ask(Command::Plan(Plan {
             bundle: read_bundle(m),
@@ -100,6 +106,7 @@ pub const FEATURES: Row = Row {
     about: "Print what this runtime supports, as JSON",
     args: Vec::new,
     ends_flags: false,
+    enters: false,
     read: |_| ask(Command::Features),
 };
 
@@ -108,5 +115,6 @@ pub const INFO: Row = Row {
     about: "Tell what this kernel, these cgroups and this user may do, and what is missing",
     args: || vec![format()],
     ends_flags: false,
+    enters: false,
     read: |m| ask(Command::Info { format: take(m, "format") }),
 };

@@ -20,6 +20,9 @@ pub struct Row {
     pub args: fn() -> Vec<Arg>,
     /// Whether flags end at the first argument that is none: the rest is another program's.
     pub ends_flags: bool,
+    /// Whether it puts a process into a container or a namespace of one, or executes criu, which does: then it runs from
+    /// a file that nobody can write to. [`crate::prepare`] refuses a command that does so and doesn't say it.
+    pub enters: bool,
     pub read: fn(&mut ArgMatches) -> Result<Asked>,
 }
 

@@ -20,6 +20,7 @@ pub const COMPLETION: Row = Row {
         ]
     },
     ends_flags: false,
+    enters: false,
     read: |m| pages::completion(&take::<String>(m, "shell")).map(Asked::Text),
 };
 
@@ -30,6 +31,7 @@ pub const MAN: Row = Row {
         vec![Arg::new("command").value_name("COMMAND").help("The command's page (default: rrunc's own)")]
     },
     ends_flags: false,
+    enters: false,
     read: |m| pages::man(m.remove_one::<String>("command").as_deref()).map(Asked::Text),
 };
 
@@ -38,6 +40,7 @@ pub const HELP: Row = Row {
     about: "Explain a command",
     args: || vec![Arg::new("command").value_name("COMMAND").help("The command to explain")],
     ends_flags: false,
+    enters: false,
     read: |m| define::help(m.remove_one::<String>("command").as_deref()),
 };
 
@@ -46,5 +49,6 @@ pub const VERSION: Row = Row {
     about: "Print the version",
     args: Vec::new,
     ends_flags: false,
+    enters: false,
     read: |_| Ok(Asked::Version),
 };

