@@ -42,7 +42,7 @@ pub use bundle::{ALL_CAPS, Bundle, copy_programs};
 pub use command::{Command, Ran, Running};
 pub use container::Container;
 pub use expected::Expected;
-pub use inside::{Inside, Mount};
+pub use inside::{Inside, Mount, helper};
 pub use lab::{Lab, default_runtime};
 pub use terminal::{FdSocket, Terminal};
 pub use verdict::{fail_or_skip, needs, obeys};

@@ -12,6 +12,7 @@ mod sys;
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 
 use nix::sys::signal::{SigSet, Signal, raise};
 use serde_json::{Value, json};
@@ -30,8 +31,8 @@ impl Output {
 
 fn main() {
     let mut out = Output(Box::new(std::io::stdout()));
-    let arguments = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned());
-    for phrase in arguments {
+    let mut arguments = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned());
+    while let Some(phrase) = arguments.next() {
         let (verb, rest) = phrase.split_once(' ').unwrap_or((&phrase, ""));
         match verb {
             "to" => match OpenOptions::new().append(true).create(true).open(rest) {
@@ -40,6 +41,10 @@ fn main() {
             },
             "exit" => std::process::exit(rest.parse().unwrap_or_else(|_| fail(&phrase))),
             "sleep" => pause(),
+            "exec" => {
+                let program = arguments.next().unwrap_or_else(|| fail(&phrase));
+                fail(&format!("{program}: {}", std::process::Command::new(&program).args(arguments).exec()));
+            }
             "raise" => drop(raise(signal(rest))),
             "block" => {
                 let done = signals(rest).thread_block().map(|()| json!("ok"));

@@ -24,7 +24,7 @@ macro_rules! numbers {
 /// The number of a syscall by name, or the number itself if the name is one.
 fn number(name: &str) -> Option<libc::c_long> {
     numbers!(
-        name, bpf: SYS_bpf, chroot: SYS_chroot, clone3: SYS_clone3, fchmodat: SYS_fchmodat,
+        name, add_key: SYS_add_key, bpf: SYS_bpf, chroot: SYS_chroot, clone3: SYS_clone3, fchmodat: SYS_fchmodat,
         fchownat: SYS_fchownat, getcwd: SYS_getcwd, getpid: SYS_getpid, getpriority: SYS_getpriority,
         gettid: SYS_gettid, ioprio_get: SYS_ioprio_get, keyctl: SYS_keyctl, kill: SYS_kill, mkdirat: SYS_mkdirat,
         mount: SYS_mount, personality: SYS_personality, pivot_root: SYS_pivot_root, prctl: SYS_prctl,
