@@ -1,6 +1,7 @@
 //! The one test binary of what isn't in the specification: each module says what belongs into it.
 
 mod crash; // rrunc killed, twice at once, or after a reboot: what is left can be deleted
+mod documentation; // its examples are what rrunc prints, what it lists is all there is
 mod errors; // what a person reads when something is wrong
 mod fault; // the kernel refuses one call after the other
 mod fields; // fields whose failure comes late or costs the host something

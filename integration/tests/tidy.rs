@@ -344,19 +344,6 @@ fn files_are_short_and_say_what_they_are() {
     none(complaints);
 }
 
-/// What README.md tells users to write is what the tests of the engines run with.
-#[test]
-fn the_readme_quotes_the_drop_ins() {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let readme = fs::read_to_string(top.join("README.md")).expect("README.md");
-    for name in ["containers.conf", "daemon.json", "containerd.toml"] {
-        let text = fs::read_to_string(top.join("integration/engines/dropins").join(name)).expect(name);
-        let lines = text.split_inclusive('\n');
-        let text: String = lines.skip_while(|line| line.starts_with('#')).collect();
-        assert!(readme.contains(&format!("\n{text}```\n")), "README.md has another {name}");
-    }
-}
-
 /// The checks above would pass on anything if this didn't hold.
 #[test]
 fn the_reader_reads() {

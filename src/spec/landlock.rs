@@ -235,7 +235,7 @@ mod tests {
     fn the_documents_have_every_word() {
         let all = serde_json::json!([FileAccess::ALL, NetAccess::ALL, Scope::ALL]);
         let words = all.as_array().unwrap().iter().flat_map(|list| list.as_array().unwrap());
-        for document in [include_str!("../../README.md"), include_str!("../cli/pages.rs")] {
+        for document in [include_str!("../README.md"), include_str!("../cli/pages.rs")] {
             for word in words.clone() {
                 assert!(document.contains(word.as_str().unwrap()), "{word}");
             }
