@@ -26,7 +26,7 @@ const VARIABLE: &str = "NOTIFY_SOCKET";
 /// Of the container's directory.
 const DIRECTORY: &str = "notify";
 const SOCKET: &str = "notify.sock";
-/// Longer than sd_notify(3)'s own messages; what is cut off can't be READY=1, which comes first.
+/// Longer than sd_notify(3)'s own messages. One that is longer still says nothing, as with systemd.
 const LONGEST: usize = 4096;
 /// How long the manager may take to read what it was told before we end.
 const BARRIER: Duration = Duration::from_secs(30);
@@ -133,9 +133,9 @@ impl Notify {
     /// Takes one message, which must be there: whether it says that the program is ready.
     pub fn is_ready(&self) -> Result<bool> {
         let mut message = [0; LONGEST];
-        // read(2) and not recvmsg(2): fds that come along are never ours.
-        let length = sys::read(self.as_fd(), &mut message).doing(|| format!("read from {SOCKET}"))?;
-        Ok(says_ready(&message[..length]))
+        let length = net::receive_bytes(self.as_fd(), &mut message);
+        let length = length.doing(|| format!("read from {SOCKET}"))?;
+        Ok(message.get(..length).is_some_and(says_ready))
     }
 
     /// Waits until the program is ready, and tells the service manager; or until it is over, with nothing to tell.

@@ -66,7 +66,9 @@ pub fn send(socket: BorrowedFd, bytes: &[u8], fd: Option<BorrowedFd>) -> Result<
     }
 }
 
-/// recvmsg(2) of one record into `buffer`: its length (0: the peer has closed) and the fd that came with it.
+/// recvmsg(2) of one record into `buffer`: its length (0: the peer has closed) and the fd that came with it. EPROTO: more
+/// than one fd, or something else with it; EMSGSIZE: a record that is longer; EMFILE: an fd that we have no room for. What
+/// came is closed then.
 pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>), Fail> {
     let mut iov = IoSliceMut::new(buffer);
     let mut control = FdMessage([0; 24]);
@@ -84,19 +86,48 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> Result<(usize, Option<O
         }
         break gate(Call::Recvmsg, n)? as usize;
     };
-    // SAFETY: the kernel filled msg_control; CMSG_FIRSTHDR checks that a whole header is there.
-    let fd = unsafe {
+    let refused = |errno| Err(Fail::new(Call::Recvmsg, errno));
+    let (mut fd, mut others) = (None, 0);
+    // SAFETY: the kernel filled msg_control; CMSG_FIRSTHDR checks that a whole header is there, of which there is room for
+    // one. The fds that its length tells of were made for us, and none is taken twice.
+    unsafe {
         let header = libc::CMSG_FIRSTHDR(&raw const message);
-        if header.is_null()
-            || (*header).cmsg_type != libc::SCM_RIGHTS
-            || (*header).cmsg_level != libc::SOL_SOCKET
-        {
-            None
-        } else {
-            Some(OwnedFd::from_raw_fd(libc::CMSG_DATA(header).cast::<i32>().read_unaligned()))
+        if !header.is_null() {
+            match ((*header).cmsg_level, (*header).cmsg_type) {
+                (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
+                    // In the room for one, alignment has room for two (cmsg(3)): the kernel uses it.
+                    let length = ((*header).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+                    for index in 0..length / size_of::<i32>() {
+                        let number = libc::CMSG_DATA(header).cast::<i32>().add(index).read_unaligned();
+                        others += usize::from(fd.replace(OwnedFd::from_raw_fd(number)).is_some());
+                    }
+                }
+                _ => others += 1,
+            }
         }
-    };
-    Ok((n, fd))
+    }
+    match (others, message.msg_flags) {
+        (0, flags) if flags & libc::MSG_CTRUNC != 0 && fd.is_none() => refused(Errno::EMFILE),
+        (0, flags) if flags & libc::MSG_CTRUNC == 0 => match flags & libc::MSG_TRUNC {
+            0 => Ok((n, fd)),
+            _ => refused(Errno::EMSGSIZE),
+        },
+        _ => refused(Errno::EPROTO),
+    }
+}
+
+/// recv(2) of the bytes of one message: its true length, of which no more than there is room for is in `buffer`. What fds
+/// come with it are closed unseen.
+pub fn receive_bytes(socket: BorrowedFd, buffer: &mut [u8]) -> Result<usize, Fail> {
+    let (data, length) = (buffer.as_mut_ptr().cast(), buffer.len());
+    loop {
+        // SAFETY: the buffer is ours with its true length.
+        let n = unsafe { libc::recv(socket.as_raw_fd(), data, length, libc::MSG_TRUNC) };
+        if n < 0 && Errno::last() == Errno::EINTR {
+            continue;
+        }
+        return gate(Call::Recvmsg, n).map(|n| n as usize);
+    }
 }
 
 /// netdevice(7), SIOCSIFFLAGS: brings up a network device of our network namespace.
@@ -118,4 +149,50 @@ pub fn bring_up(device: &CStr) -> Result<(), Fail> {
     // SAFETY: as above.
     gate(Call::Ioctl, unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) })
         .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    /// sendmsg(2) with copies of `fd`.
+    fn send_many(socket: BorrowedFd, bytes: &[u8], fd: BorrowedFd, count: usize) {
+        use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+        let fds = vec![fd.as_raw_fd(); count];
+        let iov = [IoSlice::new(bytes)];
+        let control = [ControlMessage::ScmRights(&fds)];
+        sendmsg::<()>(socket.as_raw_fd(), &iov, &control, MsgFlags::empty(), None).expect("send");
+    }
+
+    #[test]
+    fn one_fd_and_no_more() {
+        let (ours, theirs) = seqpacket_pair().expect("a pair");
+        // A pipe tells whether copies of its end are left.
+        let (reads, writes) = nix::unistd::pipe().expect("a pipe");
+        for (count, expected) in
+            [(1, None), (2, Some(Errno::EPROTO)), (3, Some(Errno::EPROTO)), (9, Some(Errno::EPROTO))]
+        {
+            send_many(theirs.as_fd(), b"x", writes.as_fd(), count);
+            let received = receive(ours.as_fd(), &mut [0; 4]);
+            assert_eq!(received.as_ref().err().map(|fail| fail.errno), expected, "{count}");
+            assert_eq!(received.is_ok_and(|(n, fd)| n == 1 && fd.is_some()), count == 1);
+        }
+        drop(writes);
+        assert_eq!(super::super::fs::read(reads.as_fd(), &mut [0]), Ok(0), "none is left");
+    }
+
+    #[test]
+    fn nothing_is_cut_off_unseen() {
+        let (ours, theirs) = seqpacket_pair().expect("a pair");
+        send(theirs.as_fd(), b"12345", None).expect("send");
+        assert_eq!(
+            receive(ours.as_fd(), &mut [0; 4]).map(drop),
+            Err(Fail::new(Call::Recvmsg, Errno::EMSGSIZE))
+        );
+        send_many(theirs.as_fd(), b"12345", ours.as_fd(), 3);
+        assert_eq!(receive_bytes(ours.as_fd(), &mut [0; 4]), Ok(5));
+        drop(theirs);
+        assert!(matches!(receive(ours.as_fd(), &mut [0; 4]), Ok((0, None))));
+    }
 }
