@@ -3,6 +3,8 @@
 //!
 //! ```text
 //!  runtime                              container's process
+//!     |   <- NeedCgroup                      | only if it couldn't be born in its cgroup
+//!     |   moves it           Go ->           |
 //!     |   <- NeedIdMaps                      | new user namespace only
 //!     |   writes maps        Go ->           |
 //!     |   <- NeedNetDevices                   | with netDevices only
@@ -18,6 +20,16 @@
 //! ```
 //!
 //! `Failed` may come at any time, and is the last record.
+//!
+//! Where a process in between makes the container's (see `spawn`), it has a wire of its own:
+//!
+//! ```text
+//!  runtime                              process in between
+//!     |   moves it           Go ->           | only if that can't be born in its cgroup
+//!     |   <- Born, with a pidfd, or Refused  | enters namespaces, makes the container's process, ends
+//! ```
+//!
+//! It has no number to tell: it may be in another pid namespace, where ours mean other processes.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -32,6 +44,7 @@ pub struct Report {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToParent {
+    NeedCgroup,
     NeedIdMaps,
     NeedNetDevices,
     AtHostHooks,
@@ -49,10 +62,36 @@ pub enum ToChild {
     Start,
 }
 
-/// A record that crosses the wire as `[u8; 9]`: a tag, and for `Failed` step, call and errno.
-pub trait Record: Sized {
+/// What the process in between tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FromBetween {
+    /// The container's process is there: its pidfd comes with this.
+    Born,
+    Refused(Fail),
+}
+
+/// A record that crosses the wire as `[u8; 9]`: a tag, and for some a step, or call and errno.
+pub trait Record: Copy {
     fn encode(self) -> [u8; 9];
     fn decode(bytes: [u8; 9]) -> Option<Self>;
+
+    /// Whether an fd comes with it, as with no other.
+    fn has_fd(self) -> bool {
+        false
+    }
+}
+
+fn with_report(tag: u8, Report { step, fail }: Report) -> [u8; 9] {
+    let [s0, s1] = step.to_ne_bytes();
+    let [c0, c1] = (fail.call as u16).to_ne_bytes();
+    let [e0, e1, e2, e3] = (fail.errno as i32).to_ne_bytes();
+    [tag, s0, s1, c0, c1, e0, e1, e2, e3]
+}
+
+fn report([_, s0, s1, c0, c1, e0, e1, e2, e3]: [u8; 9]) -> Option<Report> {
+    let call = Call::from_number(u16::from_ne_bytes([c0, c1]))?;
+    let errno = Errno::from_raw(i32::from_ne_bytes([e0, e1, e2, e3]));
+    Some(Report { step: u16::from_ne_bytes([s0, s1]), fail: Fail { call, errno } })
 }
 
 const fn tagged(tag: u8) -> [u8; 9] {
@@ -65,14 +104,10 @@ impl Record for ToParent {
             ToParent::NeedIdMaps => tagged(1),
             ToParent::AtHostHooks => tagged(2),
             ToParent::Ready => tagged(3),
+            ToParent::Failed(report) => with_report(4, report),
             ToParent::SeccompListener => tagged(5),
             ToParent::NeedNetDevices => tagged(6),
-            ToParent::Failed(Report { step, fail }) => {
-                let [s0, s1] = step.to_ne_bytes();
-                let [c0, c1] = (fail.call as u16).to_ne_bytes();
-                let [e0, e1, e2, e3] = (fail.errno as i32).to_ne_bytes();
-                [4, s0, s1, c0, c1, e0, e1, e2, e3]
-            }
+            ToParent::NeedCgroup => tagged(7),
         }
     }
 
@@ -81,18 +116,37 @@ impl Record for ToParent {
             [1, ..] => Some(ToParent::NeedIdMaps),
             [2, ..] => Some(ToParent::AtHostHooks),
             [3, ..] => Some(ToParent::Ready),
+            [4, ..] => report(bytes).map(ToParent::Failed),
             [5, ..] => Some(ToParent::SeccompListener),
             [6, ..] => Some(ToParent::NeedNetDevices),
-            [4, s0, s1, c0, c1, e0, e1, e2, e3] => {
-                let call = Call::from_number(u16::from_ne_bytes([c0, c1]))?;
-                let errno = Errno::from_raw(i32::from_ne_bytes([e0, e1, e2, e3]));
-                Some(ToParent::Failed(Report {
-                    step: u16::from_ne_bytes([s0, s1]),
-                    fail: Fail { call, errno },
-                }))
-            }
+            [7, ..] => Some(ToParent::NeedCgroup),
             _ => None,
         }
+    }
+
+    fn has_fd(self) -> bool {
+        self == ToParent::SeccompListener
+    }
+}
+
+impl Record for FromBetween {
+    fn encode(self) -> [u8; 9] {
+        match self {
+            FromBetween::Born => tagged(1),
+            FromBetween::Refused(fail) => with_report(2, Report { step: 0, fail }),
+        }
+    }
+
+    fn decode(bytes: [u8; 9]) -> Option<FromBetween> {
+        match bytes {
+            [1, ..] => Some(FromBetween::Born),
+            [2, ..] => report(bytes).map(|report| FromBetween::Refused(report.fail)),
+            _ => None,
+        }
+    }
+
+    fn has_fd(self) -> bool {
+        self == FromBetween::Born
     }
 }
 
@@ -111,6 +165,10 @@ impl Record for ToChild {
             _ => None,
         }
     }
+
+    fn has_fd(self) -> bool {
+        self == ToChild::Start
+    }
 }
 
 /// One end of the wire: what it sends and what it receives.
@@ -123,8 +181,10 @@ pub struct End<Out, In> {
 pub type ParentEnd = End<ToChild, ToParent>;
 pub type ChildEnd = End<ToParent, ToChild>;
 
-/// The two ends of a new wire.
-pub fn pair() -> Result<(ParentEnd, ChildEnd), Fail> {
+/// The parent's end and the child's.
+pub type Wire<Down, Up> = (End<Down, Up>, End<Up, Down>);
+
+pub fn pair<Down: Record, Up: Record>() -> Result<Wire<Down, Up>, Fail> {
     let (parent, child) = net::seqpacket_pair()?;
     Ok((End::new(parent), End::new(child)))
 }
@@ -143,7 +203,7 @@ impl<Out: Record, In: Record> End<Out, In> {
     }
 
     /// The next record and the fd that came with it; `None` once the peer has closed its end.
-    /// A record of another size or tag is EPROTO.
+    /// EPROTO: a record of another size or tag, or one without the fd that it must have, or with one that it mustn't.
     pub fn receive(&self) -> Result<Option<(In, Option<OwnedFd>)>, Fail> {
         let mut bytes = [0; 9];
         let (n, fd) = match net::receive(self.socket.as_fd(), &mut bytes) {
@@ -153,7 +213,7 @@ impl<Out: Record, In: Record> End<Out, In> {
         };
         match (n, In::decode(bytes)) {
             (0, _) => Ok(None),
-            (9, Some(record)) => Ok(Some((record, fd))),
+            (9, Some(record)) if record.has_fd() == fd.is_some() => Ok(Some((record, fd))),
             _ => Err(Fail::new(Call::Recvmsg, Errno::EPROTO)),
         }
     }
@@ -169,32 +229,51 @@ impl<Out, In> AsFd for End<Out, In> {
 mod tests {
     use super::*;
 
+    fn wire() -> (ParentEnd, ChildEnd) {
+        pair().expect("socketpair")
+    }
+
     #[test]
     fn records_cross_the_wire() {
-        let (parent, child) = pair().expect("socketpair");
+        let (parent, child) = wire();
         let report = Report { step: 300, fail: Fail::new(Call::MoveMount, Errno::ENOENT) };
         for record in [
+            ToParent::NeedCgroup,
             ToParent::NeedIdMaps,
             ToParent::NeedNetDevices,
             ToParent::AtHostHooks,
             ToParent::Ready,
-            ToParent::SeccompListener,
             ToParent::Failed(report),
         ] {
             child.send(record).expect("send");
             assert_eq!(parent.receive().expect("receive").map(|(r, _)| r), Some(record));
         }
+        child.send_with(ToParent::SeccompListener, parent.as_fd()).expect("send");
+        assert!(matches!(parent.receive(), Ok(Some((ToParent::SeccompListener, Some(_))))));
         parent.send_with(ToChild::Start, child.as_fd()).expect("send");
         let (record, fd) = child.receive().expect("receive").expect("not closed");
         assert_eq!((record, fd.is_some()), (ToChild::Start, true));
         drop(parent);
         assert!(child.receive().expect("receive").is_none());
+
+        let (parent, between) = pair::<ToChild, FromBetween>().expect("socketpair");
+        between.send(FromBetween::Refused(report.fail)).expect("send");
+        assert!(
+            matches!(parent.receive(), Ok(Some((FromBetween::Refused(fail), None))) if fail == report.fail)
+        );
+        between.send_with(FromBetween::Born, parent.as_fd()).expect("send");
+        assert!(matches!(parent.receive(), Ok(Some((FromBetween::Born, Some(_))))));
     }
 
     #[test]
     fn a_foreign_record_is_refused() {
-        let (parent, child) = pair().expect("socketpair");
+        let (parent, child) = wire();
+        let refused = || assert_eq!(parent.receive().map(drop), Err(Fail::new(Call::Recvmsg, Errno::EPROTO)));
         net::send(child.as_fd(), b"hello", None).expect("send");
-        assert_eq!(parent.receive().map(|_| ()), Err(Fail::new(Call::Recvmsg, Errno::EPROTO)));
+        refused();
+        child.send(ToParent::SeccompListener).expect("send"); // without its fd
+        refused();
+        child.send_with(ToParent::Ready, parent.as_fd()).expect("send"); // with one too many
+        refused();
     }
 }

@@ -60,6 +60,13 @@ pub fn prepare<'p>(plan: &'p Plan, mut given: Given) -> Result<Prepared<'p>> {
     if fs::fs_magic(proc.as_fd()).doing(|| "inspect /proc".into())? != libc::PROC_SUPER_MAGIC {
         return Err(Error::new(Kind::Unsupported, "/proc is not a procfs").hint("mount -t proc proc /proc"));
     }
+    // Else a number would mean one process to a system call, and another in there.
+    let mut number = [0; 16];
+    let own = fs::readlink(proc.as_fd(), c"self", &mut number).doing(|| "inspect /proc/self".into())?;
+    if own != std::process::id().to_string().as_bytes() {
+        let text = "/proc is the procfs of another pid namespace";
+        return Err(Error::new(Kind::Unsupported, text).hint("mount -t proc proc /proc"));
+    }
     let missing =
         |what: &str| Error::new(Kind::Usage, format!("the plan needs a {what}, and none was given"));
     let mut fds = Vec::with_capacity(plan.wants.len());

@@ -3,16 +3,15 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::channel::{self, ChildEnd, ParentEnd, Report, ToChild, ToParent};
+use crate::channel::{self, ChildEnd, FromBetween, ParentEnd, Report, ToChild, ToParent};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::init;
-use crate::plan::Plan;
 use crate::plan::namespaces::{PID, TIME, USER};
 use crate::prepare::Prepared;
 use crate::sys::clone::{self, Who};
-use crate::sys::process::{self, Exit};
+use crate::sys::process::{self, Exit, Signal};
 use crate::sys::shared::Progress;
-use crate::sys::{Call, Errno, Fail, Pid, fs, ids, net, sched};
+use crate::sys::{Call, Errno, Fail, Pid, fs, ids, sched};
 
 /// The container's first process, as its parent holds it. Dropped, it is killed and reaped, unless released.
 #[derive(Debug)]
@@ -22,11 +21,20 @@ pub struct Init {
     released: bool,
     channel: ParentEnd,
     progress: Progress,
+    /// The number of its last step (from 0), which executes the program.
+    last: usize,
+    /// Its first word, if somebody has waited for that alone.
+    first: Option<Word>,
 }
+
+/// What is heard of it: a halt, its end, or nothing more since it executes its program now.
+type Word = std::result::Result<Option<Halt>, Ended>;
 
 /// What a child comes to a halt for.
 #[derive(Debug)]
 pub enum Halt {
+    /// It isn't in its cgroup yet ([`spawn_outside`]).
+    Cgroup,
     IdMaps,
     NetDevices,
     HostHooks,
@@ -40,40 +48,60 @@ pub enum Halt {
 pub enum Ended {
     /// It said why.
     Reported(Report),
-    /// It could not, at this step (from 0).
-    Silent { exit: Exit, step: u16 },
+    /// It could not, at this step (from 0), or before it came to do anything.
+    Silent { exit: Exit, step: Option<u16> },
 }
 
 /// Has somebody else move a process into a cgroup.
 pub type Mover<'m> = &'m dyn Fn(Pid) -> Result<()>;
 
+/// How the container's process comes into its cgroup, if it has one.
+#[derive(Clone, Copy)]
+enum Way<'w> {
+    Born(Option<BorrowedFd<'w>>),
+    /// By way of a process in between that is there already.
+    Moved(BorrowedFd<'w>, Mover<'w>),
+    /// It halts for it.
+    Outside,
+}
+
 /// Makes the container's process, into the cgroup behind `cgroup` from its birth on.
 pub fn spawn(prepared: &Prepared, cgroup: Option<BorrowedFd>) -> Result<Init> {
-    spawn_by(prepared, cgroup, None)
+    spawn_by(prepared, Way::Born(cgroup))
 }
 
 /// The same where we may not reach that cgroup from our own: a process in between is moved there first.
 pub fn spawn_moved(prepared: &Prepared, cgroup: BorrowedFd, mover: Mover) -> Result<Init> {
-    spawn_by(prepared, Some(cgroup), Some(mover))
+    spawn_by(prepared, Way::Moved(cgroup, mover))
 }
 
-fn spawn_by(prepared: &Prepared, cgroup: Option<BorrowedFd>, mover: Option<Mover>) -> Result<Init> {
-    let (parent_end, child_end) = channel::pair().doing(|| "make the wire to the container".into())?;
+/// The same where nobody can be born there: before it does anything it halts to be moved ([`Halt::Cgroup`]).
+pub fn spawn_outside(prepared: &Prepared) -> Result<Init> {
+    spawn_by(prepared, Way::Outside)
+}
+
+fn spawn_by(prepared: &Prepared, way: Way) -> Result<Init> {
+    let wire = channel::pair().doing(|| "make the wire to the container".into())?;
+    let (parent_end, child_end): (ParentEnd, ChildEnd) = wire;
     let progress = Progress::new().doing(|| "make the progress page".into())?;
     let namespaces = &prepared.plan.namespaces;
     let mut entered = Entered::default();
     let mut inside = Vec::new(); // what somebody has to enter before us, in its order
-    if let Some(slot) = namespaces.join_user {
-        let user = prepared.fd(slot).doing(|| "find the user namespace".into())?;
-        inside.push((user, USER));
-    }
+    let user = match namespaces.join_user {
+        Some(slot) => Some((prepared.fd(slot).doing(|| "find the user namespace".into())?, USER)),
+        None => None,
+    };
+    inside.extend(user.filter(|_| namespaces.apart));
+    // A process in between is born in no other pid namespace than ours: it would be seen there.
+    let is_between = user.is_some() || matches!(way, Way::Moved(..));
     for (slot, kind, name) in &namespaces.join {
         let fd = prepared.fd(*slot).doing(|| format!("find the {name} namespace"))?;
-        match namespaces.apart {
+        match namespaces.apart || is_between && *kind == PID {
             true => inside.push((fd, *kind)),
             false => entered.join(fd, *kind, name, prepared)?,
         }
     }
+    inside.extend(user.filter(|_| !namespaces.apart));
     let mut offsets = namespaces.time_offsets.as_deref();
     if let (Some(offsets), false) = (offsets, namespaces.apart) {
         entered.remember(TIME, "time", prepared)?;
@@ -86,7 +114,7 @@ fn spawn_by(prepared: &Prepared, cgroup: Option<BorrowedFd>, mover: Option<Mover
         if target.user_first {
             inside.push((pidfd, target.kinds & (USER | PID)));
         } else if target.kinds & PID != 0 {
-            match namespaces.apart {
+            match namespaces.apart || is_between {
                 true => inside.push((pidfd, PID)),
                 false => entered.join(pidfd, PID, "pid", prepared)?,
             }
@@ -95,93 +123,106 @@ fn spawn_by(prepared: &Prepared, cgroup: Option<BorrowedFd>, mover: Option<Mover
     if let Some(cpus) = &prepared.plan.host.affinity {
         sched::set_affinity(cpus).doing(|| format!("process.execCPUAffinity.initial: run on CPUs {cpus}"))?;
     }
-    let flags = namespaces.clone_flags();
-    let cloned = match (inside.as_slice(), offsets, mover) {
-        ([], None, None) => {
-            split(flags, cgroup, prepared, &child_end, &progress).map_err(|fail| clone_refused(fail, flags))
+    let child = Child {
+        prepared,
+        end: &child_end,
+        progress: &progress,
+        flags: namespaces.clone_flags(),
+        cgroup: match way {
+            Way::Born(cgroup) => cgroup,
+            Way::Moved(cgroup, _) => Some(cgroup),
+            Way::Outside => None,
+        },
+        halts: matches!(way, Way::Outside),
+    };
+    let cloned = match (inside.as_slice(), offsets, way) {
+        ([], None, Way::Born(_) | Way::Outside) => {
+            child.split(0).map_err(|fail| clone_refused(fail, child.flags))
         }
-        between => split_between(between, flags, cgroup, prepared, &child_end, &progress),
+        (namespaces, offsets, way) => {
+            let mover = match way {
+                Way::Moved(_, mover) => Some(mover),
+                Way::Born(_) | Way::Outside => None,
+            };
+            child.split_between(namespaces, offsets, mover)
+        }
     };
     entered.leave()?;
     let (pid, pidfd) = cloned?;
-    Ok(Init { pid, pidfd, released: false, channel: parent_end, progress })
+    let last = prepared.plan.steps.len().saturating_sub(1);
+    Ok(Init { pid, pidfd, released: false, channel: parent_end, progress, last, first: None })
 }
 
-fn split(
+/// The container's process that is to be.
+struct Child<'c> {
+    prepared: &'c Prepared<'c>,
+    end: &'c ChildEnd,
+    progress: &'c Progress,
     flags: u64,
-    cgroup: Option<BorrowedFd>,
-    prepared: &Prepared,
-    child_end: &ChildEnd,
-    progress: &Progress,
-) -> Result<(Pid, OwnedFd), Fail> {
-    // The runtime never runs threads, and the child diverges into init, which lives on sys alone.
-    match clone::fork(flags, cgroup)? {
-        Who::Parent(pid, pidfd) => Ok((pid, pidfd)),
-        Who::Child => init::run(prepared, child_end, progress),
-    }
+    cgroup: Option<BorrowedFd<'c>>,
+    halts: bool,
 }
 
-/// A process that enters a user namespace loses its power over what it left, so one in between does that and
-/// has the container's process in there; by CLONE_PARENT it is our child and not the dead one's. It enters the others
-/// too that we couldn't come back from, and is moved to the cgroup that we can't reach.
-fn split_between(
-    (namespaces, offsets, mover): (&[(BorrowedFd, u64)], Option<&str>, Option<Mover>),
-    flags: u64,
-    cgroup: Option<BorrowedFd>,
-    prepared: &Prepared,
-    child_end: &ChildEnd,
-    progress: &Progress,
-) -> Result<(Pid, OwnedFd)> {
-    let refused = |fail| clone_refused(fail, flags);
-    let (ours, theirs) = net::seqpacket_pair().map_err(refused)?;
-    match clone::fork(0, None).map_err(refused)? {
-        Who::Parent(pid, between) => {
-            drop(theirs);
-            if let Some(mover) = mover {
-                let moved = mover(pid).and_then(|()| net::send(ours.as_fd(), b"go", None).map_err(refused));
-                if let Err(error) = moved {
-                    process::kill_and_reap(between.as_fd());
-                    return Err(error);
-                }
-            }
-            let mut answer = [0; 8];
-            let received = net::receive(ours.as_fd(), &mut answer);
-            process::reap(between.as_fd()).map_err(refused)?;
-            let (n, pidfd) = received.map_err(refused)?;
-            let [p0, p1, p2, p3, c0, c1, e0, e1] = answer;
-            match (n, pidfd, Call::from_number(u16::from_ne_bytes([c0, c1]))) {
-                (8, Some(pidfd), _) => Ok((Pid(i32::from_ne_bytes([p0, p1, p2, p3])), pidfd)),
-                (8, None, Some(call)) => {
-                    Err(refused(Fail::new(call, Errno::from_raw(i32::from(u16::from_ne_bytes([e0, e1]))))))
-                }
-                _ => Err(refused(Fail::new(Call::Clone, Errno::EPIPE))),
-            }
+impl Child<'_> {
+    fn split(&self, more_flags: u64) -> Result<(Pid, OwnedFd), Fail> {
+        // The runtime never runs threads, and the child diverges into init, which lives on sys alone.
+        match clone::fork(self.flags | more_flags, self.cgroup)? {
+            Who::Parent(pid, pidfd) => Ok((pid, pidfd)),
+            Who::Child => init::run(self.prepared, self.end, self.progress, self.halts),
         }
-        Who::Child => {
-            drop(ours); // or our own would never end, should our parent die
-            if mover.is_some() && !matches!(net::receive(theirs.as_fd(), &mut [0; 2]), Ok((2, None))) {
-                clone::exit(1);
+    }
+
+    /// A process that enters a user namespace loses its power over what it left, so one in between does that and
+    /// has the container's process in there; by CLONE_PARENT it is our child and not the dead one's. It enters the others
+    /// too that we couldn't come back from, and is moved to the cgroup that we can't reach.
+    fn split_between(
+        &self,
+        namespaces: &[(BorrowedFd, u64)],
+        offsets: Option<&str>,
+        mover: Option<Mover>,
+    ) -> Result<(Pid, OwnedFd)> {
+        let refused = |fail| clone_refused(fail, self.flags);
+        let (ours, theirs) = channel::pair::<ToChild, FromBetween>().map_err(refused)?;
+        match clone::fork(0, None).map_err(refused)? {
+            Who::Parent(pid, between) => {
+                drop(theirs);
+                if let Some(mover) = mover {
+                    let moved = mover(pid).and_then(|()| ours.send(ToChild::Go).map_err(refused));
+                    if let Err(error) = moved {
+                        process::kill_and_reap(between.as_fd());
+                        return Err(error);
+                    }
+                }
+                let received = ours.receive();
+                process::reap(between.as_fd()).map_err(refused)?;
+                match received.map_err(refused)? {
+                    Some((FromBetween::Born, Some(pidfd))) => {
+                        let pid = process::pid_of(pidfd.as_fd(), self.prepared.proc.as_fd());
+                        let pid = pid.inspect_err(|_| process::kill_and_reap(pidfd.as_fd()));
+                        Ok((pid.doing(|| "ask for the pid of the container's process".into())?, pidfd))
+                    }
+                    Some((FromBetween::Refused(fail), _)) => Err(refused(fail)),
+                    _ => Err(refused(Fail::new(Call::Clone, Errno::EPIPE))),
+                }
             }
-            // As in Entered::join: those in there see the child from its first instruction on.
-            let undumpable = ids::prctl(libc::PR_SET_DUMPABLE, 0, 0).map(drop);
-            let mut namespaces = namespaces.iter();
-            let cloned = undumpable
-                .and_then(|()| namespaces.try_for_each(|(fd, kinds)| clone::setns(*fd, *kinds)))
-                .and_then(|()| offsets.map_or(Ok(()), |offsets| new_time(offsets, prepared)))
-                .and_then(|()| clone::fork(flags | libc::CLONE_PARENT as u64, cgroup));
-            let sent = match &cloned {
-                Ok(Who::Child) => init::run(prepared, child_end, progress),
-                Ok(Who::Parent(pid, pidfd)) => {
-                    let [p0, p1, p2, p3] = pid.0.to_ne_bytes();
-                    net::send(theirs.as_fd(), &[p0, p1, p2, p3, 0, 0, 0, 0], Some(pidfd.as_fd()))
+            Who::Child => {
+                drop(ours); // or our own would never end, should our parent die
+                if mover.is_some() && !matches!(theirs.receive(), Ok(Some((ToChild::Go, _)))) {
+                    clone::exit(1);
                 }
-                Err(fail) => {
-                    let [c0, c1] = (fail.call as u16).to_ne_bytes();
-                    let [e0, e1] = (fail.errno as i32 as u16).to_ne_bytes();
-                    net::send(theirs.as_fd(), &[0, 0, 0, 0, c0, c1, e0, e1], None)
-                }
-            };
-            clone::exit(i32::from(sent.is_err()))
+                // As in Entered::join: those in there see the child from its first instruction on.
+                let undumpable = ids::prctl(libc::PR_SET_DUMPABLE, 0, 0).map(drop);
+                let mut namespaces = namespaces.iter();
+                let cloned = undumpable
+                    .and_then(|()| namespaces.try_for_each(|(fd, kinds)| clone::setns(*fd, *kinds)))
+                    .and_then(|()| offsets.map_or(Ok(()), |offsets| new_time(offsets, self.prepared)))
+                    .and_then(|()| self.split(libc::CLONE_PARENT as u64));
+                let sent = match &cloned {
+                    Ok((_, pidfd)) => theirs.send_with(FromBetween::Born, pidfd.as_fd()),
+                    Err(fail) => theirs.send(FromBetween::Refused(*fail)),
+                };
+                clone::exit(i32::from(sent.is_err()))
+            }
         }
     }
 }
@@ -255,46 +296,58 @@ fn clone_refused(fail: Fail, flags: u64) -> Error {
 
 impl Init {
     /// The next halt, or how the child ended instead.
-    pub fn next(&self) -> Result<std::result::Result<Halt, Ended>> {
-        match self.next_unless(|| false)? {
-            Some(next) => Ok(next),
-            None => Err(Error::new(Kind::Kernel, "the wire to the container is closed")), // not without the condition
+    pub fn next_halt(&mut self) -> Result<std::result::Result<Halt, Ended>> {
+        match self.next_or_program()? {
+            Ok(Some(halt)) => Ok(Ok(halt)),
+            Ok(None) => Err(Error::new(Kind::Kernel, "the container's process executes a program too early")),
+            Err(ended) => Ok(Err(ended)),
         }
-    }
-
-    /// The next halt, or how the child ended, unless the end of the wire means something else.
-    fn next_unless(
-        &self,
-        end_is_no_end: impl FnOnce() -> bool,
-    ) -> Result<Option<std::result::Result<Halt, Ended>>> {
-        let received = self.channel.receive().doing(|| "listen to the container's process".into())?;
-        Ok(Some(match received {
-            Some((ToParent::NeedIdMaps, _)) => Ok(Halt::IdMaps),
-            Some((ToParent::NeedNetDevices, _)) => Ok(Halt::NetDevices),
-            Some((ToParent::AtHostHooks, _)) => Ok(Halt::HostHooks),
-            Some((ToParent::Ready, _)) => Ok(Halt::Ready),
-            Some((ToParent::SeccompListener, Some(fd))) => Ok(Halt::SeccompListener(fd)),
-            Some((ToParent::SeccompListener, None)) => {
-                let fail = Fail::new(Call::Recvmsg, Errno::EPROTO);
-                return Err(fail).doing(|| "take the seccomp listener".into());
-            }
-            Some((ToParent::Failed(report), _)) => Err(Ended::Reported(report)),
-            None if end_is_no_end() => return Ok(None),
-            None => {
-                let exit = process::reap(self.pidfd()).doing(|| "wait for the container's process".into())?;
-                Err(Ended::Silent { exit, step: self.progress.get() as u16 })
-            }
-        }))
     }
 
     /// The same of a child that goes straight on to its program: `None` once that runs, since its execution closes the
     /// wire.
-    pub fn next_or_program(&self, plan: &Plan) -> Result<std::result::Result<Option<Halt>, Ended>> {
-        let last = plan.steps.len().saturating_sub(1);
-        Ok(match self.next_unless(|| self.progress.get() as usize == last)? {
-            Some(next) => next.map(Some),
-            None => Ok(None),
+    pub fn next_or_program(&mut self) -> Result<std::result::Result<Option<Halt>, Ended>> {
+        match self.first.take() {
+            Some(word) => Ok(word),
+            None => self.hear(),
+        }
+    }
+
+    /// Waits for its first word, which is still to be had: whether it was killed before it came to do anything.
+    pub fn is_stillborn(&mut self) -> Result<bool> {
+        let word = self.hear()?;
+        let stillborn = matches!(&word, Err(Ended::Silent { exit: Exit::Signal(Signal::KILL), step: None }));
+        self.first = Some(word);
+        Ok(stillborn)
+    }
+
+    fn hear(&self) -> Result<Word> {
+        let received = self.channel.receive().doing(|| "listen to the container's process".into())?;
+        Ok(match received {
+            Some((ToParent::NeedCgroup, _)) => Ok(Some(Halt::Cgroup)),
+            Some((ToParent::NeedIdMaps, _)) => Ok(Some(Halt::IdMaps)),
+            Some((ToParent::NeedNetDevices, _)) => Ok(Some(Halt::NetDevices)),
+            Some((ToParent::AtHostHooks, _)) => Ok(Some(Halt::HostHooks)),
+            Some((ToParent::Ready, _)) => Ok(Some(Halt::Ready)),
+            Some((ToParent::SeccompListener, Some(fd))) => Ok(Some(Halt::SeccompListener(fd))),
+            Some((ToParent::Failed(report), _)) => Err(Ended::Reported(report)),
+            Some((ToParent::SeccompListener, None)) => {
+                let fail = Fail::new(Call::Recvmsg, Errno::EPROTO);
+                return Err(fail).doing(|| "listen to the container's process".into());
+            }
+            None if self.has_executed()? => Ok(None),
+            None => {
+                let exit = process::reap(self.pidfd()).doing(|| "wait for the container's process".into())?;
+                Err(Ended::Silent { exit, step: self.progress.get() })
+            }
         })
+    }
+
+    /// The end of the wire is that of the process, or its execve: the kernel knows which of its calls was that.
+    fn has_executed(&self) -> Result<bool> {
+        let stat = process::stat(self.pid).doing(|| "look at the container's process".into())?;
+        // Gone already: only if our caller ignores SIGCHLD, for it is a child of ours.
+        Ok(stat.map_or_else(|| self.progress.get().map(usize::from) == Some(self.last), |stat| stat.executed))
     }
 
     /// Lets a child that has come to a halt go on.

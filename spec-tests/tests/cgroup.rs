@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use spec_tests::*;
@@ -306,4 +306,103 @@ fn writable(bundle: Bundle<'_>, uid: u32) -> Bundle<'_> {
 /// Whether the kernel says that a file is given away with a cgroup.
 fn delegates(file: &str) -> bool {
     fs::read_to_string("/sys/kernel/cgroup/delegate").is_ok_and(|list| list.lines().any(|l| l == file))
+}
+
+/// A cgroup of which once all were killed, with who comes to be in it: so it is for what a service manager starts again.
+struct Killed(PathBuf);
+
+impl Killed {
+    fn new(lab: &Lab) -> Killed {
+        // Not the hierarchy's root above it, which may not be the caller's.
+        let caller = lab.cgroups().join(lab.fresh("killed")).join("caller");
+        fs::create_dir_all(&caller).expect("a cgroup");
+        let killed = Killed(caller);
+        needs(killed.0.join("cgroup.kill").exists(), "cgroup.kill (Linux 5.14)");
+        fs::write(killed.0.join("cgroup.kill"), "1").expect("kill nobody");
+        killed
+    }
+
+    /// The command from in there.
+    fn call<'a>(&self, command: Command<'a>) -> Command<'a> {
+        let procs = self.0.join("cgroup.procs");
+        command.through(&format!("sh -c 'echo $$ >{} && exec \"$0\" \"$@\"'", procs.display()))
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let gone = |dir: &Path| {
+            eventually("a cgroup is empty", || (fs::remove_dir(dir).is_ok() || !dir.exists()).then_some(()))
+        };
+        gone(&self.0);
+        gone(self.0.parent().expect("its parent"));
+    }
+}
+
+#[test]
+fn who_is_in_a_cgroup_that_was_once_killed_makes_containers() {
+    obeys("config-linux.md#cgroups-path", |lab| {
+        let killed = Killed::new(lab);
+        let ask = lab.bundle().phrases(["cgroup", "pid"]).container();
+        let seen = killed.call(ask.command("run", &[])).run().ok();
+        assert_eq!(Inside::parse(&seen.stdout())["pid"], 1);
+        if machine::controller("pids") {
+            let alone = lab.bundle().set("/linux/resources/pids/limit", 1).args(["sleep", "600"]).container();
+            killed.call(alone.command("create", &[])).run().ok();
+            alone.start().ok();
+            killed.call(lab.command(["exec", &alone.id, "true"])).run().fails();
+        }
+
+        let c = sleeper(lab).container();
+        killed.call(c.command("create", &[])).run().ok();
+        assert_ne!(c.cgroup(), killed.0, "it has its own");
+        assert_eq!(
+            fs::read_to_string(c.cgroup().join("cgroup.procs")).unwrap().trim(),
+            c.pid().to_string(),
+            "and nobody else is in there"
+        );
+        c.start().ok();
+        let echo = lab.command(["exec", &c.id, "echo", "hello"]);
+        assert_eq!(killed.call(echo).run().ok().stdout(), "hello\n");
+        let false_ = lab.command(["exec", &c.id, "false"]);
+        assert_eq!(killed.call(false_).run().code(), 1);
+        // Whoever is killed for another reason isn't tried again for ever.
+        c.kill(&["KILL"]).ok();
+        c.wait_for("stopped");
+        killed.call(lab.command(["exec", &c.id, "true"])).run().fails();
+    });
+}
+
+/// The other way round: the container's cgroup is one that was there before, and whose processes were killed.
+#[test]
+fn a_cgroup_that_was_once_killed_takes_a_container() {
+    obeys("config-linux.md#cgroups-path", |lab| {
+        is_a_path();
+        let killed = Killed::new(lab);
+        let path = killed.0.strip_prefix(lab.cgroups()).expect("below");
+        let path = format!("/{}", path.display());
+        let c = lab.bundle().set("/linux/cgroupsPath", path).phrases(["sleep"]).create();
+        assert_eq!(c.cgroup(), killed.0);
+        c.start().ok();
+        assert_eq!(lab.run(["exec", &c.id, "echo", "hello"]).ok().stdout(), "hello\n");
+    });
+}
+
+#[test]
+fn in_a_user_namespace_from_a_cgroup_that_was_once_killed() {
+    obeys("config-linux.md#user-namespace-mappings", |lab| {
+        let killed = Killed::new(lab);
+        let c = sleeper(lab).user_namespace(300_000).container();
+        killed.call(c.command("create", &[])).run().ok();
+        let path = |kind: &str| format!("/proc/{}/ns/{kind}", c.pid());
+        let b = sleeper(lab).user_namespace(300_000).namespace("user", Some(&path("user")));
+        let b = b.namespace("pid", Some(&path("pid"))).without("/linux/uidMappings");
+        let joined = b.without("/linux/gidMappings").container();
+        killed.call(joined.command("create", &[])).run().ok();
+        joined.start().ok();
+        let procs = fs::read_to_string(joined.cgroup().join("cgroup.procs")).unwrap();
+        assert_eq!(procs.trim(), joined.pid().to_string());
+        let echo = lab.command(["exec", &joined.id, "echo", "hello"]);
+        assert_eq!(killed.call(echo).run().ok().stdout(), "hello\n");
+    });
 }

@@ -143,6 +143,40 @@ fn a_user_namespace_is_joined() {
     });
 }
 
+/// A pod with a user namespace and a shared pid namespace: its processes have a number in there too, by which nobody on the
+/// host may know them, since there it is a stranger's.
+#[test]
+fn in_a_joined_user_and_pid_namespace_the_pid_is_still_the_runtimes() {
+    obeys("runtime.md#state", |lab| {
+        let first = lab.bundle().user_namespace(200_000).phrases(["sleep"]).start();
+        let path = |kind: &str| format!("/proc/{}/ns/{kind}", first.pid());
+        let b = lab.bundle().user_namespace(200_000).namespace("user", Some(&path("user")));
+        let b = b.namespace("pid", Some(&path("pid"))).without("/linux/uidMappings");
+        let b = b.without("/linux/gidMappings").file("/etc/own", lab.tag()).phrases(["sleep"]);
+        let (pid_file, hook) = (lab.dir().join("pid"), lab.dir().join("hook"));
+        let to_hook = format!("to {}", hook.display());
+        let c = b.hook("createRuntime", [to_hook.as_str(), "stdin"]).container();
+        c.create(&["--pid-file", &pid_file.to_string_lossy()]).ok();
+        let pid = c.pid();
+        assert_eq!(fs::read_to_string(&pid_file).unwrap(), pid.to_string());
+        let told = Inside::parse(&fs::read_to_string(&hook).unwrap());
+        let told: serde_json::Value = serde_json::from_str(told["stdin"].as_str().unwrap()).unwrap();
+        assert_eq!(told["pid"], pid);
+        let is_it = |pid: i32| {
+            assert_eq!(link(&format!("/proc/{pid}/ns/pid")), link(&path("pid")));
+            assert_eq!(fs::read_to_string(format!("/proc/{pid}/root/etc/own")).unwrap(), lab.tag());
+        };
+        is_it(pid);
+        c.start().ok();
+        let args = ["exec", "--detach", "--pid-file", &pid_file.to_string_lossy(), &c.id, "sleep", "600"];
+        lab.run(args).ok();
+        is_it(fs::read_to_string(&pid_file).unwrap().parse().unwrap());
+        c.kill(&["KILL"]).ok();
+        c.wait_for("stopped");
+        assert_eq!(first.status(), "running", "whose pid namespace it is");
+    });
+}
+
 #[test]
 fn a_path_that_is_no_namespace_is_refused() {
     obeys("config-linux.md#namespaces", |lab| {

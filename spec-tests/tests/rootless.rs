@@ -304,29 +304,49 @@ fn a_cgroup_that_cannot_be_made_is_an_error() {
     });
 }
 
+/// As systemd delegates: a directory of the user's own, with the caller in a leaf of it.
+fn with_delegated_cgroup(lab: &Lab, test: impl FnOnce(&Path, &Path)) {
+    lab.become_user();
+    let top = lab.cgroups().join(lab.fresh("delegated"));
+    let leaf = top.join("caller");
+    fs::create_dir_all(&leaf).expect("a cgroup");
+    for dir in [&top, &leaf] {
+        for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
+            chown(dir.join(file), Some(UID), Some(UID)).expect("chown");
+        }
+    }
+    lab.enter_cgroup(&leaf);
+    test(&top, &leaf);
+    let is_empty =
+        || fs::read_to_string(leaf.join("cgroup.procs")).is_ok_and(|text| text.is_empty()).then_some(());
+    eventually("the caller's cgroup is empty", is_empty);
+    fs::remove_dir(&leaf).and_then(|()| fs::remove_dir(&top)).expect("remove");
+}
+
 #[test]
 fn a_delegated_cgroup_is_used() {
     obeys(CGROUPS, |lab| {
-        lab.become_user();
-        // As systemd delegates: a directory of the user's own, with the caller in a leaf of it.
-        let top = lab.cgroups().join(lab.fresh("delegated"));
-        let leaf = top.join("caller");
-        fs::create_dir_all(&leaf).expect("a cgroup");
-        for dir in [&top, &leaf] {
-            for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
-                chown(dir.join(file), Some(UID), Some(UID)).expect("chown");
-            }
-        }
-        lab.enter_cgroup(&leaf);
-        let container = lab.bundle().args(["sleep", "600"]).start();
-        let cgroup = container.cgroup();
-        assert!(cgroup.starts_with(&top) && cgroup != leaf, "{cgroup:?}");
-        container.delete(&["--force"]).ok();
-        assert!(!cgroup.exists(), "{cgroup:?} is left");
-        let is_empty =
-            || fs::read_to_string(leaf.join("cgroup.procs")).is_ok_and(|text| text.is_empty()).then_some(());
-        eventually("the caller's cgroup is empty", is_empty);
-        fs::remove_dir(&leaf).and_then(|()| fs::remove_dir(&top)).expect("remove");
+        with_delegated_cgroup(lab, |top, leaf| {
+            let container = lab.bundle().args(["sleep", "600"]).start();
+            let cgroup = container.cgroup();
+            assert!(cgroup.starts_with(top) && cgroup != leaf, "{cgroup:?}");
+            container.delete(&["--force"]).ok();
+            assert!(!cgroup.exists(), "{cgroup:?} is left");
+        });
+    });
+}
+
+/// See `cgroup`: as when the user's service manager has ended a service and starts it again.
+#[test]
+fn from_a_delegated_cgroup_that_was_once_killed() {
+    obeys(CGROUPS, |lab| {
+        with_delegated_cgroup(lab, |_, leaf| {
+            fs::write(leaf.join("cgroup.kill"), "1").expect("cgroup.kill (Linux 5.14)");
+            let container = lab.bundle().args(["sleep", "600"]).start();
+            assert_ne!(container.cgroup(), leaf);
+            assert_eq!(lab.run(["exec", &container.id, "echo", "hello"]).ok().stdout(), "hello\n");
+            container.delete(&["--force"]).ok();
+        });
     });
 }
 

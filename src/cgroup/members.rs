@@ -9,7 +9,7 @@ use super::{Cgroup, Unit, files};
 use crate::error::{Doing, Error, Result};
 use crate::log;
 use crate::sys::fs::{self as sys, resolve};
-use crate::sys::{Errno, Fail, Pid, poll};
+use crate::sys::{Call, Errno, Fail, Pid, poll};
 
 /// How long the kernel may take to let go of killed processes, or to freeze all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -43,6 +43,23 @@ impl Cgroup {
         Ok(found)
     }
 
+    /// Moves a process to `place`, which is this cgroup or one below it. As clone3(2) would, it refuses one more than
+    /// pids.max there allows: a process that is moved isn't counted against it (cgroup-v2.rst, PID).
+    pub fn take_in(&self, place: BorrowedFd, pid: Pid) -> Result<()> {
+        let doing = || format!("move a process to {}", self.path.display());
+        files::write(place, "cgroup.procs", &pid.to_string()).doing(doing)?;
+        for dir in [place, self.fd()] {
+            let number = |file| files::value(dir, file).ok()?.trim().parse::<u64>().ok();
+            if let (Some(now), Some(most)) = (number("pids.current"), number("pids.max")) {
+                if now > most {
+                    return Err(Error::kernel(doing(), Fail::new(Call::Clone, Errno::EAGAIN))
+                        .hint(format!("pids.max: {most} processes are there already")));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// SIGKILL to every process in it and below, frozen ones too (cgroup.kill, Linux 5.14).
     pub fn kill(&self) -> Result<()> {
         let done = files::write(self.fd(), "cgroup.kill", "1");
@@ -57,7 +74,7 @@ impl Cgroup {
             true => Ok(()),
             false => {
                 self.thaw()?;
-                let fail = Fail::new(crate::sys::Call::Poll, Errno::ETIMEDOUT);
+                let fail = Fail::new(Call::Poll, Errno::ETIMEDOUT);
                 Err(Error::kernel(doing(), fail).hint("a process is stuck in the kernel; they run again"))
             }
         }

@@ -42,8 +42,10 @@ struct Container<'a> {
     start: Option<(ChildEnd, Option<OwnedFd>)>,
 }
 
-/// Carries out the plan. Ends in the program, or in a report.
-pub fn run(prepared: &Prepared, parent: &ChildEnd, progress: &Progress) -> ! {
+/// Carries out the plan. Ends in the program, or in a report. Who `halts` isn't in its cgroup yet: whatever it did before
+/// would be charged to the runtime's.
+pub fn run(prepared: &Prepared, parent: &ChildEnd, progress: &Progress, halts: bool) -> ! {
+    progress.set(0);
     let mut container = Container {
         prepared,
         parent,
@@ -58,11 +60,14 @@ pub fn run(prepared: &Prepared, parent: &ChildEnd, progress: &Progress) -> ! {
         let kept = prepared.numbers().chain([parent.as_fd().as_raw_fd()]);
         fs::close_others(container.first_own_fd(), kept)
     });
+    if halts {
+        outcome = outcome.and_then(|()| container.halt(ToParent::NeedCgroup));
+    }
     for step in &prepared.plan.steps {
         if outcome.is_err() {
             break;
         }
-        progress.set(u32::from(number));
+        progress.set(number);
         outcome = container.carry_out(step);
         number += u16::from(outcome.is_ok());
     }

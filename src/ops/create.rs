@@ -120,8 +120,12 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     };
     let prepared = prepare::prepare(&plan, given)?;
     let mut init = match &cgroup {
-        Some(cgroup) => birth::spawn(&prepared, cgroup, cgroup.fd())?,
-        None => spawn::spawn(&prepared, None)?,
+        Some(cgroup) => birth::spawn(&prepared, cgroup, cgroup.fd(), &mut |pid| record.set_init(pid))?,
+        None => {
+            let init = spawn::spawn(&prepared, None)?;
+            record.set_init(init.pid)?;
+            init
+        }
     };
     if let Some(cgroup) = &mut cgroup {
         cgroup.inhabited(resources)?;
@@ -130,9 +134,8 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
             cgroup.chown_to(uid)?;
         }
     }
-    record.set_init(init.pid)?;
     let mut loan = None;
-    let made = converse(&init, &prepared, &record, bundle, cgroup.as_ref(), &mut loan)
+    let made = converse(&mut init, &prepared, &record, bundle, cgroup.as_ref(), &mut loan)
         .and_then(|()| finish(args, &plan, &init, &record, pidfd_socket));
     let committed = match made {
         Ok(()) => reservation.commit(&record).inspect_err(|_| {
@@ -283,7 +286,7 @@ pub(super) fn record(
 
 /// Does the host's part at each halt of the container's process, until it is ready.
 fn converse<'p>(
-    init: &Init,
+    init: &mut Init,
     prepared: &Prepared<'p>,
     record: &Record,
     bundle: &Bundle,
@@ -291,7 +294,7 @@ fn converse<'p>(
     loan: &mut Option<Loan<'p>>,
 ) -> Result<()> {
     loop {
-        match init.next()? {
+        match init.next_halt()? {
             Ok(Halt::IdMaps) => {
                 let plan = prepared.plan;
                 if plan.namespaces.maps_by_user() {
@@ -322,9 +325,9 @@ fn converse<'p>(
                 }
             }
             Ok(Halt::Ready) => return Ok(()),
-            Ok(Halt::SeccompListener(_)) => {
-                // Its filter goes in after the start, and `start` is who takes the listener.
-                let text = "the container's process has a seccomp filter too early";
+            // Its filter goes in after the start, and `start` is who takes the listener.
+            Ok(Halt::Cgroup | Halt::SeccompListener(_)) => {
+                let text = "the container's process says what it wasn't asked";
                 return Err(Error::new(Kind::Kernel, text));
             }
             Err(ended) => return Err(explain::ended(ended, prepared.plan, cgroup)),

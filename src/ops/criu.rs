@@ -1,13 +1,14 @@
 //! criu as a process of ours, from its start to its end: what `checkpoint` and `restore` have in common.
 
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use oci_spec::runtime::Spec;
 
-use super::explain;
+use super::{birth, explain};
+use crate::cgroup::Cgroup;
 use crate::criu::rpc::{Features, Kind as Request, Request as Message, Response};
 use crate::criu::wire::Wire;
 use crate::error::{Doing, Error, Kind, Result};
@@ -35,7 +36,7 @@ impl Criu {
     /// numbers.
     pub fn start(
         scene: Option<&Scene>,
-        cgroup: Option<BorrowedFd>,
+        cgroup: Option<&Cgroup>,
         mut inherited: Vec<OwnedFd>,
     ) -> Result<Criu> {
         let (ours, theirs) = net::seqpacket_pair().doing(|| "make a socket for criu".into())?;
@@ -45,8 +46,11 @@ impl Criu {
         plan.to_string().lines().for_each(|line| log::debug(|| format!("criu: {line}")));
         let given = Given { inherited, ..Given::default() };
         let prepared = prepare::prepare(&plan, given)?;
-        let process = spawn::spawn(&prepared, cgroup)?;
-        match process.next_or_program(&plan)? {
+        let mut process = match cgroup {
+            Some(cgroup) => birth::spawn(&prepared, cgroup, cgroup.fd(), &mut |_| Ok(()))?,
+            None => spawn::spawn(&prepared, None)?,
+        };
+        match process.next_or_program()? {
             Ok(None) => {}
             Ok(Some(_)) => return Err(unexpected()),
             Err(ended) => {

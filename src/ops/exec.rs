@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
 
@@ -21,6 +22,7 @@ use crate::spawn::{self, Halt, Init};
 use crate::spec::{self, Spec};
 use crate::state::{Container, ContainerId, Record, Status, Store};
 use crate::sys::Errno;
+use crate::sys::process::ended;
 use crate::{console, host, log, pidfile, rdt};
 
 /// A process as JSON that is larger is none.
@@ -118,8 +120,8 @@ fn start(
         None => None,
     };
     let prepared = prepare::prepare(&plan, given)?;
-    let init = make(args, container, &prepared)?;
-    converse(&init, &plan, container, &mut agent)?;
+    let mut init = make(args, container, &prepared)?;
+    converse(&mut init, &plan, container, &mut agent)?;
     if let Some(socket) = pidfd_socket {
         console::send_pidfd(socket.as_fd(), init.pidfd(), "standard")?;
     }
@@ -166,20 +168,30 @@ fn make(args: &Exec, container: &Container, prepared: &Prepared) -> Result<Init>
         None => None,
     };
     let place = sub.as_ref().map_or(cgroup.fd(), AsFd::as_fd);
-    match birth::spawn(prepared, &cgroup, place) {
+    // Who kills all of the container's processes doesn't see one that comes after.
+    let target = prepared.plan.namespaces.target;
+    let first =
+        target.map(|target| prepared.fd(target.pidfd).doing(|| "find the container".into())).transpose()?;
+    let lives = &mut |_| match first {
+        Some(first) if ended(first, Some(Duration::ZERO)).doing(|| "look at the container".into())? => {
+            Err(stopped())
+        }
+        _ => Ok(()),
+    };
+    match birth::spawn(prepared, &cgroup, place, lives) {
         Err(error) if sub.is_none() && error.fail.is_some_and(|fail| fail.errno == Errno::EBUSY) => {
             let pid = container.record()?.pid.ok_or_else(stopped)?;
             let place = cgroup::of_process(&Hierarchy::find()?, pid)?;
-            birth::spawn(prepared, &cgroup, place.as_fd())
+            birth::spawn(prepared, &cgroup, place.as_fd(), lives)
         }
         made => made,
     }
 }
 
 /// Until the program runs.
-fn converse(init: &Init, plan: &Plan, container: &Container, agent: &mut Option<Agent>) -> Result<()> {
+fn converse(init: &mut Init, plan: &Plan, container: &Container, agent: &mut Option<Agent>) -> Result<()> {
     loop {
-        match init.next_or_program(plan)? {
+        match init.next_or_program()? {
             Ok(None) => return Ok(()),
             Ok(Some(Halt::SeccompListener(listener))) => {
                 if let Some(agent) = agent.take() {

@@ -51,7 +51,7 @@ pub fn mounts(root: &Path, action: MountsAction, id: &str, path: &Path) -> Resul
     {
         return Err(not_running());
     }
-    match spawn::spawn(&prepared, None)?.next()? {
+    match spawn::spawn(&prepared, None)?.next_halt()? {
         Ok(Halt::Ready) => Ok(()),
         Ok(_) => Err(Error::new(Kind::Kernel, "the process in the container says what it wasn't asked")),
         Err(ended) => Err(explain::ended(ended, &plan, None)),

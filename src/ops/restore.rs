@@ -12,7 +12,6 @@ use std::path::Path;
 use super::bundle::Bundle;
 use super::criu::{Criu, config_file};
 use super::{create, delete, explain, filter};
-use crate::cgroup::Cgroup;
 use crate::cli::{Create, Global, Restore};
 use crate::criu::images::Images;
 use crate::criu::options::{self, RESTORE_LOG};
@@ -154,7 +153,7 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
     };
     outside::join(&bundle.spec, &mut inherited, &mut told)?;
 
-    let criu = Criu::start(Some(&scene), cgroup.as_ref().map(Cgroup::fd), inherited)?;
+    let criu = Criu::start(Some(&scene), cgroup.as_ref(), inherited)?;
     criu.check_features(false, args.images.lazy_pages)?;
     if let Some(cgroup) = &mut cgroup {
         cgroup.inhabited(resources)?;
@@ -307,9 +306,9 @@ fn make_mount_points(spec: &Spec, options: &Options, facts: &Facts) -> Result<St
     let text = plan.to_string();
     text.lines().for_each(|line| log::debug(|| line.to_string()));
     let prepared = prepare::prepare(&plan, Given::default())?;
-    let child = spawn::spawn(&prepared, None)?;
+    let mut child = spawn::spawn(&prepared, None)?;
     loop {
-        match child.next()? {
+        match child.next_halt()? {
             Ok(Halt::Ready) => return Ok(text),
             Ok(Halt::IdMaps) => {
                 if let Some(maps) = &plan.namespaces.id_maps {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Record;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::sys::process::{ended, pidfd_open};
+use crate::sys::process::{ended, pidfd_open, stat};
 use crate::sys::{Errno, Fail, Pid};
 
 impl Record {
@@ -46,38 +46,14 @@ fn boot_id() -> Result<String> {
 
 /// When the process started, in clock ticks since boot; `None` if there is no such process.
 fn start_time(pid: Pid) -> Result<Option<u64>> {
-    let path = format!("/proc/{pid}/stat");
-    match fs::read(&path) {
-        Ok(stat) => parse_start_time(&stat).map(Some).ok_or_else(|| {
-            Error::new(Kind::Kernel, format!("{path} has no start time in field 22")) // a broken /proc
-        }),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
-        Err(error) => Err(error).doing(|| format!("read {path}")),
-    }
-}
-
-/// Field 22 of proc_pid_stat(5). Field 2 is the command in parentheses and may hold anything, also
-/// parentheses and bytes that are no UTF-8, so counting starts behind the last one.
-fn parse_start_time(stat: &[u8]) -> Option<u64> {
-    let behind = stat.iter().rposition(|&byte| byte == b')')? + 1;
-    let fields = std::str::from_utf8(&stat[behind..]).ok()?;
-    fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+    let stat = stat(pid).doing(|| format!("read /proc/{pid}/stat"))?;
+    Ok(stat.map(|stat| stat.start_time))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::process::{Command, Stdio};
-
-    #[test]
-    fn field_22() {
-        let check = |stat: &[u8], expected| assert_eq!(parse_start_time(stat), expected);
-        check(b"1 (sh) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 777 23\n", Some(777));
-        check(b"1 (a) b\xff (c) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 777 23", Some(777));
-        check(b"1 (sh) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21", None);
-        check(b"1 sh S 4", None);
-        check(b"", None);
-    }
 
     /// A process that waits until its standard input closes.
     fn cat() -> std::process::Child {

@@ -2,11 +2,11 @@
 //! A pidfd never means another process than the one it was opened for, whatever becomes of the number.
 
 use std::marker::PhantomData;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 pub use super::Signal;
-use super::{Call, Errno, Fail, Pid, gate, gate_fd};
+use super::{Call, Errno, Fail, Pid, fs, gate, gate_fd};
 
 /// pidfd_open(2), Linux 5.3; close-on-exec always. ESRCH: no such process.
 pub fn pidfd_open(pid: Pid) -> Result<OwnedFd, Fail> {
@@ -18,6 +18,64 @@ pub fn pidfd_open(pid: Pid) -> Result<OwnedFd, Fail> {
         Errno::EINVAL if pid.0 > 0 => Fail { errno: Errno::ESRCH, ..fail },
         _ => fail,
     })
+}
+
+/// What proc_pid_stat(5) knows of a process, also of one that has ended and wasn't waited for yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// It is over.
+    pub is_zombie: bool,
+    /// Not the program of the process that it was forked from any more: it called execve(2) since.
+    pub executed: bool,
+    /// In clock ticks since boot.
+    pub start_time: u64,
+    /// How it ended, if it did; who may not trace it sees status 0.
+    pub exit: Exit,
+}
+
+/// `None` if there is no such process.
+pub fn stat(pid: Pid) -> Result<Option<Stat>, Fail> {
+    let gone = |fail: Fail| matches!(fail.errno, Errno::ENOENT | Errno::ESRCH);
+    let path = super::c_path(format!("/proc/{pid}/stat").as_ref())?;
+    let file = match fs::open(fs::cwd(), &path, libc::O_RDONLY, 0, fs::resolve::HOST) {
+        Err(fail) if gone(fail) => return Ok(None),
+        file => file?,
+    };
+    let mut line = [0; 2048]; // 52 numbers and a name of 64 bytes
+    match fs::read(file.as_fd(), &mut line) {
+        Err(fail) if gone(fail) => Ok(None),
+        read => match parse_stat(line.get(..read?).unwrap_or_default()) {
+            None => Err(Fail::new(Call::Read, Errno::EBADMSG)), // a broken /proc
+            stat => Ok(stat),
+        },
+    }
+}
+
+/// Field 2 of proc_pid_stat(5) is the command in parentheses and may hold anything, also parentheses and bytes that are no
+/// UTF-8, so counting starts behind the last one.
+fn parse_stat(line: &[u8]) -> Option<Stat> {
+    /// linux/sched.h: forked, and nothing executed since.
+    const PF_FORKNOEXEC: u64 = 0x40;
+    let behind = line.iter().rposition(|&byte| byte == b')')? + 1;
+    let mut fields = std::str::from_utf8(line.get(behind..)?).ok()?.split_ascii_whitespace();
+    let state = fields.next()?; // field 3
+    let flags: u64 = fields.nth(9 - 4)?.parse().ok()?;
+    let start_time = fields.nth(22 - 10)?.parse().ok()?;
+    let status = fields.nth(52 - 23).and_then(|status| status.parse().ok()).unwrap_or(0);
+    let is_zombie = matches!(state, "Z" | "X");
+    Some(Stat { is_zombie, executed: flags & PF_FORKNOEXEC == 0, start_time, exit: Exit::of(status) })
+}
+
+/// The number of the process behind `pidfd` in the pid namespace of the procfs `proc` (proc_pid_fdinfo(5)). ESRCH: it is
+/// over, or not in there.
+pub fn pid_of(pidfd: BorrowedFd<'_>, proc: BorrowedFd<'_>) -> Result<Pid, Fail> {
+    let path = super::c_path(format!("self/fdinfo/{}", pidfd.as_raw_fd()).as_ref())?;
+    let info = fs::open(proc, &path, libc::O_RDONLY, 0, fs::resolve::HOST)?;
+    let mut text = [0; 1024];
+    let length = fs::read(info.as_fd(), &mut text)?;
+    let text = std::str::from_utf8(text.get(..length).unwrap_or_default()).unwrap_or_default();
+    let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+    pid.filter(|pid| *pid > 0).map(Pid).ok_or(Fail::new(Call::Read, Errno::ESRCH))
 }
 
 /// pidfd_send_signal(2), Linux 5.1. ESRCH: the process has ended and was waited for.
@@ -126,6 +184,14 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// Of a status as wait(2) gives it.
+    fn of(status: i32) -> Exit {
+        match status & 0x7f {
+            0 => Exit::Status(status >> 8 & 0xff),
+            signal => Exit::Signal(Signal(signal)),
+        }
+    }
+
     /// The status that a shell reports: the process's own, or 128 + the signal's number.
     pub fn code(self) -> i32 {
         match self {
@@ -179,4 +245,59 @@ pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Exit, Fail> {
 pub fn kill_and_reap(pidfd: BorrowedFd<'_>) {
     let _ = pidfd_send_signal(pidfd, Signal::KILL);
     let _ = reap(pidfd);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_stat() {
+        let check = |line: &[u8], expected| assert_eq!(parse_stat(line), expected);
+        let stat = |executed, start_time, exit| Some(Stat { is_zombie: false, executed, start_time, exit });
+        let line = |flags: u32, name: &str, more: &str| {
+            format!("1 ({name}) S 4 5 6 7 8 {flags} 10 11 12 13 14 15 16 17 18 19 20 21 777{more}\n")
+                .into_bytes()
+        };
+        check(&line(0, "sh", ""), stat(true, 777, Exit::Status(0)));
+        check(&line(0x40_0040, "a) b (c", " 23"), stat(false, 777, Exit::Status(0)));
+        let rest: String = (23..52).map(|field| format!(" {field}")).collect();
+        check(&line(0, "x", &format!("{rest} 9")), stat(true, 777, Exit::Signal(Signal::KILL)));
+        check(&line(0, "x", &format!("{rest} 768")), stat(true, 777, Exit::Status(3)));
+        check(
+            b"1 (a) b\xff (c) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 7 23",
+            stat(true, 7, Exit::Status(0)),
+        );
+        check(b"1 (sh) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21", None);
+        check(b"1 sh S 4", None);
+        check(b"", None);
+    }
+
+    #[test]
+    fn a_child_has_executed_only_once_it_has() {
+        use super::super::clone::{self, Who};
+        let (ours, theirs) = super::super::net::seqpacket_pair().expect("a pair");
+        // SAFETY: the child makes but these calls.
+        match unsafe { clone::clone(0, None) }.expect("a child") {
+            Who::Child => {
+                let _ = fs::read(theirs.as_fd(), &mut [0]);
+                clone::exit(7)
+            }
+            Who::Parent(pid, pidfd) => {
+                let before = stat(pid).expect("stat").expect("there");
+                assert!(!before.executed && !before.is_zombie);
+                let proc = fs::open(fs::cwd(), c"/proc", libc::O_PATH, 0, fs::resolve::HOST).expect("/proc");
+                assert_eq!(pid_of(pidfd.as_fd(), proc.as_fd()), Ok(pid));
+                super::super::net::send(ours.as_fd(), b"x", None).expect("send");
+                ended(pidfd.as_fd(), None).expect("wait");
+                let after = stat(pid).expect("stat").expect("not reaped");
+                assert!(after.is_zombie && !after.executed && after.exit == Exit::Status(7), "{after:?}");
+                assert_eq!(reap(pidfd.as_fd()), Ok(Exit::Status(7)));
+                assert_eq!(stat(pid), Ok(None));
+                assert_eq!(pid_of(pidfd.as_fd(), proc.as_fd()), Err(Fail::new(Call::Read, Errno::ESRCH)));
+            }
+        }
+        let own = stat(Pid(std::process::id() as i32)).expect("stat").expect("us");
+        assert!(own.executed);
+    }
 }

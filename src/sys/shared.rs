@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{Call, Errno, Fail};
 
-/// One number that a child writes and its parent can read after the child's death: the step it was at.
+/// One number that a child writes and its parent can read after the child's death: the step (from 0) that it was at.
 #[derive(Debug)]
 pub struct Progress(NonNull<AtomicU32>);
 
@@ -24,14 +24,16 @@ impl Progress {
         NonNull::new(page.cast()).map(Progress).ok_or(Fail::new(Call::Mmap, Errno::EFAULT))
     }
 
-    pub fn set(&self, step: u32) {
+    pub fn set(&self, step: u16) {
         // SAFETY: the page is mapped, zero-initialised and aligned until drop.
-        unsafe { self.0.as_ref() }.store(step, Ordering::Relaxed);
+        unsafe { self.0.as_ref() }.store(u32::from(step) + 1, Ordering::Relaxed);
     }
 
-    pub fn get(&self) -> u32 {
+    /// `None`: the child never came to do anything.
+    pub fn get(&self) -> Option<u16> {
         // SAFETY: as in `set`.
-        unsafe { self.0.as_ref() }.load(Ordering::Relaxed)
+        let stored = unsafe { self.0.as_ref() }.load(Ordering::Relaxed);
+        stored.checked_sub(1).and_then(|step| u16::try_from(step).ok())
     }
 }
 
