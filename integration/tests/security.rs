@@ -2,6 +2,7 @@
 //! runc of this machine fall to it, a comment says so.
 
 mod checkpoint; // what somebody else has saved, at `restore`
+mod host_devices; // device nodes that a container is given, and must not change
 mod mounts; // where mounts, devices and masks land in a hostile root file system
 mod own_binary; // rrunc itself, which a container must not overwrite
 mod process; // what the program gets of the runtime, and who may look into it

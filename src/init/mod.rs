@@ -12,6 +12,7 @@ mod console;
 mod copy;
 mod hook;
 mod landlock;
+mod mask;
 mod mount;
 mod process;
 mod seccomp;
@@ -32,6 +33,8 @@ struct Container<'a> {
     parent: &'a ChildEnd,
     /// The container's root, from the step that takes it on.
     root: Option<BorrowedFd<'a>>,
+    /// Where file systems are made before they are attached.
+    stage: Option<BorrowedFd<'a>>,
     /// Which candidate of [`Step::FindProgram`] it is.
     program: usize,
     /// Whether the working directory was entered before the ids changed.
@@ -50,6 +53,7 @@ pub fn run(prepared: &Prepared, parent: &ChildEnd, progress: &Progress, halts: b
         prepared,
         parent,
         root: None,
+        stage: None,
         program: 0,
         in_directory: false,
         landlock: None,
@@ -113,6 +117,11 @@ impl<'a> Container<'a> {
             Step::Domainname(name) => ids::setdomainname(name),
             Step::Sysctl { path, value, .. } => process::write_host_proc(self.proc(), path, value.to_bytes()),
             Step::PropagateNothing => mount::propagate_nothing(),
+            Step::Stage { slot, path, by_host } => {
+                let stage = self.prepared.fd(*slot)?;
+                self.stage = Some(stage);
+                mount::stage(stage, path, *by_host)
+            }
             Step::AttachRoot { slot, path } => {
                 let tree = self.prepared.fd(*slot)?;
                 self.root = Some(tree);
@@ -151,7 +160,10 @@ impl<'a> Container<'a> {
             Step::Hook { program, state, outputs, .. } => {
                 hook::run(program, self.hook_state(*state)?, self.outputs(*outputs)?)
             }
-            Step::Mask(paths) => mount::mask(self.root()?, paths),
+            Step::Mask { paths, cover } => {
+                let cover = cover.map(|slot| self.prepared.fd(slot)).transpose()?;
+                mask::all(self.root()?, paths, cover, self.stage)
+            }
             Step::ReadOnlyPath(path) => mount::read_only_path(self.root()?, path),
             Step::ReadOnlyMount(path) => mount::read_only_mount(self.root()?, path),
             Step::ChangeMount { path, attr, after, .. } => mount::change(self.root()?, path, attr, after),

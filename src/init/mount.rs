@@ -10,7 +10,7 @@ use crate::sys::fs::{self, resolve};
 use crate::sys::mount::{self as sys, MountAttr};
 use crate::sys::{Call, Errno, Fail, Gid, Uid};
 
-const READ_ONLY: MountAttr = MountAttr { set: 0x1, clear: 0, propagation: 0, userns_fd: 0 }; // MOUNT_ATTR_RDONLY
+const READ_ONLY: MountAttr = MountAttr { set: sys::RDONLY, clear: 0, propagation: 0, userns_fd: 0 };
 
 /// What stands at a mount point that has to be made.
 #[derive(Clone, Copy, PartialEq)]
@@ -67,7 +67,7 @@ fn open_path(root: BorrowedFd, path: &CStr, resolve: u64, nofollow: i32) -> Resu
 }
 
 /// As [`open_path`]; `None` if nothing is there.
-fn open_existing(
+pub fn open_existing(
     root: BorrowedFd,
     path: &InRoot,
     resolve: u64,
@@ -120,6 +120,17 @@ pub fn reopen_directory(slot: BorrowedFd, path: &CStr) -> Done {
     fs::dup_onto(directory.as_fd(), slot.as_raw_fd(), false)
 }
 
+/// The stage takes its place; where the host has no right to make it, it is one of the container's user namespace.
+pub fn stage(slot: BorrowedFd, path: &CStr, by_host: bool) -> Done {
+    use std::os::fd::AsRawFd;
+    if !by_host {
+        let options = [(c"mode", Some(c"755")), (c"uid", Some(c"0")), (c"gid", Some(c"0"))];
+        let made = sys::new_fs(c"tmpfs", options.into_iter(), sys::NOSUID | sys::NOEXEC)?;
+        fs::dup_onto(made.as_fd(), slot.as_raw_fd(), false)?;
+    }
+    sys::attach_to_host_path(slot, path)
+}
+
 pub fn new_fs(root: BorrowedFd, new: &NewFs) -> Done {
     let was_there = open_existing(root, &new.target.path, resolve::IN_ROOT, 0)?.is_some();
     let below = mount_point(root, &new.target, Point::Directory)?;
@@ -147,22 +158,32 @@ pub fn new_fs(root: BorrowedFd, new: &NewFs) -> Done {
         let source = fs::open(below.as_fd(), c".", flags, 0, resolve::BENEATH_PLAIN)?;
         super::copy::directory(source.as_fd(), made.as_fd(), 0)?;
     }
-    finish(made.as_fd(), &new.after)
+    finish(made.as_fd(), &new.after.recursive, &new.after.propagation)
 }
 
 pub fn bind(root: BorrowedFd, slot: BorrowedFd, bind: &Bind) -> Done {
     let copied = bind.inside.as_ref().map(|inside| copy_inside(slot, inside)).transpose()?;
     let tree = copied.as_ref().map_or(slot, AsFd::as_fd);
-    let point = if fs::stat(tree)?.is_dir() { Point::Directory } else { Point::File };
-    if bind.attr != MountAttr::default() {
-        sys::set_attr(tree, &bind.attr, false)?;
+    let stat = fs::stat(tree)?;
+    let point = if stat.is_dir() { Point::Directory } else { Point::File };
+    // A device can be read and written all the same, but its mode, owner and times are the host's.
+    let is_device = stat.is_device();
+    let kept = |attr: MountAttr| match is_device {
+        true => MountAttr { set: attr.set | READ_ONLY.set, clear: attr.clear & !READ_ONLY.set, ..attr },
+        false => attr,
+    };
+    let attr = kept(bind.attr);
+    if attr != MountAttr::default() {
+        sys::set_attr(tree, &attr, false)?;
     }
     if bind.target.is_proc && fs::fs_magic(tree)? != libc::PROC_SUPER_MAGIC {
         return Err(Fail::new(Call::Mount, Errno::EACCES));
     }
     let target = mount_point(root, &bind.target, point)?;
     sys::attach(tree, target.as_fd())?;
-    finish(tree, &bind.after)
+    let is_changed = bind.after.recursive != MountAttr::default();
+    let recursive = if is_changed { kept(bind.after.recursive) } else { MountAttr::default() };
+    finish(tree, &recursive, &bind.after.propagation)
 }
 
 /// A new file system that nobody sees takes the reserved place `slot`.
@@ -214,11 +235,12 @@ fn has_after(after: &After) -> bool {
     after.recursive != MountAttr::default() || !after.propagation.is_empty()
 }
 
-fn finish(mount: BorrowedFd, after: &After) -> Done {
-    if after.recursive != MountAttr::default() {
-        sys::set_attr(mount, &after.recursive, true)?;
+/// What comes once a mount is in its place ([`After`]).
+fn finish(mount: BorrowedFd, recursive: &MountAttr, propagation: &[(u64, bool)]) -> Done {
+    if *recursive != MountAttr::default() {
+        sys::set_attr(mount, recursive, true)?;
     }
-    for (propagation, recursive) in &after.propagation {
+    for (propagation, recursive) in propagation {
         let attr = MountAttr { propagation: *propagation, ..MountAttr::default() };
         sys::set_attr(mount, &attr, *recursive)?;
     }
@@ -260,7 +282,16 @@ pub fn device(
 }
 
 pub fn bind_device(root: BorrowedFd, node: BorrowedFd, path: &InRoot, inside: Option<&CopyInside>) -> Done {
-    let copied = inside.map(|inside| copy_inside(node, inside)).transpose()?;
+    let copied = match inside {
+        Some(inside) => {
+            let copy = copy_inside(node, inside)?;
+            sys::set_attr(copy.as_fd(), &sys::SEALED, false)?;
+            Some(copy)
+        }
+        // The host's, which was copied there.
+        None if fs::is_mount_root(node)? => None,
+        None => Some(sys::clone_tree(node, c"", false)?),
+    };
     let node = copied.as_ref().map_or(node, AsFd::as_fd);
     let point = open_or_make(root, path, Point::File, resolve::IN_ROOT, 0)?;
     sys::attach(node, point.as_fd())
@@ -287,46 +318,6 @@ pub fn symlink(root: BorrowedFd, path: &InRoot, name: &CStr, target: &CStr, if_t
     }
 }
 
-/// Files are covered by the host's /dev/null, directories by one empty read-only tmpfs that they all share.
-/// What isn't there needs no mask.
-pub fn mask(root: BorrowedFd, paths: &[InRoot]) -> Done {
-    let mut null: Option<OwnedFd> = None;
-    let mut empty: Option<OwnedFd> = None;
-    for path in paths {
-        let Some(found) = open_existing(root, path, resolve::IN_ROOT, 0)? else {
-            continue;
-        };
-        let cover = if fs::stat(found.as_fd())?.is_dir() { &mut empty } else { &mut null };
-        let is_dir = fs::stat(found.as_fd())?.is_dir();
-        match cover {
-            Some(first) => {
-                let copy = sys::clone_tree(first.as_fd(), c"", false)?;
-                sys::attach(copy.as_fd(), found.as_fd())?;
-            }
-            None => {
-                let first = if is_dir { empty_directory()? } else { host_null()? };
-                sys::attach(first.as_fd(), found.as_fd())?;
-                *cover = Some(first);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn empty_directory() -> Result<OwnedFd, Fail> {
-    let options = [(c"size", Some(c"0")), (c"nr_inodes", Some(c"2")), (c"mode", Some(c"755"))];
-    sys::new_fs(c"tmpfs", options.into_iter(), READ_ONLY.set | 0x2 | 0x4 | 0x8) // nosuid, nodev, noexec
-}
-
-/// A clone of the mount of the host's /dev/null, if that is what it says (CVE-2025-31133).
-fn host_null() -> Result<OwnedFd, Fail> {
-    let null = fs::open(fs::cwd(), c"/dev/null", libc::O_PATH | libc::O_NOFOLLOW, 0, resolve::HOST)?;
-    if !fs::stat(null.as_fd())?.is_char_device(1, 3) {
-        return Err(Fail::new(Call::Open, Errno::ENODEV));
-    }
-    sys::clone_tree(null.as_fd(), c"", false)
-}
-
 pub fn read_only_path(root: BorrowedFd, path: &InRoot) -> Done {
     let Some(found) = open_existing(root, path, resolve::IN_ROOT, 0)? else {
         return Ok(());
@@ -346,7 +337,7 @@ pub fn change(root: BorrowedFd, path: &InRoot, attr: &MountAttr, after: &After) 
     if *attr != MountAttr::default() {
         sys::set_attr(mount.as_fd(), attr, false)?;
     }
-    finish(mount.as_fd(), after)
+    finish(mount.as_fd(), &after.recursive, &after.propagation)
 }
 
 fn existing(root: BorrowedFd, path: &InRoot) -> Result<OwnedFd, Fail> {

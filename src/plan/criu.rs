@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::namespaces::{MOUNT, Namespaces, PID};
 use super::step::{After, Bind, CopyInside, InRoot, MappedBy, Step, Target};
-use super::{Draft, Facts, HostPart, Options, Plan, Slot, Want, devices, namespaces, root, rootfs};
+use super::{Draft, Facts, HostPart, NodeFrom, Options, Plan, Slot, Want, devices, namespaces, root, rootfs};
 use crate::error::{Error, Kind, Result};
 use crate::spec::Spec;
 use crate::sys::exec::CArray;
@@ -17,7 +17,7 @@ use crate::sys::mount::MountAttr;
 
 pub use super::rootfs::NOTIFY;
 
-/// The key of what covers masked files: the host's /dev/null.
+/// The key of what covers masked files: a null device.
 pub const NULL: &str = "null";
 
 /// Whether a key may be one of [`externals`], but for [`NULL`].
@@ -62,7 +62,7 @@ pub fn externals(plan: &Plan) -> Vec<External> {
                 attributes: 0,
                 field: "linux.devices".into(),
             }),
-            Step::Mask(paths) => found.extend(paths.iter().map(|path| External {
+            Step::Mask { paths, .. } => found.extend(paths.iter().map(|path| External {
                 key: NULL.into(),
                 destination: path.clone(),
                 attributes: 0,
@@ -92,10 +92,10 @@ pub fn mount_points(spec: &Spec, options: &Options, facts: &Facts) -> Result<Pla
     let mut namespaces = namespaces::compile(oci, facts, &mut draft);
     let mut mounts = rootfs::mounts(oci, &namespaces, options, facts, &mut draft);
     namespaces::enter(&namespaces, &mut draft);
-    root::take(&namespaces, options, facts, &mut mounts, &mut draft);
+    let stage = root::take(oci, &namespaces, options, facts, &mut mounts, &mut draft);
     namespaces::become_root(oci, &namespaces, options, facts, &mut draft);
     draft.steps(mounts.steps);
-    devices::compile(oci, &namespaces, facts, &mut draft);
+    devices::compile(oci, &namespaces, facts, stage, &mut draft);
     draft.step(Step::Done);
     // Nobody in a process namespace that is there is to see us; a new one is as good for a procfs.
     if namespaces.join.iter().any(|(_, kind, _)| *kind == PID) {
@@ -153,6 +153,8 @@ pub fn service(socket: i32, environment: Vec<CString>, scene: Option<&Scene>) ->
 fn attach(scene: &Scene, draft: &mut Draft) {
     let path = scene.directory.clone();
     let c_directory = draft.cstring("--root", &path.to_string_lossy());
+    let stage = draft.want(Want::Stage);
+    draft.step(Step::Stage { slot: stage, path: c_directory.clone(), by_host: true });
     let joined = Some(c_directory.clone());
     let field = "the container's state".to_string();
     let directory = draft.want(Want::Directory { path, field });
@@ -177,7 +179,10 @@ fn attach(scene: &Scene, draft: &mut Draft) {
         after: After::default(),
     })));
     let again = |slot: Slot, draft: &mut Draft| {
-        let want = scene.plan.wants.get(slot.0).cloned().unwrap_or(Want::Reserved);
+        let mut want = scene.plan.wants.get(slot.0).cloned().unwrap_or(Want::Reserved);
+        if let Want::Device { from: NodeFrom::Stage { stage: theirs, .. }, .. } = &mut want {
+            *theirs = stage;
+        }
         draft.want(want)
     };
     for (index, step) in scene.plan.steps.iter().enumerate() {
@@ -212,13 +217,7 @@ fn attach(scene: &Scene, draft: &mut Draft) {
         }
     }
     if scene.keys.contains(&NULL) {
-        let slot = draft.want(Want::Device {
-            path: "/dev/null".into(),
-            field: "linux.maskedPaths".into(),
-            mode: libc::S_IFCHR,
-            device: libc::makedev(1, 3),
-            copy: true,
-        });
+        let slot = draft.want(Want::Cover { stage });
         let path = target(NULL).path;
         draft.step(Step::BindDevice { slot, path, inside: None });
     }
@@ -320,7 +319,7 @@ mod tests {
         let text = shown(&[&key, NULL]);
         assert!(text.contains("bind /b/rootfs on /root"), "{text}");
         assert!(text.contains(&format!("bind /srv on /{key} (")), "{text}");
-        assert!(text.contains("bind the host's device on /null"), "{text}");
+        assert!(text.contains("bind a device node on /null"), "{text}");
         assert!(!shown(&[]).contains("/srv"));
         let plain = service(7, vec![], None).unwrap();
         assert_eq!(plain.namespaces, Namespaces::default());
@@ -331,5 +330,44 @@ mod tests {
             unreachable!()
         };
         assert_eq!(candidates.len(), DIRECTORIES.len());
+    }
+
+    /// What criu attaches for a device or a mask is no node of the host's either.
+    #[test]
+    fn nodes_are_made_again_for_criu() {
+        let mut config = config();
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(serde_json::json!({"type": "user"}));
+        let map = serde_json::json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
+        config["linux"]["uidMappings"] = map.clone();
+        config["linux"]["gidMappings"] = map;
+        let (.., plan) = compiled(&config);
+        let externals = externals(&plan);
+        let keys: Vec<&str> = externals.iter().map(|external| external.key.as_str()).collect();
+        let (directory, stage, root) = ("/run/c/criu".into(), "/run".into(), "/b/rootfs".into());
+        let scene = Scene { plan: &plan, keys: &keys, directory, stage, root };
+        let plan = service(7, vec![], Some(&scene)).unwrap();
+        let Some(Step::Stage { slot: stage, by_host: true, .. }) =
+            plan.steps.iter().find(|step| matches!(step, Step::Stage { .. }))
+        else {
+            unreachable!("no stage: {plan}")
+        };
+        assert_eq!(plan.wants.get(stage.0), Some(&Want::Stage));
+        let wanted = plan.steps.iter().filter_map(|step| match step {
+            Step::BindDevice { slot, .. } => plan.wants.get(slot.0),
+            _ => None,
+        });
+        let mut covers = 0;
+        let mut nodes = 0;
+        for want in wanted {
+            match want {
+                Want::Cover { stage: on } if on == stage => covers += 1,
+                Want::Device { from: NodeFrom::Stage { stage: on, owner }, .. } if on == stage => {
+                    assert_eq!(*owner, (crate::sys::Uid(1000), crate::sys::Gid(1000)));
+                    nodes += 1;
+                }
+                other => unreachable!("{other:?}"),
+            }
+        }
+        assert_eq!((covers, nodes), (1, 6));
     }
 }

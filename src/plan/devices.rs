@@ -7,7 +7,7 @@ use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Spec};
 
 use super::namespaces::Namespaces;
 use super::step::{CopyInside, IfThere, Step};
-use super::{Draft, Facts, Rights, Want, in_root, rootfs};
+use super::{Draft, Facts, NodeFrom, Rights, Slot, Want, in_root, rootfs};
 use crate::sys::{Gid, Uid};
 
 /// Path, major and minor of the nodes that are always there; mode 0666, root's.
@@ -36,7 +36,8 @@ struct Node {
     gid: Gid,
 }
 
-pub fn compile(oci: &Spec, namespaces: &Namespaces, facts: &Facts, draft: &mut Draft) {
+/// On the stage nodes are made for a container that can't make its own.
+pub fn compile(oci: &Spec, namespaces: &Namespaces, facts: &Facts, stage: Option<Slot>, draft: &mut Draft) {
     if rootfs::dev_is_bound(oci) {
         return; // the host's /dev, with all that is in it
     }
@@ -54,7 +55,7 @@ pub fn compile(oci: &Spec, namespaces: &Namespaces, facts: &Facts, draft: &mut D
     let same = |a: &str, b: &str| Path::new(a).components().eq(Path::new(b).components());
     let default = default.filter(|node| !configured.iter().any(|other| same(&node.path, &other.path)));
     for node in default.collect::<Vec<_>>().into_iter().chain(configured) {
-        node_step(node, namespaces, facts, draft);
+        node_step(node, oci, namespaces, facts, stage, draft);
     }
     for (path, target) in LINKS {
         link(path, target, IfThere::Keep, draft);
@@ -83,33 +84,44 @@ fn configured_node(index: usize, device: &LinuxDevice) -> Node {
     }
 }
 
-fn node_step(node: Node, namespaces: &Namespaces, facts: &Facts, draft: &mut Draft) {
+fn node_step(
+    node: Node,
+    oci: &Spec,
+    namespaces: &Namespaces,
+    facts: &Facts,
+    stage: Option<Slot>,
+    draft: &mut Draft,
+) {
     let path = in_root(&format!("{}.path", node.field), &node.path, draft);
     let Some((directory, name)) = path.split() else {
         return draft.fault(&format!("{}.path", node.field), format!("{:?} is the root itself", node.path));
     };
-    let refused = namespaces.foreign_user() || facts.rights != Rights::Host;
-    if refused && node.mode & libc::S_IFMT != libc::S_IFIFO {
-        // mknod(2) is refused in a user namespace: the host's own node is bound instead.
-        let Node { mode, device, field, path: host, .. } = node;
-        let copy = facts.rights == Rights::Host;
-        let inside = (!copy).then(|| CopyInside {
-            path: draft.cstring(&field, &host),
-            nofollow: true,
-            recursive: false,
-            private: false,
-        });
-        let slot = draft.want(Want::Device {
-            path: PathBuf::from(host),
-            field,
-            mode: mode & libc::S_IFMT,
-            device,
-            copy,
-        });
+    if !may_make(namespaces, facts) && node.mode & libc::S_IFMT != libc::S_IFIFO {
+        // mknod(2) is refused in a user namespace: a node is bound instead.
+        let Node { mode, device, field, path: host, uid, gid } = node;
+        let host: PathBuf = Path::new(&host).components().collect(); // without a slash at its end
+        let (from, inside) = match (stage, facts.rights) {
+            (Some(stage), Rights::Host) => {
+                let owner = rootfs::on_host(oci, namespaces, (uid, gid));
+                (NodeFrom::Stage { stage, owner }, None)
+            }
+            (None, Rights::Host) => (NodeFrom::Host, None),
+            _ => {
+                let path = draft.cstring(&field, &host.to_string_lossy());
+                let inside = CopyInside { path, nofollow: true, recursive: false, private: false };
+                (NodeFrom::HostInside, Some(inside))
+            }
+        };
+        let slot = draft.want(Want::Device { path: host, field, mode, device, from });
         return draft.step(Step::BindDevice { slot, path, inside });
     }
     let Node { mode, device, uid, gid, .. } = node;
     draft.step(Step::Device { directory, name, mode, device, uid, gid });
+}
+
+/// Whether the container's process has a right to mknod(2).
+pub fn may_make(namespaces: &Namespaces, facts: &Facts) -> bool {
+    !namespaces.foreign_user() && facts.rights == Rights::Host
 }
 
 fn link(path: &str, target: &str, if_there: IfThere, draft: &mut Draft) {

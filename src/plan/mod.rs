@@ -120,15 +120,12 @@ pub enum Want {
     },
     /// A file or directory to be bound; the mount is copied when its turn comes.
     Source { path: PathBuf, field: String, nofollow: bool },
-    /// A device node with this identity, to be bound where nodes can't be made.
-    Device {
-        path: PathBuf,
-        field: String,
-        mode: u32,
-        device: u64,
-        /// Copied on the host; else the container's process does that.
-        copy: bool,
-    },
+    /// A device node with this mode and number, to be bound where the container's process can't make one.
+    Device { path: PathBuf, field: String, mode: u32, device: u64, from: NodeFrom },
+    /// A tmpfs of our own in which file systems and device nodes are made ([`Step::Stage`]).
+    Stage,
+    /// What covers masked files: a null device on this stage, or where that is refused an empty file.
+    Cover { stage: Slot },
     /// The root directory as it is, when it can't be a mount of its own.
     Directory { path: PathBuf, field: String },
     /// A user namespace made for its maps alone.
@@ -147,6 +144,18 @@ pub enum Want {
     Reserved,
     /// A file to append to, made if it is missing.
     Output { path: PathBuf, field: String },
+}
+
+/// Where a device node comes from. What the container gets it may be able to change: mode, owner and times of the
+/// host's own must stay what they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeFrom {
+    /// Made on this stage, with this owner as the host has the ids. Where that is refused, as `Host`.
+    Stage { stage: Slot, owner: (Uid, Gid) },
+    /// The host's, copied by the host, read-only.
+    Host,
+    /// The host's; the container's process makes the read-only copy.
+    HostInside,
 }
 
 /// What happens on the host's side of the clone.
@@ -190,16 +199,16 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, filter: Option<Fil
     let mut mounts = rootfs::mounts(oci, &namespaces, options, facts, &mut draft);
 
     namespaces::enter(&namespaces, &mut draft);
-    root::take(&namespaces, options, facts, &mut mounts, &mut draft);
+    let stage = root::take(oci, &namespaces, options, facts, &mut mounts, &mut draft);
     namespaces::become_root(oci, &namespaces, options, facts, &mut draft);
     let net_devices = namespaces::net_devices(oci, &namespaces, &mut draft);
     namespaces::name(oci, &mut draft);
     process::sysctls(oci, &mut draft);
     draft.steps(mounts.steps);
-    devices::compile(oci, &namespaces, facts, &mut draft);
+    devices::compile(oci, &namespaces, facts, stage, &mut draft);
     process::terminal(oci, true, &mut draft);
     let hook_state = container_hooks(oci, &mut draft);
-    rootfs::restrict(oci, &mut draft);
+    rootfs::restrict(oci, facts, stage, &mut draft);
     process::working_directory(oci, &mut draft);
     draft.steps(mounts.late_read_only);
     root::read_only(oci, &mut draft);
@@ -335,6 +344,8 @@ impl Want {
             | Want::StartSocket
             | Want::HookState
             | Want::Reserved
+            | Want::Stage
+            | Want::Cover { .. }
             | Want::Output { .. }
             | Want::UserNamespace { .. } => None,
         }

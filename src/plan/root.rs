@@ -8,23 +8,26 @@ use super::binds::root_propagation;
 use super::namespaces::{self, Joined, MOUNT, Namespaces};
 use super::rootfs::Mounts;
 use super::step::{CopyInside, EnterRoot, Step};
-use super::{Draft, Facts, Options, Rights, Want};
+use super::{Draft, Facts, Options, Rights, Slot, Want, devices};
 
-/// config.md, Root: a copy of the mount at the root's directory, in place of itself.
+/// config.md, Root: a copy of the mount at the root's directory, in place of itself. Gives the stage below it, if something
+/// will be made there.
 pub fn take(
+    oci: &Spec,
     namespaces: &Namespaces,
     options: &Options,
     facts: &Facts,
     mounts: &mut Mounts,
     draft: &mut Draft,
-) {
+) -> Option<Slot> {
     let path = options.root.clone();
     let field = "root.path".to_string();
     if !namespaces.has(MOUNT) {
         let slot = draft.want(Want::Directory { path, field });
         let joined =
             namespaces.join_mount.map(|_| draft.cstring("root.path", &options.root.to_string_lossy()));
-        return draft.step(Step::UseRoot { slot, joined });
+        draft.step(Step::UseRoot { slot, joined });
+        return None;
     }
     let c_path = draft.cstring(&field, &path.to_string_lossy());
     let required = facts.rights != Rights::Host;
@@ -55,7 +58,15 @@ pub fn take(
         };
         draft.step(Step::CloneTree { slot: bind.slot, copy: copy.0, required: copy.1 });
     }
+    let is_masked = oci.linux().as_ref().is_some_and(|linux| linux.masked_paths().is_some());
+    let by_host = facts.rights == Rights::Host;
+    let stage = (is_masked || by_host && !devices::may_make(namespaces, facts)).then(|| {
+        let slot = draft.want(if by_host { Want::Stage } else { Want::Reserved });
+        draft.step(Step::Stage { slot, path: c_path.clone(), by_host });
+        slot
+    });
     draft.step(Step::AttachRoot { slot, path: c_path });
+    stage
 }
 
 /// The root of a container that is there: that of its mount namespace, unless it was entered by chroot.

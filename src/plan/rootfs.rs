@@ -7,12 +7,12 @@ use oci_spec::runtime::{LinuxIdMapping, Mount, Spec};
 use super::binds::{bind, copy, copy_by_host, mapped_by};
 use super::namespaces::{CGROUP, Namespaces};
 use super::step::{After, IfThere, InRoot, NewFs, Step, Target};
-use super::{Draft, Facts, Options, Rights, from_bundle, in_root};
+use super::{Draft, Facts, Options, Rights, Slot, Want, from_bundle, in_root};
 use crate::spec::annotations::{self, MOUNT_CONTEXT_TYPE};
 use crate::spec::idmap;
 use crate::spec::mount_options::{self, MountOptions, Reach};
-use crate::sys::Uid;
 use crate::sys::mount::MountAttr;
+use crate::sys::{Gid, Uid};
 
 /// MOUNT_ATTR_* of linux/mount.h for the MS_* flags that concern one mount, not its file system.
 const ATTRIBUTES: [(u64, u64); 6] = [
@@ -173,12 +173,27 @@ pub fn cgroup_owner(oci: &Spec, namespaces: &Namespaces, facts: &Facts) -> Optio
         return Some(Uid(uid)).filter(|uid| *uid != Uid(0)); // root's it is already
     }
     // Of one that is joined the maps may be there, too, or nobody knows whose it is.
-    let maps = oci.linux().as_ref()?.uid_mappings().as_ref()?;
+    mapped(oci.linux().as_ref()?.uid_mappings(), uid).map(Uid)
+}
+
+/// The host's id of one in the container, if it has any.
+fn mapped(maps: &Option<Vec<LinuxIdMapping>>, id: u32) -> Option<u32> {
     let on_host = |map: &LinuxIdMapping| {
-        let offset = uid.checked_sub(map.container_id()).filter(|n| *n < map.size())?;
-        map.host_id().checked_add(offset).map(Uid)
+        let offset = id.checked_sub(map.container_id()).filter(|n| *n < map.size())?;
+        map.host_id().checked_add(offset)
     };
-    maps.iter().find_map(on_host)
+    maps.iter().flatten().find_map(on_host)
+}
+
+/// The host's ids for an owner in the container; the host's root in the place of one that isn't mapped.
+pub fn on_host(oci: &Spec, namespaces: &Namespaces, (uid, gid): (Uid, Gid)) -> (Uid, Gid) {
+    if !namespaces.foreign_user() {
+        return (uid, gid);
+    }
+    let Some(linux) = oci.linux() else { return (Uid(0), Gid(0)) };
+    let uid = mapped(linux.uid_mappings(), uid.0).unwrap_or_default();
+    let gid = mapped(linux.gid_mappings(), gid.0).unwrap_or_default();
+    (Uid(uid), Gid(gid))
 }
 
 pub fn target(path: InRoot, fstype: &str) -> Target {
@@ -290,7 +305,7 @@ fn nothing(field: &str, target: Target) -> Step {
 }
 
 /// config-linux.md, Masked Paths and Readonly Paths.
-pub fn restrict(oci: &Spec, draft: &mut Draft) {
+pub fn restrict(oci: &Spec, facts: &Facts, stage: Option<Slot>, draft: &mut Draft) {
     let Some(linux) = oci.linux() else { return };
     for (i, path) in linux.readonly_paths().iter().flatten().enumerate() {
         let path = in_root(&format!("linux.readonlyPaths[{i}]"), path, draft);
@@ -300,7 +315,9 @@ pub fn restrict(oci: &Spec, draft: &mut Draft) {
     let masked: Vec<_> =
         masked.map(|(i, path)| in_root(&format!("linux.maskedPaths[{i}]"), path, draft)).collect();
     if !masked.is_empty() {
-        draft.step(Step::Mask(masked));
+        let stage = stage.filter(|_| facts.rights == Rights::Host);
+        let cover = stage.map(|stage| draft.want(Want::Cover { stage }));
+        draft.step(Step::Mask { paths: masked, cover });
     }
 }
 

@@ -29,6 +29,7 @@ impl fmt::Display for Step {
             Step::Domainname(name) => write!(f, "set the domainname to {}", text(name)),
             Step::Sysctl { key, value, .. } => write!(f, "set linux.sysctl[{key}] to {}", text(value)),
             Step::PropagateNothing => write!(f, "make all mounts slave"),
+            Step::Stage { path, .. } => write!(f, "prepare a stage below {}", text(path)),
             Step::AttachRoot { path, .. } => write!(f, "bind the root {} on itself", text(path)),
             Step::Cover { path, .. } => write!(f, "cover {}", text(path)),
             Step::UseRoot { .. } => write!(f, "use the root where it is"),
@@ -91,7 +92,7 @@ impl fmt::Display for Step {
                     )
                 }
             }
-            Step::BindDevice { path, .. } => write!(f, "bind the host's device on {path}"),
+            Step::BindDevice { path, .. } => write!(f, "bind a device node on {path}"),
             Step::Symlink { directory, name, target, .. } => {
                 write!(f, "link {directory}/{} to {}", text(name), text(target))
             }
@@ -101,7 +102,7 @@ impl fmt::Display for Step {
             Step::Hook { program, list, index, .. } => {
                 write!(f, "run hooks.{list}[{index}] {}", text(&program.path))
             }
-            Step::Mask(paths) => {
+            Step::Mask { paths, .. } => {
                 let paths: Vec<_> = paths.iter().map(InRoot::to_string).collect();
                 write!(f, "mask {}", paths.join(" "))
             }

@@ -247,6 +247,13 @@ pub enum Step {
     },
     /// Nothing that is mounted from here on reaches the host.
     PropagateNothing,
+    /// A tmpfs of our own on the root's directory, where the root then covers it: nobody can walk there, so what is made
+    /// in it is found again. With `by_host` the host has made it, and device nodes in it.
+    Stage {
+        slot: Slot,
+        path: CString,
+        by_host: bool,
+    },
     AttachRoot {
         slot: Slot,
         path: CString,
@@ -284,7 +291,7 @@ pub enum Step {
         uid: Uid,
         gid: Gid,
     },
-    /// With `inside` a mount of the host's node is copied here, and else by the host.
+    /// With `inside` the host's node is copied here, read-only; else the slot has one on the stage, or the host's copy.
     BindDevice {
         slot: Slot,
         path: InRoot,
@@ -314,7 +321,11 @@ pub enum Step {
         /// Files for its standard output and error, in place of our own.
         outputs: [Option<Slot>; 2],
     },
-    Mask(Vec<InRoot>),
+    /// Files are covered by what is in the slot ([`super::Want::Cover`]).
+    Mask {
+        paths: Vec<InRoot>,
+        cover: Option<Slot>,
+    },
     ReadOnlyPath(InRoot),
     /// The mount at this path, now that everything in it was made.
     ReadOnlyMount(InRoot),

@@ -73,6 +73,9 @@ impl Stat {
     pub fn is_symlink(&self) -> bool {
         self.mode & libc::S_IFMT == libc::S_IFLNK
     }
+    pub fn is_device(&self) -> bool {
+        matches!(self.mode & libc::S_IFMT, libc::S_IFCHR | libc::S_IFBLK)
+    }
     /// Whether this is the character device `major:minor`.
     pub fn is_char_device(&self, major: u32, minor: u32) -> bool {
         self.mode & libc::S_IFMT == libc::S_IFCHR && self.rdev == libc::makedev(major, minor)

@@ -41,10 +41,10 @@ pub fn setsid() -> Result<(), Fail> {
     gate(Call::Setsid, unsafe { libc::setsid() }).map(drop)
 }
 
-/// umask(2), which can't fail.
-pub fn umask(mask: u32) {
+/// umask(2), which can't fail. Gives the one before.
+pub fn umask(mask: u32) -> u32 {
     // SAFETY: only an integer goes in.
-    unsafe { libc::umask(mask) };
+    unsafe { libc::umask(mask) }
 }
 
 /// prctl(2) with integers only.

@@ -65,6 +65,16 @@ pub struct MountAttr {
     pub userns_fd: u64,
 }
 
+/// The file or device that is mounted may be used, and nobody changes its mode, owner or times by this mount.
+pub const SEALED: MountAttr =
+    MountAttr { set: RDONLY | NOSUID | NOEXEC, clear: 0, propagation: 0, userns_fd: 0 };
+
+/// linux/mount.h, MOUNT_ATTR_*.
+pub const RDONLY: u64 = 0x1;
+pub const NOSUID: u64 = 0x2;
+pub const NODEV: u64 = 0x4;
+pub const NOEXEC: u64 = 0x8;
+
 /// mount_setattr(2) on the mount behind `fd`, and on all below it if `recursive`.
 pub fn set_attr(fd: BorrowedFd, attr: &MountAttr, recursive: bool) -> Result<(), Fail> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };

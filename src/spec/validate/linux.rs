@@ -16,10 +16,12 @@ pub fn devices(rules: &mut Rules) {
     for (i, device) in devices.iter().enumerate() {
         let field = |name: &str| format!("linux.devices[{i}].{name}");
         let path = text(device.path());
-        if !path.starts_with('/') || path.ends_with('/') {
+        rules.no_nul(field("path"), path);
+        let path = path.trim_end_matches('/'); // runc and crun take it so
+        if !path.starts_with('/') {
+            let path = device.path();
             rules.fault(field("path"), format!("{path:?} is not the absolute path of a file"));
         }
-        rules.no_nul(field("path"), path);
         if let Some(first) = seen.insert(path, i) {
             rules.fault(field("path"), format!("{path:?} is also that of linux.devices[{first}]"));
         }
@@ -151,7 +153,9 @@ mod tests {
         bad(place, one(json!({"path": "/b", "type": "a"})), "linux.devices[1].type", "is not a device");
         bad(place, one(json!({"path": "/b", "type": "x"})), "linux.devices[1].type", "expected one of");
         bad(place, one(json!({"path": "b", "type": "p"})), "linux.devices[1].path", "absolute");
-        bad(place, one(json!({"path": "/b/", "type": "p"})), "linux.devices[1].path", "absolute");
+        bad(place, one(json!({"path": "/", "type": "p"})), "linux.devices[1].path", "absolute");
+        good(place, one(json!({"path": "/b/", "type": "p"})));
+        bad(place, one(json!({"path": "/dev/a/", "type": "p"})), "linux.devices[1].path", "linux.devices[0]");
         bad(place, one(json!({"path": "/\u{0}", "type": "p"})), "linux.devices[1].path", "NUL");
         bad(place, one(json!({"path": "/dev/a", "type": "p"})), "linux.devices[1].path", "linux.devices[0]");
         bad(

@@ -1,6 +1,8 @@
 //! From a [`Plan`] to a [`Prepared`]: everything of the host that the container's process will need is opened
 //! here, where failing is cheap and a path can still be named.
 
+mod stage;
+
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +12,7 @@ use std::path::Path;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::idmap;
 use crate::plan::step::MappedBy;
-use crate::plan::{Plan, Slot, Want};
+use crate::plan::{NodeFrom, Plan, Slot, Want};
 use crate::seal;
 use crate::sys::mount::{self, MountAttr};
 use crate::sys::{Call, Errno, Fail, fs, net};
@@ -82,6 +84,18 @@ pub fn prepare<'p>(plan: &'p Plan, mut given: Given) -> Result<Prepared<'p>> {
             (Want::StartSocket, _) => given.start_socket.take().ok_or_else(|| missing("start socket"))?,
             (Want::UserNamespace { maps, field }, _) => idmap::user_namespace(maps, field)?,
             (Want::Output { path, field }, _) => output(path, field)?,
+            (Want::Stage, _) => stage::make()?,
+            (Want::Cover { stage }, _) => stage::cover(stage::of(&fds, *stage)?)?,
+            (Want::Device { path, field, mode, device, from: NodeFrom::Stage { stage, owner } }, _) => {
+                let node = stage::node(stage::of(&fds, *stage)?, fds.len(), (*mode, *device), *owner);
+                match node {
+                    // By the device cgroup, or without CAP_MKNOD.
+                    Err(Fail { errno: Errno::EPERM, .. }) => {
+                        host_device(path, field, (*mode, *device), NodeFrom::Host)?
+                    }
+                    made => made.doing(|| format!("{field}: make the device {}", path.display()))?,
+                }
+            }
             _ => fs::memfd(c"rrunc-state").doing(|| "make a file in memory".into())?,
         });
     }
@@ -107,8 +121,9 @@ pub fn open(want: &Want) -> Option<Result<OwnedFd>> {
             Some(open_as(path, field, if *nofollow { libc::O_NOFOLLOW } else { 0 }))
         }
         Want::Directory { path, field } => Some(open_as(path, field, libc::O_DIRECTORY)),
-        Want::Device { path, field, mode, device, copy } => {
-            Some(host_device(path, field, (*mode, *device), *copy))
+        Want::Device { from: NodeFrom::Stage { .. }, .. } => None,
+        Want::Device { path, field, mode, device, from } => {
+            Some(host_device(path, field, (*mode, *device), *from))
         }
         Want::Namespace { path, field, kind, sysctl } => {
             Some(namespace(path, field, *kind).and_then(|fd| match sysctl {
@@ -121,6 +136,8 @@ pub fn open(want: &Want) -> Option<Result<OwnedFd>> {
         | Want::StartSocket
         | Want::HookState
         | Want::Reserved
+        | Want::Stage
+        | Want::Cover { .. }
         | Want::Output { .. }
         | Want::UserNamespace { .. } => None,
     }
@@ -184,24 +201,24 @@ fn tree(path: &Path, field: &str, nofollow: bool, recursive: bool, propagation: 
     Ok(tree)
 }
 
-fn host_device(path: &Path, field: &str, (mode, device): (u32, u64), copy: bool) -> Result<OwnedFd> {
+fn host_device(path: &Path, field: &str, (mode, device): (u32, u64), from: NodeFrom) -> Result<OwnedFd> {
     let node = open_path(path, libc::O_NOFOLLOW).map_err(|fail| refused(path, field, fail))?;
     let found = fs::stat(node.as_fd()).doing(|| format!("{field}: inspect {}", path.display()))?;
-    if found.mode & libc::S_IFMT != mode || found.rdev != device {
+    if found.mode & libc::S_IFMT != mode & libc::S_IFMT || found.rdev != device {
         let (major, minor) = (libc::major(device), libc::minor(device));
         let text = format!("{field}: the host's {} is not the device {major}:{minor}", path.display());
         let hint = "in a user namespace devices can't be made, only the host's own can be bound";
         return Err(Error::new(Kind::Unsupported, text).hint(hint));
     }
-    if !copy {
+    if from == NodeFrom::HostInside {
         return Ok(node);
     }
     let copy = mount::clone_tree(node.as_fd(), c"", false);
     let copy = copy.doing(|| format!("{field}: clone {}", path.display()))?;
     // As a peer of the host's mount it would pass on to the host what the container mounts on it.
-    let slave = MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() };
+    let slave = MountAttr { propagation: libc::MS_SLAVE, ..mount::SEALED };
     let set = mount::set_attr(copy.as_fd(), &slave, false);
-    set.doing(|| format!("{field}: set the propagation of the copy"))?;
+    set.doing(|| format!("{field}: make the copy read-only and slave"))?;
     Ok(copy)
 }
 
