@@ -19,7 +19,7 @@
 //!     |   <- closed by exec, or Failed       | executes the program
 //! ```
 //!
-//! `Failed` may come at any time, and is the last record.
+//! `NoHome` comes before `Ready`, and isn't waited for. `Failed` may come at any time, and is the last record.
 //!
 //! Where a process in between makes the container's (see `spawn`), it has a wire of its own:
 //!
@@ -51,6 +51,8 @@ pub enum ToParent {
     Ready,
     /// The seccomp filter is in force; the fd that comes with this receives its notifications.
     SeccompListener,
+    /// HOME stays `/`, since the container's /etc/passwd can't be read; the child goes on.
+    NoHome(Fail),
     Failed(Report),
 }
 
@@ -108,6 +110,7 @@ impl Record for ToParent {
             ToParent::SeccompListener => tagged(5),
             ToParent::NeedNetDevices => tagged(6),
             ToParent::NeedCgroup => tagged(7),
+            ToParent::NoHome(fail) => with_report(8, Report { step: 0, fail }),
         }
     }
 
@@ -120,6 +123,7 @@ impl Record for ToParent {
             [5, ..] => Some(ToParent::SeccompListener),
             [6, ..] => Some(ToParent::NeedNetDevices),
             [7, ..] => Some(ToParent::NeedCgroup),
+            [8, ..] => report(bytes).map(|report| ToParent::NoHome(report.fail)),
             _ => None,
         }
     }
@@ -243,6 +247,7 @@ mod tests {
             ToParent::NeedNetDevices,
             ToParent::AtHostHooks,
             ToParent::Ready,
+            ToParent::NoHome(report.fail),
             ToParent::Failed(report),
         ] {
             child.send(record).expect("send");

@@ -2,6 +2,7 @@
 //! `init`, and whatever it may touch is in [`Prepared`].
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use crate::channel::{self, ChildEnd, FromBetween, ParentEnd, Report, ToChild, ToParent};
 use crate::error::{Doing, Error, Kind, Result};
@@ -9,9 +10,12 @@ use crate::init;
 use crate::plan::namespaces::{PID, TIME, USER};
 use crate::prepare::Prepared;
 use crate::sys::clone::{self, Who};
-use crate::sys::process::{self, Exit, Signal};
+use crate::sys::process::{self, Exit, Signal, Watch};
 use crate::sys::shared::Progress;
 use crate::sys::{Call, Errno, Fail, Pid, fs, ids, sched};
+
+/// How long a container may keep its process waiting in one of the steps that ask something of it.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The container's first process, as its parent holds it. Dropped, it is killed and reaped, unless released.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub struct Init {
     last: usize,
     /// Its first word, if somebody has waited for that alone.
     first: Option<Word>,
+    /// [`Plan::asking`].
+    asking: Vec<u16>,
 }
 
 /// What is heard of it: a halt, its end, or nothing more since it executes its program now.
@@ -41,6 +47,8 @@ pub enum Halt {
     Ready,
     /// The seccomp filter is in force; its notifications are received by this fd.
     SeccompListener(OwnedFd),
+    /// None: it goes on, with `/` for HOME, since the container's /etc/passwd can't be read.
+    NoHome(Fail),
 }
 
 /// How a child ended before it was ready.
@@ -50,6 +58,8 @@ pub enum Ended {
     Reported(Report),
     /// It could not, at this step (from 0), or before it came to do anything.
     Silent { exit: Exit, step: Option<u16> },
+    /// It hasn't, but the container keeps it waiting in this step (from 0).
+    Stuck { step: u16 },
 }
 
 /// Has somebody else move a process into a cgroup.
@@ -149,8 +159,8 @@ fn spawn_by(prepared: &Prepared, way: Way) -> Result<Init> {
     };
     entered.leave()?;
     let (pid, pidfd) = cloned?;
-    let last = prepared.plan.steps.len().saturating_sub(1);
-    Ok(Init { pid, pidfd, released: false, channel: parent_end, progress, last, first: None })
+    let (last, asking) = (prepared.plan.steps.len().saturating_sub(1), prepared.plan.asking());
+    Ok(Init { pid, pidfd, released: false, channel: parent_end, progress, last, first: None, asking })
 }
 
 /// The container's process that is to be.
@@ -304,6 +314,26 @@ impl Init {
         }
     }
 
+    /// Waits until it has something to say, unless the container keeps it from that: then in which step.
+    fn stuck(&self) -> Result<Option<u16>, Fail> {
+        if self.asking.is_empty() {
+            return Ok(None);
+        }
+        let (mut step, mut since) = (self.progress.get(), Instant::now());
+        loop {
+            let mut wire = [Watch::input(Some(self.channel.as_fd()))];
+            if process::poll(&mut wire, Some(PATIENCE / 10))? > 0 {
+                return Ok(None);
+            }
+            let now = self.progress.get();
+            if now != step {
+                (step, since) = (now, Instant::now());
+            } else if since.elapsed() >= PATIENCE && step.is_some_and(|step| self.asking.contains(&step)) {
+                return Ok(step);
+            }
+        }
+    }
+
     /// The same of a child that goes straight on to its program: `None` once that runs, since its execution closes the
     /// wire.
     pub fn next_or_program(&mut self) -> Result<std::result::Result<Option<Halt>, Ended>> {
@@ -322,8 +352,13 @@ impl Init {
     }
 
     fn hear(&self) -> Result<Word> {
-        let received = self.channel.receive().doing(|| "listen to the container's process".into())?;
+        let listening = || "listen to the container's process".into();
+        if let Some(step) = self.stuck().doing(listening)? {
+            return Ok(Err(Ended::Stuck { step }));
+        }
+        let received = self.channel.receive().doing(listening)?;
         Ok(match received {
+            Some((ToParent::NoHome(fail), _)) => Ok(Some(Halt::NoHome(fail))),
             Some((ToParent::NeedCgroup, _)) => Ok(Some(Halt::Cgroup)),
             Some((ToParent::NeedIdMaps, _)) => Ok(Some(Halt::IdMaps)),
             Some((ToParent::NeedNetDevices, _)) => Ok(Some(Halt::NetDevices)),

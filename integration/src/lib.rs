@@ -2,6 +2,7 @@
 //!
 //! - [`unharmed`]: runs a test in its own world and holds the [`Census`] before against the one after.
 //! - [`Host`]: files outside of every container, which must be what they were.
+//! - [`Silent`]: a file that never opens.
 //! - [`cri`]: what the kubelet says to containerd.
 //! - [`rrunc`]: the binary under test.
 //!
@@ -12,10 +13,12 @@ mod census;
 mod command;
 pub mod cri;
 mod host;
+mod silent;
 
 pub use census::Census;
 pub use command::rrunc;
 pub use host::Host;
+pub use silent::Silent;
 use spec_tests::Lab;
 
 /// Runs a test of what `why` (a CVE, a promise) is about, and panics if it fails or leaves anything behind.

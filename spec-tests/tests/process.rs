@@ -87,6 +87,26 @@ fn home_comes_from_the_containers_passwd() {
     });
 }
 
+/// As directories of whole companies have them, and behind a line that is longer than any buffer of ours.
+#[test]
+fn home_of_the_last_of_many_users() {
+    obeys("config.md#process", |lab| {
+        let users =
+            (1..=60_000).map(|n| format!("u{n}:x:{n}00000:{n}:a name that is long:/home/u{n}:/bin/bash\n"));
+        let comment = "c".repeat(20_000);
+        let long = format!("long:x:77:77:{comment}:/home/long:/bin/sh\n");
+        let last = "ann:x:1000:1000::/h3:/bin/sh\n";
+        for file in
+            [users.chain([last.into()]).collect(), format!("{long}{last}"), format!("x:{comment}\n{last}")]
+        {
+            let b = lab.bundle().file("/etc/passwd", &file).set("/process/user/uid", 1000);
+            assert_eq!(b.ask(["env"])["env"]["HOME"], "/h3");
+        }
+        let b = lab.bundle().file("/etc/passwd", &long).set("/process/user/uid", 77);
+        assert_eq!(b.ask(["env"])["env"]["HOME"], "/home/long");
+    });
+}
+
 #[test]
 fn home_of_an_unknown_user_is_the_root() {
     obeys("config.md#process", |lab| {

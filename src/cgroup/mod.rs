@@ -379,8 +379,10 @@ fn all_can_be_set(missing: Vec<(Fault, &'static str)>) -> Result<()> {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         if self.is_new() {
-            let _ = self.kill(); // what can't be undone here stays visible to the user
-            let _ = self.remove();
+            // Such as one with a process that is stuck in the kernel.
+            if let Err(error) = self.kill().and_then(|()| self.remove()) {
+                log::warning(&format!("left behind: {error}"));
+            }
             self.made.places.pop();
         }
     }

@@ -17,9 +17,15 @@ pub fn open(
     uid: Uid,
     as_console: bool,
 ) -> Done {
+    // Opened only where nothing but terminals can be: else it may be a fifo, a device, or what never answers.
+    let flags = libc::O_PATH | libc::O_DIRECTORY;
+    let devpts = fs::open(root, c"dev/pts", flags, 0, resolve::IN_ROOT_PLAIN)?;
+    if fs::fs_magic(devpts.as_fd())? != DEVPTS_MAGIC {
+        return Err(Fail::new(Call::Open, Errno::ENOTTY));
+    }
     let flags = libc::O_RDWR | libc::O_NOCTTY;
-    let master = fs::open(root, c"dev/pts/ptmx", flags, 0, resolve::IN_ROOT_PLAIN)?;
-    if fs::fs_magic(master.as_fd())? != DEVPTS_MAGIC || !fs::stat(master.as_fd())?.is_char_device(5, 2) {
+    let master = fs::open(devpts.as_fd(), c"ptmx", flags, 0, resolve::BENEATH_PLAIN)?;
+    if !fs::stat(master.as_fd())?.is_char_device(5, 2) {
         return Err(Fail::new(Call::Open, Errno::ENOTTY));
     }
     tty::unlock_pty(master.as_fd())?;

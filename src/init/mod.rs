@@ -14,6 +14,7 @@ mod hook;
 mod landlock;
 mod mask;
 mod mount;
+mod passwd;
 mod process;
 mod seccomp;
 
@@ -23,7 +24,7 @@ use crate::channel::{ChildEnd, Report, ToChild, ToParent};
 use crate::plan::step::{HookState, Slot, Step};
 use crate::prepare::Prepared;
 use crate::sys::shared::Progress;
-use crate::sys::{Call, Errno, Fail, clone, fs, ids, net};
+use crate::sys::{Call, Errno, Fail, Uid, clone, fs, ids, net};
 
 type Done = Result<(), Fail>;
 
@@ -196,10 +197,7 @@ impl<'a> Container<'a> {
                 self.program = process::find(candidates)?;
                 Ok(())
             }
-            Step::HomeFromPasswd(uid) => {
-                process::home(*uid, self.prepared.plan.steps.last());
-                Ok(())
-            }
+            Step::HomeFromPasswd(uid) => self.find_home(*uid),
             Step::CloseFds { keep } => fs::cloexec_from(3 + keep),
             Step::LandlockRules(wanted) => {
                 self.landlock = Some(landlock::rules(wanted)?);
@@ -300,6 +298,14 @@ impl<'a> Container<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// A file that can't be read is no reason not to run, but one to be told of.
+    fn find_home(&self, uid: Uid) -> Done {
+        let Some(Step::Exec { envp, .. }) = self.prepared.plan.steps.last() else {
+            return Ok(());
+        };
+        passwd::home(uid, envp).or_else(|fail| self.parent.send(ToParent::NoHome(fail)))
     }
 
     fn hook_state(&self, state: HookState) -> Result<BorrowedFd<'_>, Fail> {

@@ -324,6 +324,10 @@ fn converse<'p>(
                     hooks::run("createRuntime", create_runtime, &state, &place)?;
                 }
             }
+            Ok(Halt::NoHome(fail)) => {
+                explain::no_home(fail);
+                continue;
+            }
             Ok(Halt::Ready) => return Ok(()),
             // Its filter goes in after the start, and `start` is who takes the listener.
             Ok(Halt::Cgroup | Halt::SeccompListener(_)) => {

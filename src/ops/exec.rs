@@ -193,6 +193,10 @@ fn converse(init: &mut Init, plan: &Plan, container: &Container, agent: &mut Opt
     loop {
         match init.next_or_program()? {
             Ok(None) => return Ok(()),
+            Ok(Some(Halt::NoHome(fail))) => {
+                explain::no_home(fail);
+                continue;
+            }
             Ok(Some(Halt::SeccompListener(listener))) => {
                 if let Some(agent) = agent.take() {
                     agent.give(listener.as_fd(), container.record()?, init.pid, Status::Running)?;

@@ -3,10 +3,24 @@
 
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Kind};
+use crate::log;
 use crate::plan::{Plan, Step};
-use crate::spawn::Ended;
+use crate::spawn::{Ended, PATIENCE};
 use crate::sys::process::{Exit, Signal};
 use crate::sys::{Call, Errno, Fail, Text};
+
+/// A program without a home of its own: its files go to `/`, if anywhere.
+pub fn no_home(fail: Fail) {
+    let error = Error::kernel("HOME is /: read the container's /etc/passwd", fail);
+    let error = match fail.errno {
+        Errno::EAGAIN => error.hint("somebody in the container has a lease on it"),
+        Errno::EFBIG => error.hint("it is larger than 64 MiB, and the user isn't in the beginning"),
+        Errno::EINVAL => error.hint("it is no plain file"),
+        Errno::ENAMETOOLONG => error.hint("the user's home is longer than a path"),
+        _ => error,
+    };
+    log::warning(&error.to_string());
+}
 
 /// What went wrong in the container's process, in words.
 pub fn ended(ended: Ended, plan: &Plan, cgroup: Option<&Cgroup>) -> Error {
@@ -30,6 +44,22 @@ pub fn ended(ended: Ended, plan: &Plan, cgroup: Option<&Cgroup>) -> Error {
                 error = error.context(context);
             }
             error.at_step(number)
+        }
+        Ended::Stuck { step } => {
+            let number = usize::from(step) + 1;
+            let doing = plan.step_text(number).unwrap_or_default();
+            let seconds = PATIENCE.as_secs();
+            let text = format!(
+                "{doing} (step {number} of {total}): the container hasn't let it end for {seconds} s"
+            );
+            let error = Error::new(Kind::Step, text).at_step(number);
+            match plan.steps.get(usize::from(step)) {
+                Some(Step::HomeFromPasswd(_)) => error.hint(
+                    "its /etc/passwd may be on a file system in user space that doesn't answer; with a HOME in process.env, \
+                     or by exec --env, it isn't asked",
+                ),
+                _ => error.hint("it may have a file system in user space there that doesn't answer"),
+            }
         }
         Ended::Silent { exit, step } => {
             let during = step.map(|step| {

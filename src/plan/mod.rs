@@ -353,6 +353,21 @@ impl Want {
 }
 
 impl Plan {
+    /// The steps, from 0, that look at files which a running container can keep from answering (a file system in user space),
+    /// and of which every honest one has the answer at hand. Not those that look for the program: that may come from a slow
+    /// network.
+    pub fn asking(&self) -> Vec<u16> {
+        // `mounts` holds the container's lock meanwhile.
+        let into_running =
+            self.namespaces.join_mount.is_some() && matches!(self.steps.last(), Some(Step::Done));
+        let asks = |step: &Step| match step {
+            Step::Stdio { .. } | Step::Console { .. } | Step::HomeFromPasswd(_) => true,
+            Step::Bind(_) | Step::FindMount { .. } | Step::Unmount { .. } => into_running,
+            _ => false,
+        };
+        (0..).zip(&self.steps).filter(|(_, step)| asks(step)).map(|(number, _)| number).collect()
+    }
+
     /// The text of step `number` (from 1), as in the printed plan.
     pub fn step_text(&self, number: usize) -> Option<String> {
         self.steps.get(number.checked_sub(1)?).map(Step::to_string)

@@ -21,6 +21,11 @@ pub mod resolve {
     pub const HOST: u64 = 0;
 }
 
+/// How often a walk is tried that must not leave its directory and met a rename somewhere on the machine (openat2(2),
+/// EAGAIN). To a bound, since O_NONBLOCK gives the same errno for a file on which somebody has a lease (fcntl(2)), and the
+/// container can have either for as long as it likes.
+const TRIES: u32 = 128;
+
 /// openat2(2), always close-on-exec. `mode` counts only with O_CREAT.
 pub fn open(dir: BorrowedFd, path: &CStr, flags: i32, mode: u32, resolve: u64) -> Result<OwnedFd, Fail> {
     // SAFETY: open_how is plain integers, for which all-zero is a value.
@@ -28,6 +33,10 @@ pub fn open(dir: BorrowedFd, path: &CStr, flags: i32, mode: u32, resolve: u64) -
     how.flags = (flags | libc::O_CLOEXEC) as u64;
     how.mode = u64::from(mode);
     how.resolve = resolve;
+    let mut tries = match resolve & (libc::RESOLVE_IN_ROOT | libc::RESOLVE_BENEATH) {
+        0 => 1,
+        _ => TRIES,
+    };
     loop {
         // SAFETY: path is NUL-terminated and how is as large as we say; both outlive the call.
         let fd = unsafe {
@@ -39,8 +48,8 @@ pub fn open(dir: BorrowedFd, path: &CStr, flags: i32, mode: u32, resolve: u64) -
                 size_of::<libc::open_how>(),
             )
         };
-        // The kernel asks for another try when a rename raced with a `..` walk (openat2(2), EAGAIN).
-        if fd < 0 && super::Errno::last() == super::Errno::EAGAIN {
+        tries -= 1;
+        if fd < 0 && super::Errno::last() == super::Errno::EAGAIN && tries > 0 {
             continue;
         }
         return gate_fd(Call::Open, fd);

@@ -241,10 +241,14 @@ pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Exit, Fail> {
     }
 }
 
-/// SIGKILL to our child behind `pidfd`, and its reaping; one that is gone already is fine.
+/// SIGKILL to our child behind `pidfd`, and its reaping; one that is gone already is fine. One that is stuck in the kernel,
+/// as on a file system in user space that doesn't answer, is left to who adopts it.
 pub fn kill_and_reap(pidfd: BorrowedFd<'_>) {
+    const PATIENCE: Duration = Duration::from_secs(2);
     let _ = pidfd_send_signal(pidfd, Signal::KILL);
-    let _ = reap(pidfd);
+    if ended(pidfd, Some(PATIENCE)).unwrap_or(true) {
+        let _ = reap(pidfd);
+    }
 }
 
 #[cfg(test)]
