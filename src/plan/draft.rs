@@ -83,7 +83,17 @@ impl Draft {
     }
 
     /// The plan, or every fault that was found on the way.
-    pub fn finish(self, namespaces: Namespaces, host: HostPart, hook_state: Option<Slot>) -> Result<Plan> {
+    pub fn finish(
+        mut self,
+        namespaces: Namespaces,
+        host: HostPart,
+        hook_state: Option<Slot>,
+    ) -> Result<Plan> {
+        // A process tells of its steps by numbers of 16 bits, and "none yet" besides.
+        let (count, most) = (self.steps.len(), usize::from(u16::MAX) - 1);
+        if count > most {
+            self.fault("mounts, devices, paths, hooks", format!("make {count} steps, {most} are the most"));
+        }
         if !self.faults.is_empty() {
             return Err(Error::invalid("config.json", self.faults));
         }

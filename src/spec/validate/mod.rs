@@ -3,6 +3,7 @@
 
 mod annotations;
 mod hooks;
+mod lengths;
 mod linux;
 mod memory;
 mod mounts;
@@ -33,8 +34,8 @@ pub fn mounts(oci: &Spec, found: &mut Found) {
 fn ask(list: &[fn(&mut Rules)], oci: &Spec, found: &mut Found) {
     let mut rules =
         Rules { oci, broken: found.faults.iter().map(|fault| fault.path.clone()).collect(), found };
-    for rule in list {
-        rule(&mut rules);
+    if lengths::lengths(&mut rules) {
+        list.iter().for_each(|rule| rule(&mut rules));
     }
 }
 
