@@ -7,12 +7,12 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use crate::error::{Doing, Error, Kind, Result};
-use crate::sys::{net, unix};
+use crate::sys::{Call, Named, net, unix};
 
 /// Connects to the socket at `path`, which `option` (`--console-socket`, `--pidfd-socket`) gave.
 pub fn connect(option: &str, path: &Path) -> Result<OwnedFd> {
     let doing = || format!("{option} {path:?}");
-    if !std::fs::metadata(path).doing(doing)?.file_type().is_socket() {
+    if !std::fs::metadata(path).call(Call::Stat).doing(doing)?.file_type().is_socket() {
         return Err(Error::new(Kind::Usage, format!("{option} {path:?} is not a socket")));
     }
     let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) else {
@@ -20,7 +20,7 @@ pub fn connect(option: &str, path: &Path) -> Result<OwnedFd> {
     };
     // By its directory: the path may be longer than a socket's address can be.
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-    let dir = File::open(dir).doing(doing)?;
+    let dir = File::open(dir).call(Call::Openat).doing(doing)?;
     unix::connect(unix::Kind::Stream, dir.as_fd(), name).doing(doing)
 }
 

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::sys::{Call, Fail};
+use crate::sys::Fail;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -179,23 +179,10 @@ impl<T> Doing<T> for Result<T> {
     }
 }
 
-/// std's file calls, where they are used on the host side.
-impl<T> Doing<T> for std::io::Result<T> {
-    fn doing(self, what: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|error| {
-            let what = what();
-            match error.raw_os_error() {
-                Some(errno) => Error::kernel(what, Fail::new(Call::Io, crate::sys::Errno::from_raw(errno))),
-                None => Error::new(Kind::Kernel, format!("{what}: {error}")),
-            }
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::Errno;
+    use crate::sys::{Call, Errno};
 
     #[test]
     fn one_line_outermost_context_first() {

@@ -19,7 +19,7 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::spec::annotations::{HOOKS_STDERR, HOOKS_STDOUT};
 use crate::state::Record;
 use crate::sys::process::{self, Signal, Watch};
-use crate::sys::{Call, Errno, Fail, Pid, fs, signals};
+use crate::sys::{Call, Errno, Fail, Named, Pid, fs, signals};
 
 /// How many bytes of each of a hook's outputs are kept: the end says why it failed.
 const KEPT: usize = 2048;
@@ -65,7 +65,7 @@ fn run_one(point: &str, index: usize, hook: &Hook, state: &str, place: &Place) -
     signals::default_sigchld().doing(|| "keep the status of hooks".into())?; // our caller may ignore it
     let stdin = fs::memfd(c"hook state").doing(|| "make a file for the state".into())?;
     let mut stdin = File::from(stdin);
-    stdin.write_all(state.as_bytes()).doing(|| "write the state for a hook".into())?;
+    stdin.write_all(state.as_bytes()).call(Call::Write).doing(|| "write the state for a hook".into())?;
     fs::rewind(stdin.as_fd()).doing(|| "rewind the state for a hook".into())?;
 
     let mut command = command(hook, place.bundle);
@@ -84,7 +84,7 @@ fn run_one(point: &str, index: usize, hook: &Hook, state: &str, place: &Place) -
         let group = Pid(-(child.id() as i32)); // it leads one of its own, see command()
         let _ = process::kill(group, Signal::KILL); // unreaped, so its id is still taken: at worst all have ended
     }
-    let status = child.wait().doing(|| "wait for a hook".into())?;
+    let status = child.wait().call(Call::Waitid).doing(|| "wait for a hook".into())?;
     match ended? {
         false => {
             let seconds = timeout.unwrap_or_default().as_secs_f64();
@@ -101,7 +101,9 @@ fn output_to(file: Option<&Path>, annotation: &str) -> Result<Stdio> {
         return Ok(Stdio::piped());
     };
     let file = File::options().append(true).create(true).mode(0o600).open(path);
-    file.map(Stdio::from).doing(|| format!("annotations[{annotation}]: open {}", path.display()))
+    file.call(Call::Openat)
+        .map(Stdio::from)
+        .doing(|| format!("annotations[{annotation}]: open {}", path.display()))
 }
 
 fn command(hook: &Hook, bundle: &Path) -> Command {

@@ -8,7 +8,7 @@ use crate::plan::step::{Bind, Idmap, MappedBy};
 use crate::plan::{IdMaps, Plan, Step};
 use crate::sys::clone::{self, Who};
 use crate::sys::mount::{self, MountAttr};
-use crate::sys::{Errno, Fail, Pid, fs, ids, net, process};
+use crate::sys::{Errno, Fail, Pid, files, fs, ids, net, process};
 
 /// linux/mount.h.
 const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
@@ -39,7 +39,7 @@ pub fn user_namespace(maps: &IdMaps, field: &str) -> Result<OwnedFd> {
 fn write_maps(pid: Pid, maps: &IdMaps, field: &str) -> Result<()> {
     for (file, map) in [("uid_map", &maps.uid), ("gid_map", &maps.gid)] {
         let path = format!("/proc/{pid}/{file}");
-        std::fs::write(&path, map).doing(|| format!("{field}: write {map:?} to {path}"))?;
+        files::write(&path, map).doing(|| format!("{field}: write {map:?} to {path}"))?;
     }
     Ok(())
 }

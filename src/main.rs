@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use rrunc::cli::{self, Asked, Caller, Line, Request};
 use rrunc::error::{Doing, Result};
+use rrunc::sys::Named;
 use rrunc::{log, ops, seal, sys, version};
 
 fn main() {
@@ -43,6 +44,6 @@ fn is_root_of_user() -> bool {
 }
 
 fn print(text: &str) -> Result<i32> {
-    io::stdout().write_all(text.as_bytes()).doing(|| "write to stdout".to_string())?;
+    io::stdout().write_all(text.as_bytes()).call(sys::Call::Write).doing(|| "write to stdout".to_string())?;
     Ok(0)
 }

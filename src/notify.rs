@@ -20,7 +20,7 @@ use std::time::Duration;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::log;
 use crate::sys::process::{self, Watch};
-use crate::sys::{Errno, Fail, Pid, c_path, fs as sys, net, unix};
+use crate::sys::{Call, Errno, Fail, Named, Pid, c_path, fs as sys, net, unix};
 
 const VARIABLE: &str = "NOTIFY_SOCKET";
 /// Of the container's directory.
@@ -94,9 +94,9 @@ pub fn made_directory(container: &Path) -> Option<PathBuf> {
 /// As [`directory`], whoever may want to hear.
 pub fn make_directory(container: &Path) -> Result<PathBuf> {
     let path = container.join(DIRECTORY);
-    let made = DirBuilder::new().mode(0o700).create(&path);
+    let made = DirBuilder::new().mode(0o700).create(&path).call(Call::Mkdir);
     // Everybody in there may go in; on the host nobody gets through the container's directory.
-    made.and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o755)))
+    made.and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o755)).call(Call::Chmod))
         .doing(|| format!("make {path:?}"))?;
     Ok(path)
 }
@@ -117,11 +117,12 @@ impl Notify {
         let path = container.join(DIRECTORY);
         let dir = match File::open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            dir => dir.doing(|| format!("open {path:?}"))?,
+            dir => dir.call(Call::Openat).doing(|| format!("open {path:?}"))?,
         };
         let path = path.join(SOCKET);
         let socket = unix::bind_datagram(dir.as_fd(), SOCKET).doing(|| format!("make {path:?}"))?;
         fs::set_permissions(&path, Permissions::from_mode(0o777))
+            .call(Call::Chmod)
             .doing(|| format!("set the mode of {path:?}"))?;
         Ok(Some(Notify { socket, manager }))
     }

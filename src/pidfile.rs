@@ -1,12 +1,12 @@
 //! `--pid-file`: how engines learn the init's pid.
 
 use std::ffi::OsString;
-use std::fs;
-use std::io::{ErrorKind, Write};
+use std::fs::{self, OpenOptions};
+
 use std::path::Path;
 
 use crate::error::{Doing, Error, Kind, Result};
-use crate::sys::Pid;
+use crate::sys::{Call, Errno, Named, Pid, files};
 
 /// Writes `pid` in decimal, without a newline, under another name in the same directory and renames: a
 /// reader finds the whole number or no file.
@@ -18,11 +18,13 @@ pub fn write(path: &Path, pid: Pid) -> Result<()> {
     hidden.push(name);
     let new = path.with_file_name(hidden);
     let write = || {
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => fs::File::create_new(&new)?.write_all(pid.to_string().as_bytes())?, // follows no link
+        match fs::remove_file(&new).call(Call::Unlink) {
+            Err(fail) if fail.errno != Errno::ENOENT => return Err(fail),
+            _ => {}
         }
-        fs::rename(&new, path)
+        // Follows no link.
+        files::write_with(OpenOptions::new().write(true).create_new(true), &new, pid.to_string())?;
+        fs::rename(&new, path).call(Call::Rename)
     };
     write().doing(|| format!("write --pid-file {path:?}"))
 }

@@ -7,14 +7,14 @@
 pub mod stats;
 
 use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::LinuxIntelRdt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Doing, Error, Kind, Result};
-use crate::sys::Pid;
+use crate::sys::{Call, Named, Pid, files};
 
 /// Where a container's processes are in resctrl, and what of that is ours to remove.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,9 +66,13 @@ pub fn make(wanted: &LinuxIntelRdt, id: &str, root: &Path) -> Result<New> {
     match fs::create_dir(&group.path) {
         Ok(()) => group.made = true,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        made => made.doing(|| format!("linux.intelRdt: make {}", group.path.display())).map_err(|error| {
-            error.hint("every class of service of the CPU may be taken: see num_closids in resctrl's info")
-        })?,
+        made => made
+            .call(Call::Mkdir)
+            .doing(|| format!("linux.intelRdt: make {}", group.path.display()))
+            .map_err(|error| {
+                error
+                    .hint("every class of service of the CPU may be taken: see num_closids in resctrl's info")
+            })?,
     }
     if let (Some(named), true, true) = (named, group.made, lines.is_empty()) {
         let text = format!("linux.intelRdt.closID: there is no class of service {named:?}");
@@ -79,6 +83,7 @@ pub fn make(wanted: &LinuxIntelRdt, id: &str, root: &Path) -> Result<New> {
     if wanted.enable_monitoring().unwrap_or(false) {
         let path = group.path.join("mon_groups").join(id);
         fs::create_dir(&path)
+            .call(Call::Mkdir)
             .doing(|| format!("linux.intelRdt.enableMonitoring: make {}", path.display()))?;
         group.monitoring = Some(path);
     }
@@ -118,7 +123,7 @@ pub fn leave(group: &Group) -> Result<()> {
     for directory in [group.monitoring.as_ref(), made].into_iter().flatten() {
         match fs::remove_dir(directory) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            removed => removed.doing(|| format!("remove {}", directory.display()))?,
+            removed => removed.call(Call::Rmdir).doing(|| format!("remove {}", directory.display()))?,
         }
     }
     Ok(())
@@ -126,14 +131,13 @@ pub fn leave(group: &Group) -> Result<()> {
 
 fn write(file: &Path, text: &str) -> Result<()> {
     let doing = || format!("write {text:?} to {}", file.display());
-    let mut open = OpenOptions::new().write(true).open(file).doing(doing)?;
-    open.write_all(text.as_bytes()).doing(doing)
+    files::write_with(OpenOptions::new().write(true), file, text).doing(doing)
 }
 
 /// Where resctrl is mounted.
 pub fn root() -> Result<PathBuf> {
     let file = "/proc/self/mountinfo";
-    let mounts = fs::read_to_string(file).doing(|| format!("read {file}"))?;
+    let mounts = files::read_to_string(file).doing(|| format!("read {file}"))?;
     find(&mounts).map(PathBuf::from).ok_or_else(|| {
         let text = "linux.intelRdt: no resctrl is mounted here";
         Error::new(Kind::Unsupported, text)

@@ -8,15 +8,17 @@ use std::path::Path;
 use crate::console;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::state::{Record, SeccompListener, Status};
-use crate::sys::{Pid, net};
+use crate::sys::{Call, Named, Pid, net};
 
 const FIELD: &str = "linux.seccomp.listenerPath";
 const LISTEN: &str = "the seccomp agent must listen there before the container is created";
 
 /// Whether there is a socket; who listens there is asked when there is something to say.
 pub fn check(path: &Path) -> Result<()> {
-    let found =
-        std::fs::metadata(path).doing(|| format!("{FIELD} {path:?}")).map_err(|error| error.hint(LISTEN))?;
+    let found = std::fs::metadata(path)
+        .call(Call::Stat)
+        .doing(|| format!("{FIELD} {path:?}"))
+        .map_err(|error| error.hint(LISTEN))?;
     match found.file_type().is_socket() {
         true => Ok(()),
         false => Err(Error::new(Kind::InvalidSpec, format!("{FIELD} {path:?} is not a socket"))),

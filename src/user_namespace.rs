@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::plan::IdMaps;
 use crate::plan::namespaces::Writer;
-use crate::sys::{Pid, ids};
+use crate::sys::{Call, Named, Pid, files, ids};
 
 /// One of the two maps.
 struct Map<'a> {
@@ -79,7 +79,7 @@ impl Map<'_> {
 
     fn put(&self, file: &str, content: &str) -> Result<()> {
         let path = format!("/proc/{}/{file}", self.pid);
-        std::fs::write(&path, content).doing(|| format!("{}: write {content:?} to {path}", self.field))
+        files::write(&path, content).doing(|| format!("{}: write {content:?} to {path}", self.field))
     }
 
     fn program(&self) -> Result<PathBuf> {
@@ -100,7 +100,7 @@ impl Map<'_> {
         let mut command = Command::new(&program);
         command.arg(self.pid.to_string()).args(self.lines.split_whitespace());
         let output = command.stdin(Stdio::null()).stdout(Stdio::null()).output();
-        let output = output.doing(|| format!("{field}: run {}", program.display()))?;
+        let output = output.call(Call::Exec).doing(|| format!("{field}: run {}", program.display()))?;
         if output.status.success() {
             return Ok(());
         }

@@ -128,12 +128,12 @@ fn no_configuration_at_all() {
         );
         fs::remove_file(&file).unwrap();
         create(
-            "rrunc: create ID: JSON specification file config.json not found: open BUNDLE/config.json: no such file or directory (make one with `rrunc spec`, or name the bundle with --bundle)",
+            "rrunc: create ID: JSON specification file config.json not found: open BUNDLE/config.json: openat: no such file or directory (make one with `rrunc spec`, or name the bundle with --bundle)",
         );
         let ran = lab.run(["create", "--bundle", "/nowhere", "web1"]);
         assert_eq!(
             line(&ran, "web1", &dir, lab),
-            "rrunc: create ID: open the bundle /nowhere: no such file or directory"
+            "rrunc: create ID: open the bundle /nowhere: readlinkat: no such file or directory"
         );
     });
 }

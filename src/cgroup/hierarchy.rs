@@ -31,7 +31,7 @@ impl Hierarchy {
             }
         }
         let file = "/proc/self/mountinfo";
-        let mounts = fs::read_to_string(file).doing(|| format!("read {file}"))?;
+        let mounts = crate::sys::files::read_to_string(file).doing(|| format!("read {file}"))?;
         let points = mounts.lines().filter_map(|line| mount_point(line, "cgroup2", None));
         points.map(Path::new).find_map(Hierarchy::at).ok_or_else(|| {
             Error::new(Kind::Unsupported, "no cgroup v2 hierarchy is mounted").hint(

@@ -94,7 +94,7 @@ fn clean(path: &Path) -> String {
 /// The cgroup that a process is in, which may be below its container's.
 pub fn of_process(hierarchy: &Hierarchy, pid: Pid) -> Result<OwnedFd> {
     let file = format!("/proc/{pid}/cgroup");
-    let cgroups = fs::read_to_string(&file).doing(|| format!("read {file}"))?;
+    let cgroups = crate::sys::files::read_to_string(&file).doing(|| format!("read {file}"))?;
     let path = cgroups.lines().find_map(|line| line.strip_prefix("0::/"));
     let path = clean(Path::new(path.unwrap_or_default()));
     let path = if path.is_empty() { "." } else { &path };

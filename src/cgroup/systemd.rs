@@ -12,7 +12,7 @@ use super::unit::{Asked, Unit};
 use super::{Cgroup, Hierarchy, Made, PIDS, clean, devices, files, properties, resources, unit};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::spec::annotations::{self, SYSTEMD_SUBGROUP as SUBGROUP};
-use crate::sys::{Call, Errno, Fail, Pid, Uid, ids};
+use crate::sys::{Call, Errno, Fail, Named, Pid, Uid, ids};
 use crate::systemd::{Holder, Instance, Manager, Properties, Value};
 
 /// The systemd that we may ask: only the system's root may ask the system's.
@@ -167,7 +167,7 @@ fn device_rules(resources: Option<&LinuxResources>) -> Result<Vec<devices::Rule>
 /// Where systemd has put the scope: where our process is now.
 fn place_of(holder: &Holder, asked: &Asked) -> Result<String> {
     let file = format!("/proc/{}/cgroup", holder.pid);
-    let cgroups = fs::read_to_string(&file).doing(|| format!("read {file}"))?;
+    let cgroups = crate::sys::files::read_to_string(&file).doing(|| format!("read {file}"))?;
     let line = cgroups.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default();
     let place = clean(Path::new(line));
     match line.ends_with(&format!("/{}", asked.unit.name)) && !line.starts_with("/..") {
@@ -211,7 +211,7 @@ impl Cgroup {
             return Err(Error::kernel(format!("move a process to {}", self.path.display()), fail));
         }
         let link = format!("/proc/self/fd/{}", place.as_raw_fd());
-        let path = fs::read_link(&link).doing(|| format!("read {link}"))?;
+        let path = fs::read_link(&link).call(Call::Readlink).doing(|| format!("read {link}"))?;
         let mut parts = path.components();
         parts.find(|part| part.as_os_str() == unit.name.as_str()); // the first: below it names are the container's
         let below = Path::new("/").join(parts.as_path());

@@ -3,7 +3,7 @@
 use clap_complete::Shell;
 
 use super::define;
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 
 pub const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
@@ -32,7 +32,7 @@ pub fn man(command: Option<&str>) -> Result<String> {
         .source(concat!("rrunc ", env!("CARGO_PKG_VERSION")))
         .manual("System Administration");
     let mut roff = vec![];
-    page.render(&mut roff).doing(|| format!("render {name}(8)"))?;
+    page.render(&mut roff).map_err(|error| Error::new(Kind::Kernel, format!("render {name}(8): {error}")))?;
     roff.extend_from_slice(if command.is_some() { COMMAND_END } else { MAIN_END }.as_bytes());
     text(roff)
 }

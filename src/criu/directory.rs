@@ -2,16 +2,15 @@
 //! there is looked at before criu is told of it. What stays as it is then is what nobody but its owner may change.
 
 use std::ffi::CStr;
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::sys::fs::{self as sys, Stat, resolve};
-use crate::sys::{Errno, Fail, Uid, c_path};
+use crate::sys::{Call, Errno, Fail, Named, Uid, c_path, files};
 
 /// Neither our file nor the part of a log that we quote is longer.
 const LONGEST: u64 = 4 << 20;
@@ -38,8 +37,7 @@ impl Directory {
 
     /// Made with all above it, for nobody but us, if it is missing.
     pub fn make(path: PathBuf, option: &'static str) -> Result<Directory> {
-        let made = DirBuilder::new().mode(0o700).recursive(true).create(&path);
-        made.doing(|| format!("{option}: make {}", path.display()))?;
+        files::make_dir_all(&path, 0o700).doing(|| format!("{option}: make {}", path.display()))?;
         Directory::open(path, option)
     }
 
@@ -162,13 +160,7 @@ impl Directory {
         let Some(file) = self.open_file(name)? else {
             return Ok(None);
         };
-        let mut bytes = Vec::new();
-        let read = File::from(file).take(LONGEST).read_to_end(&mut bytes);
-        read.map_err(|error| {
-            let errno = error.raw_os_error().unwrap_or(libc::EIO);
-            Fail::new(crate::sys::Call::Io, Errno::from_raw(errno))
-        })?;
-        Ok(Some(bytes))
+        files::rest(File::from(file).take(LONGEST)).map(Some)
     }
 
     /// A new file with this content, in place of what has the name.
@@ -177,7 +169,7 @@ impl Directory {
         let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
         let file = sys::open(self.dir.as_fd(), name, flags, 0o600, resolve::BENEATH_PLAIN);
         let doing = || format!("make {}", self.path.join(&*name.to_string_lossy()).display());
-        File::from(file.doing(doing)?).write_all(bytes).doing(doing)
+        File::from(file.doing(doing)?).write_all(bytes).call(Call::Write).doing(doing)
     }
 
     /// The name is free: what is there, which may be a link to a file of the host, is removed.
@@ -229,7 +221,7 @@ mod tests {
     fn with_image(name: &str, test: impl Fn(&Path, &Path)) {
         let top = std::env::temp_dir().join(format!("directory-{}-{name}", std::process::id()));
         let image = top.join("image");
-        DirBuilder::new().mode(0o700).recursive(true).create(&image).unwrap();
+        files::make_dir_all(&image, 0o700).unwrap();
         fs::write(image.join("inventory.img"), "").unwrap();
         let tested = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&top, &image)));
         fs::remove_dir_all(&top).unwrap();
@@ -278,7 +270,7 @@ mod tests {
         with_image("parent", |top, image| {
             let (first, elsewhere) = (top.join("first"), top.join("a/b"));
             for made in [&first, &elsewhere] {
-                DirBuilder::new().mode(0o700).recursive(true).create(made).unwrap();
+                files::make_dir_all(made, 0o700).unwrap();
             }
             let link = |target: &str| {
                 let _ = fs::remove_file(image.join("parent")); // of the round before

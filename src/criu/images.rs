@@ -17,7 +17,7 @@ use crate::cli::criu;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::plan::criu::is_key;
 use crate::sys::fs as sys;
-use crate::sys::{Gid, Pid, Uid};
+use crate::sys::{Call, Gid, Named, Pid, Uid};
 
 const FILE: &CStr = c"rrunc.json";
 /// The newest layout of [`Table`].
@@ -102,7 +102,7 @@ impl Images {
     pub fn seen_by(&self, criu: Pid) -> Result<Images> {
         let seen = |directory: &Directory, option: &'static str| {
             let doing = || format!("{option}: find {}", directory.path.display());
-            let path = directory.path.canonicalize().doing(doing)?;
+            let path = directory.path.canonicalize().call(Call::Readlink).doing(doing)?;
             let inside = Path::new("/proc").join(criu.to_string()).join("root");
             let inside = inside.join(path.strip_prefix("/").unwrap_or(&path));
             let found = Directory::open(inside, option)?;

@@ -1,13 +1,12 @@
 //! Where in a container that runs the host's mounts are now. Its paths are the container's to change: each is walked
 //! once, inside its root, and from then on the mount that was found is meant, by its number.
 
-use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::plan::criu::{External, NULL};
 use crate::sys::fs::{self as sys, resolve};
-use crate::sys::{Errno, Pid};
+use crate::sys::{Errno, Pid, files};
 
 /// MOUNT_ATTR_* and the words of proc_pid_mountinfo(5).
 const ATTRIBUTES: [(u64, &str); 4] = [(0x1, "ro"), (0x2, "nosuid"), (0x4, "nodev"), (0x8, "noexec")];
@@ -112,7 +111,7 @@ fn mount_at(root: &OwnedFd, external: &External) -> Result<Option<u64>> {
 
 fn mounts(pid: Pid) -> Result<Vec<Mount>> {
     let path = format!("/proc/{pid}/mountinfo");
-    let text = fs::read(&path).doing(|| format!("read {path}"))?;
+    let text = files::read(&path).doing(|| format!("read {path}"))?;
     Ok(text.split(|byte| *byte == b'\n').filter_map(mount).collect())
 }
 

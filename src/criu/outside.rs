@@ -13,7 +13,7 @@ use super::rpc::{CgroupRoot, InheritFd, JoinNamespace, Options as Told};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::plan::criu::{External, NULL};
 use crate::spec::Spec;
-use crate::sys::Pid;
+use crate::sys::{Call, Named, Pid, files};
 
 /// The name by which a namespace that the container has joined is found again: criu's name of its kind, ours, and the
 /// kind. Of the others criu saves what is in them.
@@ -26,7 +26,7 @@ pub fn joined(spec: &Spec, pid: Pid) -> Result<Vec<String>> {
     for (kind, key, typ) in JOINED {
         if path_of(spec, typ).is_some() {
             let path = format!("/proc/{pid}/ns/{kind}");
-            let inode = fs::metadata(&path).doing(|| format!("open {path}"))?.ino();
+            let inode = fs::metadata(&path).call(Call::Stat).doing(|| format!("open {path}"))?.ino();
             told.push(format!("{kind}[{inode}]:{key}"));
         }
     }
@@ -90,7 +90,7 @@ pub fn join(spec: &Spec, inherited: &mut Vec<OwnedFd>, told: &mut Told) -> Resul
     for (_, key, typ) in JOINED {
         if let Some(path) = path_of(spec, typ) {
             let doing = || format!("linux.namespaces: open {}", path.display());
-            let fd = OwnedFd::from(File::open(path).doing(doing)?);
+            let fd = OwnedFd::from(File::open(path).call(Call::Openat).doing(doing)?);
             let (key, number) = (key.to_string(), fd.as_raw_fd());
             told.inherit_fd.push(InheritFd { key, fd: number });
             inherited.push(fd);
@@ -112,7 +112,7 @@ pub fn joined_by_path(spec: &Spec) -> Vec<JoinNamespace> {
 /// Where criu is itself, as the container's cgroup in each hierarchy (cgroups(7), /proc/PID/cgroup).
 pub fn cgroup_roots(criu: Pid) -> Result<Vec<CgroupRoot>> {
     let path = format!("/proc/{criu}/cgroup");
-    let text = fs::read_to_string(&path).doing(|| format!("read {path}"))?;
+    let text = files::read_to_string(&path).doing(|| format!("read {path}"))?;
     Ok(text.lines().flat_map(roots).collect())
 }
 

@@ -35,7 +35,7 @@ pub fn run(program: &Program, state: BorrowedFd, outputs: [Option<BorrowedFd>; 2
                 Ok(()) => exec::exec(&program.path, &program.argv, &program.envp),
                 Err(fail) => fail,
             };
-            let _ = crate::sys::net::send(ours.as_fd(), &(fail.errno as i32).to_ne_bytes(), None);
+            let _ = crate::sys::net::send(ours.as_fd(), &fail.to_bytes(), None);
             clone::exit(127)
         }
         Who::Parent(_, pidfd) => {
@@ -46,9 +46,9 @@ pub fn run(program: &Program, state: BorrowedFd, outputs: [Option<BorrowedFd>; 2
                 return Err(Fail::new(Call::Waitid, Errno::ETIME));
             }
             let status = process::reap(pidfd.as_fd())?;
-            let mut errno = [0; 4];
-            if let Ok((4, _)) = crate::sys::net::receive(refusal.as_fd(), &mut errno) {
-                return Err(Fail::new(Call::Exec, Errno::from_raw(i32::from_ne_bytes(errno))));
+            let mut said = [0; Fail::BYTES];
+            if let Ok((Fail::BYTES, _)) = crate::sys::net::receive(refusal.as_fd(), &mut said) {
+                return Err(Fail::from_bytes(said).unwrap_or(Fail::new(Call::Recvmsg, Errno::EBADMSG)));
             }
             match status {
                 Exit::Status(0) => Ok(()),

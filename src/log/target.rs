@@ -10,6 +10,7 @@ use std::path::Path;
 
 use super::{Level, Record, escape};
 use crate::error::{Doing, Result};
+use crate::sys::{Call, Named};
 
 /// systemd-journald.service(8): its native protocol.
 const JOURNAL: &str = "/run/systemd/journal/socket";
@@ -41,7 +42,7 @@ impl Target {
         }
         let path = Path::new(OsStr::from_bytes(bytes.strip_prefix(b"file:").unwrap_or(bytes)));
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-        file.doing(|| format!("open the log {}", path.display())).map(Target::File)
+        file.call(Call::Openat).doing(|| format!("open the log {}", path.display())).map(Target::File)
     }
 
     /// One write per record, so that those of several processes don't mix. A log that can't be written is no reason
@@ -60,7 +61,9 @@ impl Target {
 }
 
 fn connect(path: &str, daemon: &str) -> Result<UnixDatagram> {
-    let socket = UnixDatagram::unbound().and_then(|socket| socket.connect(path).map(|()| socket));
+    let socket = UnixDatagram::unbound()
+        .call(Call::Socket)
+        .and_then(|socket| socket.connect(path).call(Call::Connect).map(|()| socket));
     socket
         .doing(|| format!("--log {daemon}: connect to {path}"))
         .map_err(|error| error.hint("it doesn't run here: give --log a file"))

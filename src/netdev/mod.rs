@@ -14,7 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::log;
 use crate::plan::NetDevice;
-use crate::sys::{Errno, Fail, Pid};
+use crate::sys::{Call, Errno, Fail, Named, Pid};
 use network::{Address, Destination, Network};
 
 /// A device that is gone from the host, and how it was there.
@@ -35,9 +35,9 @@ pub struct Loan<'a> {
 /// Moves all `devices` to the container whose process is `init`, or none.
 pub fn lend<'a>(devices: &'a [NetDevice], init: Pid, pidfd: BorrowedFd) -> Result<Loan<'a>> {
     let doing = || "linux.netDevices: enter the container's network namespace".to_string();
-    let own = File::open("/proc/self/ns/net").doing(doing)?;
-    let theirs = std::fs::metadata(format!("/proc/{init}/ns/net")).doing(doing)?;
-    if own.metadata().doing(doing)?.ino() == theirs.ino() {
+    let own = File::open("/proc/self/ns/net").call(Call::Openat).doing(doing)?;
+    let theirs = std::fs::metadata(format!("/proc/{init}/ns/net")).call(Call::Stat).doing(doing)?;
+    if own.metadata().call(Call::Stat).doing(doing)?.ino() == theirs.ino() {
         let text = "linux.netDevices: unable to move network devices without a private NET namespace";
         return Err(Error::new(Kind::InvalidSpec, text).hint("the one that is joined is the host's"));
     }

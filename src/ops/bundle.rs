@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::spec::{self, Spec};
+use crate::sys::{Call, Named};
 
 /// A config.json larger than this is no configuration (it would hold some 100,000 mounts).
 const MAX_SIZE: u64 = 16 << 20;
@@ -33,7 +34,10 @@ impl Bundle {
     /// The same, with what could be read of a config.json that has faults.
     pub fn examine(path: Option<&Path>, config: Option<&Path>) -> Result<(Bundle, Option<Error>)> {
         let given = path.unwrap_or(Path::new("."));
-        let path = given.canonicalize().doing(|| format!("open the bundle {}", given.display()))?;
+        let path = given
+            .canonicalize()
+            .call(Call::Readlink)
+            .doing(|| format!("open the bundle {}", given.display()))?;
         let file = config.map_or_else(|| path.join("config.json"), Path::to_path_buf);
         let bytes = read(&file)?;
         let (spec, faults) = spec::examine(&bytes)?;
@@ -48,7 +52,8 @@ impl Bundle {
             return Err(Error::new(Kind::InvalidSpec, "config.json: root: is missing"));
         };
         let path = self.path.join(root.path());
-        let found = path.symlink_metadata().doing(|| format!("root.path: open {}", path.display()));
+        let found =
+            path.symlink_metadata().call(Call::Stat).doing(|| format!("root.path: open {}", path.display()));
         let found =
             found.map_err(|error| error.hint("the bundle's root file system, relative to the bundle"))?;
         if found.is_symlink() {
@@ -59,7 +64,7 @@ impl Bundle {
             let text = format!("root.path: {} is not a directory", path.display());
             return Err(Error::new(Kind::InvalidSpec, text));
         }
-        path.canonicalize().doing(|| format!("root.path: open {}", path.display()))
+        path.canonicalize().call(Call::Readlink).doing(|| format!("root.path: open {}", path.display()))
     }
 }
 
@@ -67,15 +72,20 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     let doing = || format!("open {}", path.display());
     let mut file = match File::open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let error =
-                Err(error).doing(|| format!("JSON specification file config.json not found: {}", doing()));
+            let error = Err(error)
+                .call(Call::Openat)
+                .doing(|| format!("JSON specification file config.json not found: {}", doing()));
             return error.map_err(|e| e.hint("make one with `rrunc spec`, or name the bundle with --bundle"));
         }
-        file => file.doing(doing)?,
+        file => file.call(Call::Openat).doing(doing)?,
     };
-    let size = file.metadata().doing(doing)?.len();
+    let size = file.metadata().call(Call::Stat).doing(doing)?.len();
     let mut bytes = Vec::with_capacity(size.min(MAX_SIZE) as usize + 1);
-    file.by_ref().take(MAX_SIZE + 1).read_to_end(&mut bytes).doing(|| format!("read {}", path.display()))?;
+    file.by_ref()
+        .take(MAX_SIZE + 1)
+        .read_to_end(&mut bytes)
+        .call(Call::Read)
+        .doing(|| format!("read {}", path.display()))?;
     if bytes.len() as u64 > MAX_SIZE {
         let text = format!("{} is larger than {} MiB", path.display(), MAX_SIZE >> 20);
         return Err(Error::new(Kind::InvalidSpec, text));

@@ -19,7 +19,7 @@ use crate::plan::criu::{self as plan, External, NULL};
 use crate::plan::{self as plans, Options};
 use crate::spec::{self, Spec};
 use crate::state::{Container, ContainerId, Record, Status, Store};
-use crate::sys::{Pid, process};
+use crate::sys::{Call, Named, Pid, process};
 use crate::{host, log, notify};
 
 /// `rrunc checkpoint`.
@@ -130,7 +130,9 @@ fn table(found: &[Found], pid: Pid) -> Result<Table> {
         let path = format!("/proc/{pid}/fd/{number}");
         let stream = match fs::read_link(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(), // it has closed that
-            link => link.doing(|| format!("read {path}"))?.to_string_lossy().into_owned(),
+            link => {
+                link.call(Call::Readlink).doing(|| format!("read {path}"))?.to_string_lossy().into_owned()
+            }
         };
         table.streams.push(stream);
     }

@@ -17,8 +17,8 @@ use crate::prepare::{self, Given, Prepared};
 use crate::spawn::{self, Halt, Init};
 use crate::spec::annotations::{self, PIDFD_RECEIVER};
 use crate::state::{Container, ContainerId, Record, Reservation, Status, Store};
-use crate::sys::Pid;
 use crate::sys::ids;
+use crate::sys::{Pid, files};
 use crate::{console, hooks, host, idmap, log, netdev, notify, pidfile, rdt, user_namespace};
 
 /// What `create` leaves to a caller that stays.
@@ -362,7 +362,7 @@ fn set_oom_score(plan: &Plan, pid: Pid) -> Result<()> {
         return Ok(());
     };
     let path = format!("/proc/{pid}/oom_score_adj");
-    let written = std::fs::write(&path, adj.to_string());
+    let written = files::write(&path, adj.to_string());
     written
         .doing(|| format!("process.oomScoreAdj: write {adj} to {path}"))
         .map_err(|error| error.hint("lowering it needs CAP_SYS_RESOURCE"))

@@ -12,7 +12,7 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::ops::pause;
 use crate::rdt;
 use crate::state::{ContainerId, Record, Store};
-use crate::sys::poll;
+use crate::sys::{Call, Named, poll};
 
 /// One line, with runc's keys in runc's order.
 #[derive(Serialize)]
@@ -81,5 +81,8 @@ fn oom_kills(cgroup: &Cgroup, events: Option<std::os::fd::BorrowedFd>) -> u64 {
 fn tell(out: &mut dyn Write, event: &Event) -> Result<()> {
     let text = serde_json::to_string(event)
         .map_err(|error| Error::new(Kind::Kernel, format!("an event as JSON: {error}")))?;
-    writeln!(out, "{text}").and_then(|()| out.flush()).doing(|| "write to standard output".into())
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .call(Call::Write)
+        .doing(|| "write to standard output".into())
 }

@@ -21,8 +21,8 @@ use crate::seccomp_agent::Agent;
 use crate::spawn::{self, Halt, Init};
 use crate::spec::{self, Spec};
 use crate::state::{Container, ContainerId, Record, Status, Store};
-use crate::sys::Errno;
 use crate::sys::process::ended;
+use crate::sys::{Call, Errno, Named, files};
 use crate::{console, host, log, pidfile, rdt};
 
 /// A process as JSON that is larger is none.
@@ -229,7 +229,7 @@ fn stay(init: &Init, console: Option<OwnedFd>, signals: &Signals) -> Result<i32>
 fn is_same_user_namespace(pid: i32) -> Result<bool> {
     let link = |who: &str| {
         let path = format!("/proc/{who}/ns/user");
-        let read = fs::read_link(&path).doing(|| format!("read {path}"));
+        let read = fs::read_link(&path).call(Call::Readlink).doing(|| format!("read {path}"));
         read.map_err(|error| match error.fail.map(|fail| fail.errno) {
             Some(Errno::EACCES) => {
                 error.hint("only root has a right to a container's process before its start")
@@ -242,9 +242,8 @@ fn is_same_user_namespace(pid: i32) -> Result<bool> {
 
 fn read_process(path: &Path) -> Result<Process> {
     let doing = || format!("read the process {}", path.display());
-    let file = fs::File::open(path).doing(doing)?;
-    let mut bytes = Vec::new();
-    file.take(MAX_SIZE + 1).read_to_end(&mut bytes).doing(doing)?;
+    let file = fs::File::open(path).call(Call::Openat).doing(doing)?;
+    let bytes = files::rest(file.take(MAX_SIZE + 1)).doing(doing)?;
     if bytes.len() as u64 > MAX_SIZE {
         let text = format!("{} is larger than {} MiB", path.display(), MAX_SIZE >> 20);
         return Err(Error::new(Kind::Usage, text));

@@ -110,7 +110,8 @@ pub fn exec_error(name: &str, fail: Fail) -> Error {
         Errno::ENOENT => format!("exec: {name:?}: stat {name}: no such file or directory"),
         Errno::EACCES => format!("exec: {name:?}: permission denied"),
         Errno::EISDIR => format!("exec: {name:?}: is a directory"),
-        errno => format!("exec {name}: {}", Text(errno)),
+        errno if fail.call == Call::Exec => format!("exec {name}: {}", Text(errno)),
+        _ => format!("exec {name}: {fail}"),
     };
     let error = Error::new(Kind::Exec, text);
     match fail.errno {

@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::spec::landlock::{self, FileAccess, NetAccess, Scope};
 use crate::spec::mount_options::OPTIONS;
-use crate::sys::{self, security};
+use crate::sys::{self, Call, Named, security};
 use crate::{spec, version};
 
 /// `rrunc features`. CRI-O and Docker read stdout and stderr as one: nothing else may be printed.
 pub fn features(out: &mut dyn Write) -> Result<()> {
     let text = serde_json::to_string_pretty(&document())
         .map_err(|error| Error::new(Kind::Kernel, format!("the features as JSON: {error}")))?;
-    writeln!(out, "{text}").doing(|| "write to standard output".into())
+    writeln!(out, "{text}").call(Call::Write).doing(|| "write to standard output".into())
 }
 
 fn document() -> Value {

@@ -8,7 +8,7 @@ use crate::cli::ListFormat;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::log;
 use crate::state::{Container, Record, Status, Store};
-use crate::sys::Uid;
+use crate::sys::{Call, Named, Uid};
 
 /// `rrunc list`. A container that can't be read costs a warning, not the list.
 pub fn list(root: &Path, format: ListFormat, quiet: bool, out: &mut dyn Write) -> Result<()> {
@@ -26,7 +26,7 @@ pub fn list(root: &Path, format: ListFormat, quiet: bool, out: &mut dyn Write) -
         ListFormat::Table => table(&found),
         ListFormat::Json => json(&found)?,
     };
-    out.write_all(text.as_bytes()).doing(|| "write to standard output".into())
+    out.write_all(text.as_bytes()).call(Call::Write).doing(|| "write to standard output".into())
 }
 
 fn look_at(container: &mut Container) -> Result<Status> {

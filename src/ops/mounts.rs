@@ -17,7 +17,7 @@ use crate::prepare::{self, Given};
 use crate::spawn::{self, Halt};
 use crate::spec::running::{self as file, UserNamespace};
 use crate::state::{ContainerId, Record, Store};
-use crate::sys::{Pid, process};
+use crate::sys::{Call, Named, Pid, files, process};
 use crate::{log, spec};
 
 /// `rrunc mounts`. All of the file's mounts are added or removed, or none.
@@ -29,7 +29,7 @@ pub fn mounts(root: &Path, action: MountsAction, id: &str, path: &Path) -> Resul
     let init = record.init()?.ok_or_else(not_running)?;
     let pid = record.pid.ok_or_else(not_running)?;
 
-    let bytes = fs::read(path).doing(|| format!("read {}", path.display()))?;
+    let bytes = files::read(path).doing(|| format!("read {}", path.display()))?;
     let shares = |kind: &str| shares_namespace(pid, kind);
     if shares("mnt")? {
         let text = "the container has no mount namespace of its own: its mounts are the host's";
@@ -71,7 +71,7 @@ fn plan(spec: &spec::Spec, action: MountsAction, inside: Inside, record: &Record
 fn shares_namespace(pid: Pid, kind: &str) -> Result<bool> {
     let of = |process: &str| {
         let path = format!("/proc/{process}/ns/{kind}");
-        fs::metadata(&path).doing(|| format!("open {path}"))
+        fs::metadata(&path).call(Call::Stat).doing(|| format!("open {path}"))
     };
     Ok(of(&pid.to_string())?.ino() == of("self")?.ino())
 }
@@ -80,7 +80,7 @@ fn shares_namespace(pid: Pid, kind: &str) -> Result<bool> {
 fn ids_of(pid: Pid) -> Result<UserNamespace> {
     let read = |file: &str| -> Result<Vec<LinuxIdMapping>> {
         let path = format!("/proc/{pid}/{file}");
-        let text = fs::read_to_string(&path).doing(|| format!("read {path}"))?;
+        let text = files::read_to_string(&path).doing(|| format!("read {path}"))?;
         Ok(text.lines().filter_map(mapping).collect())
     };
     Ok(UserNamespace { uid: read("uid_map")?, gid: read("gid_map")? })

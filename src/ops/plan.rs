@@ -11,6 +11,7 @@ use crate::cgroup::{self, Hierarchy};
 use crate::cli::{self, CgroupManager};
 use crate::error::{Doing, Result};
 use crate::plan::{self, Options, Plan};
+use crate::sys::{Call, Named};
 use crate::{host, log};
 
 /// `rrunc plan`: the numbered steps of the container's process, then what the host does beside it. The id is made
@@ -22,7 +23,7 @@ pub fn plan(manager: CgroupManager, args: &cli::Plan, out: &mut dyn io::Write) -
     let warnings = bundle.spec.warnings.iter().chain(&plan.warnings);
     warnings.for_each(|warning| log::warning(warning));
     let text = plan.to_string() + &place.to_string() + &limits(&bundle, &place)?;
-    out.write_all(text.as_bytes()).doing(|| "write to standard output".into())
+    out.write_all(text.as_bytes()).call(Call::Write).doing(|| "write to standard output".into())
 }
 
 /// The plan of a bundle, with the root file system at `root`.

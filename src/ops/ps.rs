@@ -8,7 +8,7 @@ use crate::cli::ListFormat;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::ops::pause;
 use crate::state::{ContainerId, Store};
-use crate::sys::Pid;
+use crate::sys::{Call, Named, Pid};
 
 /// `rrunc ps`: as JSON their pids alone, else what the host's ps(1) says of them, called with `options` (`-ef` if there
 /// are none).
@@ -26,7 +26,7 @@ pub fn ps(root: &Path, id: &str, format: ListFormat, options: &[String], out: &m
         }
         ListFormat::Table => table(&run(options)?, &pids)?,
     };
-    out.write_all(text.as_bytes()).doing(|| "write to standard output".into())
+    out.write_all(text.as_bytes()).call(Call::Write).doing(|| "write to standard output".into())
 }
 
 fn run(options: &[String]) -> Result<String> {
@@ -35,10 +35,10 @@ fn run(options: &[String]) -> Result<String> {
         true => command.arg("-ef"),
         false => command.args(options),
     };
-    let output = command
-        .output()
-        .doing(|| "run ps".into())
-        .map_err(|error| error.hint("the table is made by ps(1): install procps, or use --format json"))?;
+    let output =
+        command.output().call(Call::Exec).doing(|| "run ps".into()).map_err(|error| {
+            error.hint("the table is made by ps(1): install procps, or use --format json")
+        })?;
     if !output.status.success() {
         let text = format!("ps {}: {}", options.join(" "), String::from_utf8_lossy(&output.stderr).trim());
         return Err(Error::new(Kind::Usage, text));

@@ -27,7 +27,7 @@ use crate::prepare::{self, Given};
 use crate::spawn::{self, Halt};
 use crate::spec::Spec;
 use crate::state::{Container, ContainerId, Record, Status, Store};
-use crate::sys::{Pid, Uid, net, process};
+use crate::sys::{Call, Named, Pid, Uid, files, net, process};
 use crate::{console, hooks, host, idmap, log, netdev, notify, pidfile, rdt, user_namespace};
 
 /// In the container's state directory, what criu alone sees of the host.
@@ -135,9 +135,9 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
 
     let directory = reservation.path().join(SCENE);
     let stage = reservation.path().join("..").canonicalize();
-    let stage = stage.doing(|| format!("find {}", global.root.display()))?;
+    let stage = stage.call(Call::Readlink).doing(|| format!("find {}", global.root.display()))?;
     let made = fs::DirBuilder::new().mode(0o711).create(&directory);
-    made.doing(|| format!("make {}", directory.display()))?;
+    made.call(Call::Mkdir).doing(|| format!("make {}", directory.display()))?;
     let mut keys: Vec<&str> = mounts.iter().map(|(_, key)| *key).collect();
     let masked = outside::masks(&externals);
     keys.extend(masked.then_some(NULL));
@@ -182,7 +182,7 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
         child = Child(Some(pidfd));
         record.set_init(pid)?;
         // Its mounts went with criu.
-        fs::remove_dir_all(&directory).doing(|| format!("remove {}", directory.display()))?;
+        files::remove_dir_all(&directory).doing(|| format!("remove {}", directory.display()))?;
         if let Some(group) = &record.rdt {
             rdt::add(group, pid)?;
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::spec::default::default_config;
-use crate::sys::ids;
+use crate::sys::{Call, Named, ids};
 
 /// Into `bundle`, or the current directory, and `file` there. One that is there stays, and is an error.
 pub fn spec(bundle: Option<&Path>, file: Option<&Path>, rootless: bool) -> Result<()> {
@@ -20,9 +20,11 @@ pub fn spec(bundle: Option<&Path>, file: Option<&Path>, rootless: bool) -> Resul
             let text = format!("File {} exists. Remove it first", name.display());
             return Err(Error::new(Kind::Exists, text));
         }
-        file => file.doing(|| format!("make {}", path.display()))?,
+        file => file.call(Call::Openat).doing(|| format!("make {}", path.display()))?,
     };
-    file.write_all(default_config(user).as_bytes()).doing(|| format!("write {}", path.display()))
+    file.write_all(default_config(user).as_bytes())
+        .call(Call::Write)
+        .doing(|| format!("write {}", path.display()))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::cli::Update;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::ops::pause;
 use crate::state::{Container, ContainerId, Status, Store};
-use crate::sys::Errno;
+use crate::sys::{Call, Errno, Named, files};
 use crate::{log, rdt, spec};
 
 /// Resources as JSON that are larger are none.
@@ -121,11 +121,11 @@ fn in_force(container: &Container) -> Result<Value> {
 /// `-` is standard input.
 fn read(path: &Path) -> Result<Value> {
     let doing = || format!("read the resources {}", path.display());
-    let mut bytes = Vec::new();
-    match path == Path::new("-") {
-        true => io::stdin().lock().take(MAX_SIZE).read_to_end(&mut bytes).doing(doing)?,
-        false => File::open(path).doing(doing)?.take(MAX_SIZE).read_to_end(&mut bytes).doing(doing)?,
+    let bytes = match path == Path::new("-") {
+        true => files::rest(io::stdin().lock().take(MAX_SIZE)),
+        false => File::open(path).call(Call::Openat).and_then(|file| files::rest(file.take(MAX_SIZE))),
     };
+    let bytes = bytes.doing(doing)?;
     spec::parse_json(&bytes, &path.display().to_string())
 }
 

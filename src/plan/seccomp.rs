@@ -13,7 +13,6 @@ mod oracle;
 mod tests;
 mod verdicts;
 
-use std::io::Read;
 use std::os::fd::AsFd;
 use std::str::FromStr;
 
@@ -25,7 +24,7 @@ use oci_spec::runtime::{
 };
 
 use crate::error::{Doing, Error, Fault, Kind, Result};
-use crate::sys::fs;
+use crate::sys::{files, fs};
 use layout::Section;
 use verdicts::{INSTRUCTION, Instruction, Verdict};
 
@@ -370,8 +369,7 @@ fn export(context: &ScmpFilterContext) -> Result<Vec<Instruction>> {
     let file = fs::memfd(c"rrunc-seccomp").doing(doing)?;
     context.export_bpf(&file).map_err(|error| refused("export the filter", &error))?;
     fs::rewind(file.as_fd()).doing(doing)?;
-    let mut bytes = Vec::new();
-    std::fs::File::from(file).read_to_end(&mut bytes).doing(doing)?;
+    let bytes = files::rest(std::fs::File::from(file)).doing(doing)?;
     let program: Vec<_> = bytes
         .chunks_exact(INSTRUCTION)
         .filter_map(|bytes| bytes.try_into().ok().map(Instruction::read))

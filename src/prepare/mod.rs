@@ -15,7 +15,7 @@ use crate::plan::step::MappedBy;
 use crate::plan::{NodeFrom, Plan, Slot, Want};
 use crate::seal;
 use crate::sys::mount::{self, MountAttr};
-use crate::sys::{Call, Errno, Fail, fs, net};
+use crate::sys::{Call, Errno, Fail, Named, fs, net};
 
 /// A plan with its fds, as the child borrows it. Nothing in it is freed there. Only who runs from a sealed file gets one,
 /// for the child runs from the same.
@@ -248,7 +248,7 @@ fn not_ours(fd: OwnedFd, path: &Path, field: &str, (kind, sysctl): (u64, &str)) 
         _ => return Ok(fd), // of others there are no sysctls, but for the user's, and nobody can join his own
     };
     let own = format!("/proc/self/ns/{file}");
-    let ours = std::fs::metadata(&own).doing(|| format!("inspect {own}"))?;
+    let ours = std::fs::metadata(&own).call(Call::Stat).doing(|| format!("inspect {own}"))?;
     let theirs = fs::stat(fd.as_fd()).doing(|| format!("{field}: inspect {}", path.display()))?;
     if (ours.dev(), ours.ino()) != (theirs.dev, theirs.ino) {
         return Ok(fd);

@@ -1,14 +1,13 @@
 //! Is the process that a record speaks of still there? A pid alone can't tell: it may belong to another
 //! boot, or to another process since. Boot id and start time can.
 
-use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::Record;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::sys::process::{ended, pidfd_open, stat};
-use crate::sys::{Errno, Fail, Pid};
+use crate::sys::{Errno, Fail, Pid, files};
 
 impl Record {
     /// Remembers `pid`, which must still be there (alive or unreaped), as the container's init.
@@ -40,7 +39,7 @@ impl Record {
 
 fn boot_id() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
-    let id = fs::read_to_string(path).doing(|| format!("read {path}"))?;
+    let id = files::read_to_string(path).doing(|| format!("read {path}"))?;
     Ok(id.trim_end().to_owned())
 }
 

@@ -19,7 +19,7 @@ mod id;
 mod record;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::sys::process::{Lock, flock};
-use crate::sys::{Errno, Fail, unix};
+use crate::sys::{Call, Errno, Fail, Named, files, unix};
 
 pub use crate::time::now;
 pub use id::ContainerId;
@@ -51,7 +51,9 @@ pub struct Store {
 impl Store {
     /// `root` need not exist: the first [`reserve`](Store::reserve) makes it, mode 0700.
     pub fn open(root: &Path) -> Result<Store> {
-        let root = std::path::absolute(root).doing(|| format!("find the root directory {root:?}"))?;
+        let root = std::path::absolute(root)
+            .call(Call::Getcwd)
+            .doing(|| format!("find the root directory {root:?}"))?;
         if root.parent().is_none() {
             return Err(Error::new(Kind::Usage, "the root directory of the state must not be /"));
         }
@@ -60,17 +62,15 @@ impl Store {
 
     /// Takes the id. What is reserved is undone unless it is committed.
     pub fn reserve(&self, id: &ContainerId) -> Result<Reservation> {
-        let mut maker = DirBuilder::new();
         // Sticky, or what stays unused in XDG_RUNTIME_DIR might be pruned (XDG Base Directory Specification).
-        let made = maker.mode(0o1700).recursive(true).create(&self.root);
+        let made = files::make_dir_all(&self.root, 0o1700);
         made.doing(|| format!("make {:?}", self.root)).map_err(elsewhere)?;
-        maker.mode(0o700);
         let path = self.root.join(id.as_str());
         // Between mkdir and lock a `delete --force` may take it for a leftover and remove it: begin again.
         for _ in 0..16 {
-            match maker.recursive(false).create(&path) {
+            match DirBuilder::new().mode(0o700).create(&path) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(self.exists(id)),
-                made => made.doing(|| format!("make {path:?}")).map_err(elsewhere)?,
+                made => made.call(Call::Mkdir).doing(|| format!("make {path:?}")).map_err(elsewhere)?,
             }
             let mut container = match self.load(id) {
                 Err(error) if error.kind == Kind::NotFound => continue,
@@ -109,7 +109,7 @@ impl Store {
         let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
         let dir = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(not_found(id)),
-            dir => dir.doing(|| format!("open {path:?}")).map_err(elsewhere)?,
+            dir => dir.call(Call::Openat).doing(|| format!("open {path:?}")).map_err(elsewhere)?,
         };
         let mut container =
             Container { id: id.clone(), path, dir, locked: false, reserved: false, record: Loaded::Missing };
@@ -122,11 +122,11 @@ impl Store {
         let doing = || format!("list {:?}", self.root);
         let entries = match fs::read_dir(&self.root) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
-            entries => entries.doing(doing)?,
+            entries => entries.call(Call::Openat).doing(doing)?,
         };
         let mut ids = vec![];
         for entry in entries {
-            let entry = entry.doing(doing)?;
+            let entry = entry.call(Call::Getdents).doing(doing)?;
             let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
             let id = entry.file_name().to_str().and_then(|name| ContainerId::new(name).ok());
             ids.extend(id.filter(|_| is_dir));
@@ -189,8 +189,8 @@ impl Container {
 
     fn reload(&mut self) -> Result<()> {
         let path = self.path.join(RECORD);
-        self.record = match fs::read(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Loaded::Missing,
+        self.record = match files::read(&path) {
+            Err(Fail { errno: Errno::ENOENT, .. }) => Loaded::Missing,
             bytes => match serde_json::from_slice::<Record>(&bytes.doing(|| format!("read {path:?}"))?) {
                 Err(error) => Loaded::Broken(error.to_string()),
                 Ok(record) if record.version > VERSION => Loaded::Broken(format!(
@@ -212,7 +212,7 @@ impl Container {
         }
         flock(self.dir(), Lock::Exclusive).doing(|| format!("lock {:?}", self.path))?;
         self.locked = true;
-        let ours = self.dir.metadata().doing(|| format!("stat {:?}", self.path))?;
+        let ours = self.dir.metadata().call(Call::Stat).doing(|| format!("stat {:?}", self.path))?;
         match fs::symlink_metadata(&self.path) {
             Ok(now) if (now.dev(), now.ino()) == (ours.dev(), ours.ino()) => self.reload(),
             _ => Err(not_found(&self.id)),
@@ -256,7 +256,7 @@ impl Container {
         let path = self.path.join(WAITING);
         match File::open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            file => is_locked(file.doing(|| format!("open {path:?}"))?.as_fd())
+            file => is_locked(file.call(Call::Openat).doing(|| format!("open {path:?}"))?.as_fd())
                 .doing(|| format!("ask for the lock of {path:?}")),
         }
     }
@@ -287,8 +287,8 @@ impl Container {
     /// linux.resources as the last update has left them; `None` if there was none.
     pub fn resources(&self) -> Result<Option<Vec<u8>>> {
         let path = self.path.join(RESOURCES);
-        match fs::read(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        match files::read(&path) {
+            Err(Fail { errno: Errno::ENOENT, .. }) => Ok(None),
             bytes => bytes.doing(|| format!("read {path:?}")).map(Some),
         }
     }
@@ -306,7 +306,7 @@ impl Container {
     /// The config.json that the container was made from.
     pub fn config(&self) -> Result<Vec<u8>> {
         let path = self.path.join(CONFIG);
-        fs::read(&path).doing(|| format!("read {path:?}"))
+        files::read(&path).doing(|| format!("read {path:?}"))
     }
 
     /// The plan as `create` wrote it, `None` if it can't be read.
@@ -316,8 +316,8 @@ impl Container {
 
     /// Removes the directory with all that is in it; it may be gone already.
     pub fn remove(self) -> Result<()> {
-        match fs::remove_dir_all(&self.path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        match files::remove_dir_all(&self.path) {
+            Err(Fail { errno: Errno::ENOENT, .. }) => Ok(()),
             removed => removed.doing(|| format!("remove {:?}", self.path)),
         }
     }
@@ -327,8 +327,8 @@ impl Container {
         let write = || {
             let mut options = OpenOptions::new();
             options.write(true).create(true).truncate(true).mode(0o600);
-            options.open(&new)?.write_all(content)?;
-            fs::rename(&new, &path)
+            files::write_with(&options, &new, content)?;
+            fs::rename(&new, &path).call(Call::Rename)
         };
         write().doing(|| format!("write {path:?}"))
     }
@@ -377,7 +377,7 @@ impl Reservation {
     /// Remembers a cgroup that may not be ours yet, for whoever cleans up after us. A link is one call.
     pub fn plan_cgroup(&self, place: &str) -> Result<()> {
         let path = self.path().join(CGROUP);
-        std::os::unix::fs::symlink(place, &path).doing(|| format!("make {path:?}"))
+        std::os::unix::fs::symlink(place, &path).call(Call::Symlink).doing(|| format!("make {path:?}"))
     }
 
     /// Writes what is known before there is a process, so that `delete --force` finds the cgroup if we are
@@ -401,6 +401,7 @@ impl Reservation {
             unix::listen(unix::Kind::SeqPacket, self.dir(), START).doing(|| format!("make {path:?}"))?;
         // Its mode was the umask's to say; nobody else gets through the directory.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+            .call(Call::Chmod)
             .doing(|| format!("set the mode of {path:?}"))?;
         Ok(socket)
     }
@@ -411,7 +412,7 @@ impl Reservation {
         let path = self.path().join(WAITING);
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(&path);
-        let file = file.doing(|| format!("make {path:?}"))?;
+        let file = file.call(Call::Openat).doing(|| format!("make {path:?}"))?;
         flock(file.as_fd(), Lock::Exclusive).doing(|| format!("lock {path:?}"))?;
         Ok(file.into())
     }

@@ -197,7 +197,7 @@ pub fn chmod(fd: BorrowedFd, mode: u32) -> Result<(), Fail> {
 /// faccessat2(2) with the effective ids.
 pub fn may_execute(path: &CStr) -> Result<(), Fail> {
     // SAFETY: path is NUL-terminated and outlives the call.
-    gate(Call::Exec, unsafe {
+    gate(Call::Access, unsafe {
         libc::syscall(libc::SYS_faccessat2, libc::AT_FDCWD, path.as_ptr(), libc::X_OK, libc::AT_EACCESS)
     })
     .map(drop)
@@ -246,7 +246,7 @@ pub fn write(fd: BorrowedFd, bytes: &[u8]) -> Result<usize, Fail> {
 /// lseek(2) to the start.
 pub fn rewind(fd: BorrowedFd) -> Result<(), Fail> {
     // SAFETY: only integers go in.
-    gate(Call::Read, unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_SET) }).map(drop)
+    gate(Call::Lseek, unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_SET) }).map(drop)
 }
 
 /// getdents64(2): calls `each` with every name but `.` and `..`, until it fails.

@@ -109,7 +109,7 @@ pub fn capset(sets: &CapSets) -> Result<(), Fail> {
 pub fn capget() -> Result<CapSets, Fail> {
     let mut data = [CapData::default(); 2];
     // SAFETY: header and data are laid out as version 3 asks; data is writable for both records.
-    gate(Call::Capset, unsafe { libc::syscall(libc::SYS_capget, &raw const CAP_HEADER, data.as_mut_ptr()) })?;
+    gate(Call::Capget, unsafe { libc::syscall(libc::SYS_capget, &raw const CAP_HEADER, data.as_mut_ptr()) })?;
     let join = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
     Ok(CapSets {
         effective: join(data[0].effective, data[1].effective),

@@ -7,6 +7,7 @@ pub mod bpf;
 pub mod child_alloc;
 pub mod clone;
 pub mod exec;
+pub mod files;
 pub mod fs;
 pub mod ids;
 pub mod landlock;
@@ -63,13 +64,32 @@ pub fn gate_fd(call: Call, ret: i64) -> Result<OwnedFd, Fail> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// The gate for the calls that `nix` already wraps.
+/// The gate for the calls that `nix` or the standard library already wrap.
 pub trait Named<T> {
     fn call(self, call: Call) -> Result<T, Fail>;
 }
 impl<T> Named<T> for nix::Result<T> {
     fn call(self, call: Call) -> Result<T, Fail> {
         self.map_err(|errno| Fail::new(call, errno))
+    }
+}
+
+impl<T> Named<T> for std::io::Result<T> {
+    fn call(self, call: Call) -> Result<T, Fail> {
+        self.map_err(|error| Fail::new(call, errno_of(&error)))
+    }
+}
+
+/// The library has errors of its own, for which the kernel has no number.
+fn errno_of(error: &std::io::Error) -> Errno {
+    use std::io::ErrorKind;
+    match (error.raw_os_error(), error.kind()) {
+        (Some(errno), _) => Errno::from_raw(errno),
+        (None, ErrorKind::InvalidData) => Errno::EILSEQ,
+        (None, ErrorKind::InvalidInput) => Errno::EINVAL,
+        (None, ErrorKind::NotFound) => Errno::ENOENT,
+        (None, ErrorKind::UnexpectedEof) => Errno::ENODATA,
+        (None, _) => Errno::EIO,
     }
 }
 

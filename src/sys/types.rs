@@ -59,8 +59,10 @@ macro_rules! calls {
 
 calls! {
     Accept = "accept4",
+    Access = "faccessat2",
     Bind = "bind",
     Bpf = "bpf",
+    Capget = "capget",
     Capset = "capset",
     Chdir = "chdir",
     Chmod = "fchmodat",
@@ -85,13 +87,13 @@ calls! {
     Fsync = "fsync",
     Getcwd = "getcwd",
     Getdents = "getdents64",
-    Io = "", // one of the library's own file functions, which hide the call
     Ioctl = "ioctl",
     Ioprio = "ioprio_set",
     Keyctl = "keyctl",
     Kill = "kill",
     Link = "linkat",
     Listen = "listen",
+    Lseek = "lseek",
     Memfd = "memfd_create",
     Mempolicy = "set_mempolicy",
     Mkdir = "mkdirat",
@@ -101,6 +103,7 @@ calls! {
     MountSetattr = "mount_setattr",
     MoveMount = "move_mount",
     Open = "openat2",
+    Openat = "openat",
     OpenTree = "open_tree",
     Personality = "personality",
     PidfdGetfd = "pidfd_getfd",
@@ -161,14 +164,26 @@ impl Fail {
     pub const fn new(call: Call, errno: Errno) -> Fail {
         Fail { call, errno }
     }
+
+    /// How many bytes it takes between processes.
+    pub const BYTES: usize = 6;
+
+    /// For a child that can say no more.
+    pub const fn to_bytes(self) -> [u8; Fail::BYTES] {
+        let [a, b] = (self.call as u16).to_ne_bytes();
+        let [c, d, e, f] = (self.errno as i32).to_ne_bytes();
+        [a, b, c, d, e, f]
+    }
+
+    pub fn from_bytes([a, b, c, d, e, f]: [u8; Fail::BYTES]) -> Option<Fail> {
+        let call = Call::from_number(u16::from_ne_bytes([a, b]))?;
+        Some(Fail { call, errno: Errno::from_raw(i32::from_ne_bytes([c, d, e, f])) })
+    }
 }
 
 impl fmt::Display for Fail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.call != Call::Io {
-            write!(f, "{}: ", self.call.name())?;
-        }
-        Text(self.errno).fmt(f)
+        write!(f, "{}: {}", self.call.name(), Text(self.errno))
     }
 }
 
@@ -195,6 +210,8 @@ mod tests {
     fn calls_survive_the_wire() {
         for (number, call) in Call::ALL.iter().enumerate() {
             assert_eq!(Call::from_number(number as u16), Some(*call));
+            let fail = Fail::new(*call, Errno::EPERM);
+            assert_eq!(Fail::from_bytes(fail.to_bytes()), Some(fail));
         }
         assert_eq!(Call::from_number(u16::MAX), None);
     }

@@ -12,7 +12,7 @@ use super::Instance;
 use super::value::Value;
 use super::wire::{self, Message, Target};
 use crate::error::{Doing, Error, Kind, Result};
-use crate::sys::ids;
+use crate::sys::{Call, Named, ids};
 
 /// How long an answer, or the end of a job, may take: as long as runc waits.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -236,7 +236,7 @@ impl Bus {
 
     fn send(&mut self, bytes: &[u8]) -> Result<()> {
         let limit = self.socket.set_write_timeout(Some(PATIENCE));
-        limit.and_then(|()| self.socket.write_all(bytes)).doing(|| "send to systemd".into())
+        limit.and_then(|()| self.socket.write_all(bytes)).call(Call::Write).doing(|| "send to systemd".into())
     }
 
     fn receive(&mut self, mut buffer: &mut [u8], deadline: Instant) -> Result<()> {
@@ -255,7 +255,7 @@ impl Bus {
                 Ok(0) => return Err(Error::new(Kind::Kernel, "systemd closed the connection")),
                 Ok(n) => buffer = &mut buffer[n..],
                 Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
-                Err(error) => return Err(error).doing(|| "receive from systemd".into()),
+                Err(error) => return Err(error).call(Call::Read).doing(|| "receive from systemd".into()),
             }
         }
         Ok(())

@@ -14,7 +14,7 @@ use crate::ops::bundle::Bundle;
 use crate::ops::explain;
 use crate::ops::plan::{self as planned, Place};
 use crate::plan::{NetDevice, Plan};
-use crate::sys::{Pid, fs as sys, ids};
+use crate::sys::{Call, Named, Pid, fs as sys, ids};
 use crate::{host, netdev, plan, prepare, rdt, seccomp_agent, spec, user_namespace};
 
 /// Adds what is wrong here. Fields that are faulty by themselves are not judged again.
@@ -155,7 +155,8 @@ fn hooks(oci: &Spec, report: &mut Report) {
         for (i, hook) in list.iter().flatten().enumerate() {
             let field = format!("hooks.{name}[{i}].path");
             let path = hook.path();
-            let text = match fs::metadata(path).doing(|| format!("open {}", path.display())) {
+            let text = match fs::metadata(path).call(Call::Stat).doing(|| format!("open {}", path.display()))
+            {
                 Err(error) => error.to_string(),
                 Ok(found) if !program::is_executable(&found) => {
                     format!("{} is not an executable file", path.display())

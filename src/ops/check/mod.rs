@@ -13,6 +13,7 @@ use super::bundle::Bundle;
 use crate::cli::{CgroupManager, Create};
 use crate::error::{Doing, Error, Fault, Kind, Result};
 use crate::log::Format;
+use crate::sys::{Call, Named};
 
 /// What config.json is held against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -53,7 +54,7 @@ pub fn check(
             .map(|json| json + "\n")
             .map_err(|error| Error::new(Kind::Kernel, format!("the findings as JSON: {error}")))?,
     };
-    out.write_all(text.as_bytes()).doing(|| "write to standard output".into())?;
+    out.write_all(text.as_bytes()).call(Call::Write).doing(|| "write to standard output".into())?;
     Ok(i32::from(!report.faults.is_empty()))
 }
 

@@ -89,7 +89,7 @@ fn the_host_is_asked_for_what_it_lacks() {
             "/hooks",
             json!({"poststop": [{"path": "/nowhere"}], "startContainer": [{"path": "/of-the-container"}]}),
         )],
-        &["Host hooks.poststop[0].path: open /nowhere: no such file"],
+        &["Host hooks.poststop[0].path: open /nowhere: statx: no such file"],
     );
     if crate::rdt::root().is_err() {
         check(

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::log::Format;
+use crate::sys::{Call, Named};
 
 /// Whether a thing is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -67,7 +68,7 @@ pub fn info(format: Format, out: &mut dyn Write) -> Result<()> {
             .map(|json| json + "\n")
             .map_err(|error| Error::new(Kind::Kernel, format!("what was found, as JSON: {error}")))?,
     };
-    out.write_all(text.as_bytes()).doing(|| "write to standard output".into())
+    out.write_all(text.as_bytes()).call(Call::Write).doing(|| "write to standard output".into())
 }
 
 /// A line for each, and below it the cure; a heading where the area changes.
