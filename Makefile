@@ -122,6 +122,11 @@ matrix: build inside ## which tests of the specification rrunc, runc, crun and y
 .PHONY: integration
 integration: bundle inside ## errors, crashes, leaks, hostile roots, and the shape of the source
 	RRUNC=$(CURDIR)/build/rrunc RUNTIME=$(CURDIR)/build/rrunc cargo test $(LOCKED) --package integration --lib --test it
+	RRUNC=$(CURDIR)/build/rrunc RUNTIME=$(CURDIR)/build/rrunc cargo test $(LOCKED) --package integration --test faults -- --every 25
+
+.PHONY: faults
+faults: bundle inside ## kill rrunc and its children at every system call, and let each fail; FAULTS="--every 5 --command run"
+	RRUNC=$(CURDIR)/build/rrunc RUNTIME=$(CURDIR)/build/rrunc cargo test $(LOCKED) --package integration --test faults -- $(FAULTS)
 
 .PHONY: engines
 engines: deb ## Podman, Docker and Swarm, containerd, CRI, Buildah on rrunc and our shim, and on runc or crun as the control; SUITE=forky

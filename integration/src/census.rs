@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// One line per thing found, sorted; the line's first word says what kind it is.
@@ -36,6 +37,14 @@ impl Census {
             }
         }
         Census(found)
+    }
+
+    /// With all files below these directories but for those in `except`, and their modes.
+    pub fn and_files(mut self, directories: &[&Path], except: &[&Path]) -> Census {
+        for top in directories {
+            files(top, except, &mut self.0);
+        }
+        self
     }
 
     /// What is in one of them only, a line each.
@@ -69,8 +78,11 @@ impl Census {
     }
 }
 
-/// Those that name the tag in their arguments, cgroup or root directory; a test's own threads aren't meant.
+/// Those that name the tag in their arguments, cgroup or root directory; a test's own threads aren't meant. All but the
+/// test's own and the first, in a pid namespace whose first process is the test's program.
 fn processes(tag: &str, found: &mut BTreeSet<String>) {
+    let exe = |who: &str| fs::read_link(format!("/proc/{who}/exe")).ok();
+    let alone = exe("1").is_some() && exe("1") == exe("self");
     for entry in fs::read_dir("/proc").expect("/proc").flatten() {
         let dir = entry.path();
         let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else {
@@ -81,7 +93,8 @@ fn processes(tag: &str, found: &mut BTreeSet<String>) {
         let link = |name: &str| fs::read_link(dir.join(name)).map(|p| p.to_string_lossy().into_owned());
         let (arguments, cgroup) = (read("cmdline").unwrap_or_default(), read("cgroup").unwrap_or_default());
         let root = link("root").unwrap_or_default();
-        if pid != std::process::id() && [&arguments, &cgroup, &root].iter().any(|text| text.contains(tag)) {
+        let tagged = || [&arguments, &cgroup, &root].iter().any(|text| text.contains(tag));
+        if pid != std::process::id() && pid != 1 && (alone || tagged()) {
             let netns = link("ns/net").unwrap_or_default();
             found.insert(format!("process {pid} ({}) in {netns}", arguments.trim()));
         }
@@ -112,6 +125,20 @@ fn directories(top: &Path, each: &mut impl FnMut(&PathBuf)) {
     for path in entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()) {
         each(&path);
         directories(&path, each);
+    }
+}
+
+fn files(dir: &Path, except: &[&Path], found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let Ok(metadata) = fs::symlink_metadata(&path) else { continue }; // it went meanwhile
+        if except.contains(&path.as_path()) {
+            continue;
+        }
+        found.insert(format!("file {} {:o}", path.display(), metadata.mode()));
+        if metadata.is_dir() {
+            files(&path, except, found);
+        }
     }
 }
 

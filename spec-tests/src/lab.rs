@@ -84,7 +84,8 @@ impl Lab {
             skip!("only root can run these tests");
         }
         // Of one width, since what is a lab's is found by the tag: none may begin another.
-        let tag = format!("spec-{}-{:04}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
+        let process = std::env::var("LAB").unwrap_or_else(|_| std::process::id().to_string());
+        let tag = format!("spec-{process}-{:04}", LABS.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(&tag);
         // Searchable by all, since the root of a user namespace must get through.
         fs::create_dir_all(dir.join("state")).expect("a temporary directory");
@@ -160,7 +161,7 @@ impl Lab {
     }
 
     /// The words before the runtime, and the runtime.
-    pub(crate) fn caller(&self) -> (Vec<String>, PathBuf) {
+    pub fn caller(&self) -> (Vec<String>, PathBuf) {
         let caller = self.caller.borrow().clone();
         caller.unwrap_or_else(|| (vec![], runtime().path.clone()))
     }

@@ -23,7 +23,8 @@
 //! Environment: `RUNTIME`; `CGROUP_VIEW` = `v2` (default: cgroup2 is mounted on /sys/fs/cgroup, in the test's own
 //! mount namespace) or `host` (as the machine has it); `CGROUP_MANAGER` = `cgroupfs` (default) or `systemd`; `MUST=1` makes a skip a failure, unless this machine
 //! cannot do what the test needs; `INSIDE`, the helper, if it isn't where `make inside` puts it; `RESULTS`, a file
-//! to which each test adds its name, section and outcome.
+//! to which each test adds its name, section and outcome; `LAB`, what is unlike all others in the names of labs, if the
+//! process id isn't, in a pid namespace of its own.
 
 mod agent;
 mod bundle;
