@@ -1,6 +1,7 @@
 //! The one test binary: a chapter of the specification per module.
 
 mod annotations; // what engines ask for beside the fields
+mod apparmor; // profiles, and what they deny
 mod binds; // the host's files and directories, recursive options, propagation
 mod capabilities; // the five sets, as the program has them after execve
 mod cgroup; // where the container is, what limits it, and what it sees of that
@@ -30,6 +31,7 @@ mod rootfs; // readonly, propagation, masked and readonly paths
 mod rootless; // for an ordinary user, and for the root of a user namespace
 mod seccomp; // actions, operators, architectures, flags, errnos
 mod seccomp_notify; // SCMP_ACT_NOTIFY, and the agent that is notified
+mod selinux; // labels of processes and mounts, with Debian's policy
 mod sysctl;
 mod systemd; // settings of the container's namespaces, and of nothing else
 mod terminal; // the console socket, and a terminal in the foreground

@@ -173,7 +173,7 @@ impl<'a> Container<'a> {
             Step::RootPropagation(flag, recursive) => mount::root_propagation(*flag, *recursive),
             Step::MakeDirectory(path) => mount::make_directory(self.root()?, path),
             Step::Stdio { uid } => process::stdio(*uid),
-            Step::Label { files, value, .. } => process::label(self.proc(), files, value.to_bytes()),
+            Step::Label { file, value, .. } => process::write_host_proc(self.proc(), file, value.to_bytes()),
             Step::Affinity => ids::reset_affinity(),
             Step::RunOn(cpus) => crate::sys::sched::set_affinity(cpus),
             Step::Scheduler(attr) => crate::sys::sched::set_scheduler(attr),

@@ -35,22 +35,13 @@ pub fn session_keyring(name: &CStr) -> Done {
     }
 }
 
-/// One write to a file below the host's procfs.
+/// One write to a file below the host's procfs. What the kernel takes only the beginning of, it has not taken.
 pub fn write_host_proc(proc: BorrowedFd, path: &CStr, value: &[u8]) -> Done {
     let file = fs::open(proc, path, libc::O_WRONLY, 0, resolve::BENEATH | libc::RESOLVE_NO_XDEV)?;
-    fs::write(file.as_fd(), value).map(drop)
-}
-
-/// The first of `files` that this kernel has takes the label.
-pub fn label(proc: BorrowedFd, files: &[CString], value: &[u8]) -> Done {
-    let mut outcome = Err(Fail::new(Call::Open, Errno::ENOENT));
-    for file in files {
-        outcome = write_host_proc(proc, file, value);
-        if !matches!(outcome, Err(Fail { call: Call::Open, errno: Errno::ENOENT })) {
-            break;
-        }
+    match fs::write(file.as_fd(), value)? {
+        n if n == value.len() => Ok(()),
+        _ => Err(Fail::new(Call::Write, Errno::EMSGSIZE)),
     }
-    outcome
 }
 
 /// Streams on the host's /dev/null are reopened in the container, others are given to its user, so that it

@@ -208,6 +208,21 @@ fn hinted(step: Option<&Step>, error: Error, errno: Errno) -> Error {
         (Some(Step::SetIds { .. } | Step::BecomeRoot { .. }), Errno::EINVAL) => {
             error.hint("the id isn't mapped in the user namespace: see linux.uidMappings and gidMappings")
         }
+        (Some(Step::Label { field, .. }), errno) => match (*field, errno) {
+            ("process.apparmorProfile", Errno::ENOENT) => {
+                error.hint("no such profile is loaded: see apparmor_parser(8)")
+            }
+            ("process.apparmorProfile", Errno::EACCES | Errno::EPERM) => {
+                error.hint("the profile that rrunc itself runs under needs a rule: change_profile")
+            }
+            ("process.selinuxLabel", Errno::EINVAL) => {
+                error.hint("the policy that is loaded has no such label: see seinfo(1)")
+            }
+            ("process.selinuxLabel", Errno::EACCES | Errno::EPERM) => {
+                error.hint("the policy doesn't let rrunc's own domain set it")
+            }
+            _ => error,
+        },
         (Some(Step::RaiseLimit { .. }), Errno::EPERM) => error.hint(RAISING_LIMITS),
         (Some(Step::Bind(_)), Errno::ESTALE) => {
             error.hint("the source was replaced while the container was being created")

@@ -337,13 +337,10 @@ fn session_keyring(oci: &Spec, options: &Options, facts: &Facts, draft: &mut Dra
     let process = oci.process().as_ref();
     let label = process.and_then(|process| process.selinux_label().as_deref());
     if let Some(label) = label.filter(|label| !label.is_empty() && facts.selinux) {
-        let value = draft.cstring("process.selinuxLabel", label);
+        let field = "process.selinuxLabel";
+        let value = draft.cstring(field, label);
         // Until the program is executed, which takes it away.
-        draft.step(Step::Label {
-            files: vec![c"self/attr/keycreate".into()],
-            value,
-            what: "new keys: SELinux label",
-        });
+        draft.step(Step::Label { field, file: c"self/attr/keycreate".into(), value });
     }
     let name = draft.cstring("the container's id", &format!("_ses.{}", options.id));
     draft.step(Step::SessionKeyring(name));

@@ -17,6 +17,8 @@ use crate::sys::exec::CArray;
 use crate::sys::ids::CapSets;
 use crate::sys::{Gid, Uid};
 
+/// What apparmor(7) calls a program without a profile.
+const UNCONFINED: &str = "unconfined";
 /// Room for HOME= and a path of PATH_MAX.
 const HOME_CAPACITY: usize = 5 + 4096;
 
@@ -209,19 +211,23 @@ fn capabilities(process: &Process, namespaces: &Namespaces, facts: &Facts, draft
     wanted
 }
 
-/// config.md, apparmorProfile and selinuxLabel.
+/// config.md, apparmorProfile and selinuxLabel. The kernel has a file for AppArmor's alone since 5.8, so no other security
+/// module ever takes a profile for its own label.
 fn labels(process: &Process, facts: &Facts, draft: &mut Draft) {
     let given = |label: &Option<String>| label.clone().filter(|label| !label.is_empty());
-    if let Some(profile) = given(process.apparmor_profile()).filter(|profile| profile != "unconfined") {
+    // A kernel without AppArmor confines nobody. With it, who isn't to be confined must leave the profile of an engine
+    // or of ours.
+    let needless = |profile: &String| profile == UNCONFINED && !facts.apparmor;
+    if let Some(profile) = given(process.apparmor_profile()).filter(|profile| !needless(profile)) {
         if !facts.apparmor {
             draft.fault(
                 "process.apparmorProfile",
                 format!("{profile:?} can't be applied: this kernel runs without AppArmor"),
             );
         }
-        let value = draft.cstring("process.apparmorProfile", &format!("exec {profile}"));
-        let files = vec![c"self/attr/apparmor/exec".into(), c"self/attr/exec".into()];
-        draft.step(Step::Label { files, value, what: "AppArmor profile" });
+        let field = "process.apparmorProfile";
+        let value = draft.cstring(field, &format!("exec {profile}"));
+        draft.step(Step::Label { field, file: c"self/attr/apparmor/exec".into(), value });
     }
     if let Some(label) = given(process.selinux_label()) {
         if !facts.selinux {
@@ -230,8 +236,9 @@ fn labels(process: &Process, facts: &Facts, draft: &mut Draft) {
                 format!("{label:?} can't be applied: this kernel runs without SELinux"),
             );
         }
-        let value = draft.cstring("process.selinuxLabel", &label);
-        draft.step(Step::Label { files: vec![c"self/attr/exec".into()], value, what: "SELinux label" });
+        let field = "process.selinuxLabel";
+        let value = draft.cstring(field, &label);
+        draft.step(Step::Label { field, file: c"self/attr/exec".into(), value });
     }
 }
 

@@ -121,7 +121,9 @@ impl fmt::Display for Step {
             }
             Step::MakeDirectory(path) => write!(f, "make the directory {path} if it is missing"),
             Step::Stdio { .. } => write!(f, "hand the standard streams to the container"),
-            Step::Label { value, what, .. } => write!(f, "label the program: {what} {}", text(value)),
+            Step::Label { field, file, value } => {
+                write!(f, "label: {field}: {} to {}", text(value), text(file))
+            }
             Step::Affinity => write!(f, "run on every CPU of the cpuset"),
             Step::RunOn(cpus) => write!(f, "run on CPUs {cpus}"),
             Step::Scheduler(attr) => write!(

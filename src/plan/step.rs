@@ -344,11 +344,11 @@ pub enum Step {
     Stdio {
         uid: Uid,
     },
-    /// A label for the program (apparmor(7), selinux(8)), by the host's own procfs.
+    /// A label for the program, or for its keys (apparmor(7), selinux(8)), to a file of the host's own procfs.
     Label {
-        files: Vec<CString>,
+        field: &'static str,
+        file: CString,
         value: CString,
-        what: &'static str,
     },
     Affinity,
     /// process.execCPUAffinity.final: a mask of CPUs.

@@ -5,7 +5,8 @@ mod shim; // what is the shim's part
 
 use crate::podman::life::{COUNT_BY_NAME, beyond};
 use crate::shell::{
-    COUNT, Shell, alone, has_controllers, has_systemd, is_ours, needs, needs_controllers, runtime, user,
+    COUNT, MOUNTS, Shell, alone, has_controllers, has_systemd, is_ours, needs, needs_apparmor,
+    needs_controllers, runtime, user,
 };
 
 /// `ctr run` with these options, as the test's own task.
@@ -94,6 +95,24 @@ fn the_status_is_the_programs() {
         let ran = run(sh, "--rm", "nosuch");
         assert_ne!(ran.code, 0);
         ran.complains(&["executable file not found in $PATH"]);
+    });
+}
+
+#[test]
+fn apparmor_denies_what_containerds_profile_does() {
+    user(|sh| {
+        needs_apparmor();
+        let (default, confined) =
+            ("--apparmor-default-profile cri-containerd.apparmor.d", "cri-containerd.apparmor.d\ndenied");
+        let with =
+            |options: &str| run(sh, &format!("--rm --cap-add CAP_SYS_ADMIN {options}"), MOUNTS).ends_with(0);
+        with(default).prints(confined);
+        with("").prints("unconfined\nmay");
+        with("--privileged").prints("unconfined\nmay");
+        run(sh, &format!("--detach --cap-add CAP_SYS_ADMIN {default}"), "sleep 1000");
+        sh.run(&format!("ctr tasks exec --exec-id e @ {MOUNTS}")).prints(confined);
+        remove(sh);
+        assert_ne!(run(sh, "--rm --apparmor-profile no-such-profile", "true").code, 0);
     });
 }
 

@@ -1,12 +1,12 @@
 //! What a pod's containers share with each other and with the machine, and what their programs may do.
 
 use integration::cri::messages::{
-    Capability, IDMapping, Mount, NODE, NamespaceOption, POD, RUNTIME_DEFAULT, SecurityProfile,
-    StatusRequest, TARGET, UNCONFINED, UserNamespace,
+    Capability, IDMapping, LinuxContainerSecurityContext, Mount, NODE, NamespaceOption, POD, RUNTIME_DEFAULT,
+    SecurityProfile, StatusRequest, TARGET, UNCONFINED, UserNamespace,
 };
 
 use super::{Pod, containerd_major, cri, ended, is_ours, namespaces, ok, pid, until};
-use crate::shell::{Shell, only_for, runtime, user};
+use crate::shell::{MOUNTS, Shell, needs_apparmor, only_for, runtime, user};
 
 /// What a namespace is, as seen from the machine.
 fn namespace(pid: u32, kind: &str) -> String {
@@ -225,6 +225,32 @@ fn seccomp() {
         };
         assert_eq!(try_it("default", RUNTIME_DEFAULT), (true, false));
         assert_eq!(try_it("unconfined", UNCONFINED), (false, true));
+        pod.remove();
+    });
+}
+
+#[test]
+fn apparmor_denies_what_the_engines_profile_does() {
+    user(|sh| {
+        needs_apparmor();
+        let pod = Pod::run(sh);
+        let admin = |context: &mut LinuxContainerSecurityContext| {
+            context.capabilities =
+                Some(Capability { add_capabilities: vec!["SYS_ADMIN".into()], ..Capability::default() });
+        };
+        let confined = "cri-containerd.apparmor.d\ndenied";
+        assert_eq!(pod.prints("a", MOUNTS, |_, context| admin(context)).trim(), confined);
+        let no_new = pod.prints("b", MOUNTS, |_, context| {
+            admin(context);
+            context.no_new_privs = true;
+        });
+        assert_eq!(no_new.trim(), confined);
+        let c = pod.start_with("c", "sleep 1000", |_, context| admin(context));
+        assert_eq!(ok(&c, MOUNTS), confined);
+        pod.remove();
+        let pod = Pod::run_with(sh, |_, context| context.privileged = true);
+        let c = pod.start_with("c", "sleep 1000", |_, context| context.privileged = true);
+        assert_eq!(ok(&c, MOUNTS), "unconfined\nmay");
         pod.remove();
     });
 }

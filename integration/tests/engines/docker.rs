@@ -5,7 +5,7 @@ mod limits; // and what a container uses
 #[path = "docker_many.rs"]
 mod many; // Compose and Swarm
 
-use crate::shell::{COUNT, is_ours, runtime, user};
+use crate::shell::{COUNT, MOUNTS, is_ours, needs_apparmor, runtime, user};
 
 #[test]
 fn the_runtime_is_the_one_that_was_told() {
@@ -66,6 +66,28 @@ fn what_docker_refuses_is_125() {
         sh.run("docker run --rm --sysctl net.ipv4.ip_forward=none bb true")
             .ends_with(125)
             .complains(&["invalid argument"]);
+    });
+}
+
+#[test]
+fn apparmor_denies_what_dockers_profile_does() {
+    user(|sh| {
+        needs_apparmor();
+        let with = |options: &str| {
+            sh.run(&format!("docker run --rm --cap-add SYS_ADMIN {options} bb {MOUNTS}")).ends_with(0)
+        };
+        with("").prints("docker-default\ndenied");
+        with("--security-opt apparmor=unconfined").prints("unconfined\nmay");
+        let ran = sh.run("docker run --rm --security-opt apparmor=no-such-profile bb true");
+        assert_ne!(ran.code, 0);
+        ran.complains(&["no-such-profile", "apparmor"]);
+        sh.ok("docker run -d --name @ --cap-add SYS_ADMIN --security-opt no-new-privileges bb sleep 1000");
+        sh.run(&format!("docker exec @ {MOUNTS}")).prints("docker-default\ndenied");
+        // Docker gives it all capabilities, and no other profile.
+        sh.run(&format!("docker exec --privileged @ {MOUNTS}")).prints("docker-default\ndenied");
+        sh.ok("docker rm -f @; docker run -d --name @ --privileged bb sleep 1000");
+        sh.run(&format!("docker exec @ {MOUNTS}")).prints("unconfined\nmay");
+        sh.ok("docker rm -f @");
     });
 }
 

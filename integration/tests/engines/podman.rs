@@ -5,7 +5,7 @@ mod forms; // each option, and what a program sees of it
 #[path = "podman_life.rs"]
 pub mod life; // what goes on around a container: health, limits, checkpoints, units of systemd
 
-use crate::shell::{COUNT, has_systemd, is_rootless, needs, runtime, user};
+use crate::shell::{COUNT, MOUNTS, has_systemd, is_rootless, needs, needs_apparmor, only_for, runtime, user};
 
 /// Podman gives a user's container a cgroup only where systemd has delegated one to the user.
 fn needs_cgroup() {
@@ -29,6 +29,32 @@ fn the_runtime_is_the_one_that_was_told() {
             sh.run(&format!("podman --runtime {name} run --rm bb echo runs")).ends_with(0).prints("runs");
         }
         sh.run("podman --runtime /bin/false run --rm bb true").ends_with(126);
+    });
+}
+
+/// Podman's profile has its version in its name.
+#[test]
+fn apparmor_denies_what_podmans_profile_does() {
+    user(|sh| {
+        only_for(!is_rootless(), "root, who may load profiles");
+        needs_apparmor();
+        let confined = "containers-default\ndenied";
+        let unversioned = "sed s/default-[0-9.]*/default/";
+        let with = |options: &str| {
+            let line = format!("podman run --rm --cap-add sys_admin {options} bb {MOUNTS} | {unversioned}");
+            sh.run(&line).ends_with(0)
+        };
+        with("").prints(confined);
+        with("--security-opt apparmor=unconfined").prints("unconfined\nmay");
+        let ran = sh.run("podman run --rm --security-opt apparmor=no-such-profile bb true");
+        assert_ne!(ran.code, 0);
+        ran.complains(&["no-such-profile"]);
+        sh.ok("podman run -d --name @ --cap-add sys_admin --security-opt no-new-privileges bb sleep 1000");
+        sh.run(&format!("podman exec @ {MOUNTS} | {unversioned}")).prints(confined);
+        sh.run(&format!("podman exec --privileged @ {MOUNTS} | {unversioned}")).prints(confined);
+        sh.ok("podman rm -f -t 0 @; podman run -d --name @ --privileged bb sleep 1000");
+        sh.run(&format!("podman exec @ {MOUNTS}")).prints("unconfined\nmay");
+        sh.ok("podman rm -f -t 0 @");
     });
 }
 

@@ -111,6 +111,16 @@ pub fn needs_controllers() {
     needs(has_controllers(), "the controllers memory, cpu and pids");
 }
 
+/// Skips the test where no engine confines containers with AppArmor.
+pub fn needs_apparmor() {
+    let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
+    needs(enabled.is_ok_and(|enabled| enabled.starts_with('Y')), "AppArmor");
+}
+
+/// What every engine's profile denies, whatever the capabilities: to mount. Prints the profile, and how it went.
+pub const MOUNTS: &str = "sh -c 'cut -d\" \" -f1 /proc/self/attr/current; mkdir -p /x; \
+    if mount -t tmpfs none /x 2>/dev/null; then umount /x; echo may; else echo denied; fi'";
+
 /// Whether systemd runs this machine (sd_booted(3)).
 pub fn has_systemd() -> bool {
     std::path::Path::new("/run/systemd/system").exists()
