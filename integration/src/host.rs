@@ -29,6 +29,11 @@ impl Host {
         Host { dir, before }
     }
 
+    /// What is there now is what must stay.
+    pub fn remember(&mut self) {
+        self.before = inventory(&self.dir);
+    }
+
     pub fn dir(&self) -> &Path {
         &self.dir
     }

@@ -57,12 +57,12 @@ fn a_wrong_configuration() {
         check(
             "/process/args",
             json!(["nope"]),
-            r#"rrunc: create ID: find process.args[0] "nope" (1 candidate) (step 30 of 33): exec: "nope": executable file not found in $PATH"#,
+            r#"rrunc: create ID: find process.args[0] "nope" (1 candidate) (step 31 of 34): exec: "nope": executable file not found in $PATH"#,
         );
         check(
             "/process/args",
             json!(["/etc"]),
-            r#"rrunc: create ID: find process.args[0] "/etc" (1 candidate) (step 30 of 33): exec: "/etc": is a directory"#,
+            r#"rrunc: create ID: find process.args[0] "/etc" (1 candidate) (step 31 of 34): exec: "/etc": is a directory"#,
         );
         check(
             "/linux/namespaces/2/path",
@@ -99,7 +99,7 @@ fn a_script_without_its_interpreter() {
         let dir = script.dir().to_string_lossy().into_owned();
         let container = script.args(["/bin/script"]).create();
         let ran = container.start();
-        let expected = "rrunc: start ID: execute /bin/script (step 33 of 33): exec /bin/script: no such file or directory \
+        let expected = "rrunc: start ID: execute /bin/script (step 34 of 34): exec /bin/script: no such file or directory \
                         (the file is there, and what it needs to run is not: the program of its #! line, or the loader of \
                         an ELF file)";
         assert_eq!((line(&ran, &container.id, &dir, lab).as_str(), ran.code()), (expected, 1));

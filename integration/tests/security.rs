@@ -7,4 +7,5 @@ mod mounts; // where mounts, devices and masks land in a hostile root file syste
 mod own_binary; // rrunc itself, which a container must not overwrite
 mod process; // what the program gets of the runtime, and who may look into it
 mod race; // the same while somebody swaps directories for symlinks
+mod race_fuzz; // the same with random mounts
 mod waiting; // the container keeps who asks it waiting

@@ -52,8 +52,7 @@ fn show_as_console(root: BorrowedFd, terminal: BorrowedFd) -> Done {
     let point = match point(root) {
         Err(Fail { errno: Errno::ENOENT, .. }) => {
             let create = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY;
-            fs::open(root, c"dev/console", create, 0o600, resolve::IN_ROOT_PLAIN)?;
-            point(root)?
+            fs::open(root, c"dev/console", create, 0o600, resolve::IN_ROOT_PLAIN)?
         }
         other => other?,
     };

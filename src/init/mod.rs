@@ -136,7 +136,10 @@ impl<'a> Container<'a> {
                 self.root = Some(root);
                 joined.as_ref().map_or(Ok(()), |path| mount::reopen_directory(root, path))
             }
-            Step::Mount(new) => mount::new_fs(self.root()?, new),
+            Step::Mount(new) => {
+                let keep = new.keep.map(|slot| self.prepared.fd(slot)).transpose()?;
+                mount::new_fs(self.root()?, self.stage, new, keep)
+            }
             Step::MakeFs(make) => mount::make_fs(make, self.prepared.fd(make.slot)?),
             Step::FindMount { path, .. } => mount::find(self.root()?, path).map(drop),
             Step::Unmount { path, .. } => mount::unmount(self.root()?, self.proc(), path),
@@ -166,8 +169,11 @@ impl<'a> Container<'a> {
                 mask::all(self.root()?, paths, cover, self.stage)
             }
             Step::ReadOnlyPath(path) => mount::read_only_path(self.root()?, path),
-            Step::ReadOnlyMount(path) => mount::read_only_mount(self.root()?, path),
-            Step::ChangeMount { path, attr, after, .. } => mount::change(self.root()?, path, attr, after),
+            Step::ReadOnlyMount { mount, .. } => mount::read_only(self.prepared.fd(*mount)?),
+            Step::ChangeMount { path, mount, attr, after, .. } => {
+                let mount = mount.map(|slot| self.prepared.fd(slot)).transpose()?;
+                mount::change(self.root()?, path, mount, attr, after)
+            }
             Step::ReadOnlyRoot => mount::read_only(self.root()?),
             Step::EnterRoot(how) => mount::enter(self.root()?, *how),
             Step::RootPropagation(flag, recursive) => mount::root_propagation(*flag, *recursive),

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::Done;
-use crate::plan::step::{After, Bind, CopyInside, EnterRoot, IfThere, InRoot, MakeFs, NewFs, Target};
+use crate::plan::step::{After, Bind, CopyInside, EnterRoot, IfThere, InRoot, MakeFs, NewFs, STAGED, Target};
 use crate::sys::fs::{self, resolve};
 use crate::sys::mount::{self as sys, MountAttr};
 use crate::sys::{Call, Errno, Fail, Gid, Uid};
@@ -19,46 +19,52 @@ enum Point {
     File,
 }
 
-/// An O_PATH fd of `path` inside `root`, made with all above it if it is missing. `nofollow` is O_NOFOLLOW, or 0.
+/// An O_PATH fd of `path` inside `root`, and whether it was there; else it is made with all above it that is missing.
+/// `nofollow` is O_NOFOLLOW, or 0.
 fn open_or_make(
     root: BorrowedFd,
     path: &InRoot,
     point: Point,
     resolve: u64,
     nofollow: i32,
-) -> Result<OwnedFd, Fail> {
+) -> Result<(OwnedFd, bool), Fail> {
     if let Some(found) = open_existing(root, path, resolve, nofollow)? {
-        return Ok(found);
+        return Ok((found, true));
     }
-    let mut above: Option<OwnedFd> = None;
-    let mut parts = path.walk().peekable();
-    while let Some((prefix, name)) = parts.next() {
-        let is_last = parts.peek().is_none();
-        let nofollow = if is_last { nofollow } else { 0 };
-        let found = match open_path(root, prefix, resolve, nofollow) {
-            Err(Fail { errno: Errno::ENOENT, .. }) => {
-                let directory = above.as_ref().map_or(root, AsFd::as_fd);
-                let made = if is_last && point == Point::File {
-                    let create = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY;
-                    fs::open(directory, name, create, 0o644, resolve::BENEATH_PLAIN).map(drop)
-                } else {
-                    fs::mkdir(directory, name, 0o755)
-                };
-                match made {
-                    // Somebody was faster, which is as good; a dangling symlink fails below.
-                    Ok(()) | Err(Fail { errno: Errno::EEXIST, .. }) => {
-                        open_path(root, prefix, resolve, nofollow)?
-                    }
-                    Err(fail) => return Err(fail),
-                }
+    // From the nearest that is there each is made in the one before: what was walked is not walked again.
+    let (mut made, depth) = nearest(root, path, resolve)?;
+    let mut names = path.walk().map(|(_, name)| name).skip(depth).peekable();
+    while let Some(name) = names.next() {
+        if names.peek().is_none() && point == Point::File {
+            let create = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY;
+            match fs::open(made.as_fd(), name, create, 0o644, resolve::BENEATH_PLAIN) {
+                Err(Fail { errno: Errno::EEXIST, .. }) => {}
+                created => return created.map(|file| (file, false)),
             }
-            other => other?,
-        };
-        above = Some(found);
+        } else {
+            match fs::mkdir(made.as_fd(), name, 0o755) {
+                // Somebody was faster, which is as good; a dangling symlink is refused below.
+                Ok(()) | Err(Fail { errno: Errno::EEXIST, .. }) => {}
+                Err(fail) => return Err(fail),
+            }
+        }
+        made = fs::open(made.as_fd(), name, libc::O_PATH, 0, resolve::BENEATH_PLAIN)?;
     }
-    match above {
-        Some(found) => Ok(found),
-        None => open_path(root, c".", resolve, 0),
+    Ok((made, false))
+}
+
+/// The nearest above `path` that is there, and how many parts of the path lead to it.
+fn nearest(root: BorrowedFd, path: &InRoot, resolve: u64) -> Result<(OwnedFd, usize), Fail> {
+    let mut depth = path.walk().count().saturating_sub(1);
+    loop {
+        let prefix = match depth.checked_sub(1) {
+            Some(last) => path.walk().nth(last).map_or(c".", |(prefix, _)| prefix.as_c_str()),
+            None => c".",
+        };
+        match open_path(root, prefix, resolve, 0) {
+            Err(Fail { errno: Errno::ENOENT | Errno::ENOTDIR, .. }) if depth > 0 => depth -= 1,
+            found => return found.map(|found| (found, depth)),
+        }
     }
 }
 
@@ -80,15 +86,15 @@ pub fn open_existing(
     }
 }
 
-/// The mount point of a target, refused when it lies in a procfs that it may not cover.
-fn mount_point(root: BorrowedFd, target: &Target, point: Point) -> Result<OwnedFd, Fail> {
+/// The mount point of a target, and whether it was there; refused when it lies in a procfs that it may not cover.
+fn mount_point(root: BorrowedFd, target: &Target, point: Point) -> Result<(OwnedFd, bool), Fail> {
     let resolve = if target.plain { resolve::IN_ROOT_PLAIN } else { resolve::IN_ROOT };
     let nofollow = if target.nofollow { libc::O_NOFOLLOW } else { 0 };
-    let found = open_or_make(root, &target.path, point, resolve, nofollow)?;
+    let (found, was_there) = open_or_make(root, &target.path, point, resolve, nofollow)?;
     if !target.in_proc && fs::fs_magic(found.as_fd())? == libc::PROC_SUPER_MAGIC {
         return Err(Fail::new(Call::Mount, Errno::EACCES));
     }
-    Ok(found)
+    Ok((found, was_there))
 }
 
 /// Mounts of the host stay what they are for the host.
@@ -131,37 +137,69 @@ pub fn stage(slot: BorrowedFd, path: &CStr, by_host: bool) -> Done {
     sys::attach_to_host_path(slot, path)
 }
 
-pub fn new_fs(root: BorrowedFd, new: &NewFs) -> Done {
-    let was_there = open_existing(root, &new.target.path, resolve::IN_ROOT, 0)?.is_some();
-    let below = mount_point(root, &new.target, Point::Directory)?;
-    fs::fchdir(below.as_fd())?;
-    match sys::mount_here(&new.source, &new.fstype, new.flags, &new.data) {
-        // mount(2) refuses a file system on itself, as where the host's /sys was bound with its cgroups, even if it is
-        // seen from another root in a cgroup namespace. Attributes of a mount have the numbers of its first flags.
-        Err(Fail { errno: Errno::EBUSY, .. }) if new.fstype.as_c_str() == c"cgroup2" => {
-            let detached = sys::new_fs(c"cgroup2", std::iter::empty(), new.flags & 0xf)?;
-            sys::attach(detached.as_fd(), below.as_fd())?;
+/// A new file system is finished where nobody else gets at it, and then attached to a mount point that was walked to
+/// once: whatever else its path may lead to meanwhile stays what it is (the class of CVE-2021-30465).
+pub fn new_fs(root: BorrowedFd, stage: Option<BorrowedFd>, new: &NewFs, keep: Option<BorrowedFd>) -> Done {
+    use std::os::fd::AsRawFd;
+    let (below, was_there) = mount_point(root, &new.target, Point::Directory)?;
+    if new.flags & libc::MS_REMOUNT != 0 {
+        fs::fchdir(below.as_fd())?;
+        sys::mount_here(&new.source, &new.fstype, new.flags, &new.data)?;
+        return finish(below.as_fd(), &new.after.recursive, &new.after.propagation);
+    }
+    let covered = fs::stat(below.as_fd())?;
+    if !covered.is_dir() {
+        return Err(Fail::new(Call::Mount, Errno::ENOTDIR)); // as mount(2) would say
+    }
+    let made = match (&new.detached, stage) {
+        (Some(detached), _) => {
+            let options = detached.options.iter();
+            let options = options.map(|(key, value)| (key.as_c_str(), value.as_deref()));
+            let made = sys::new_fs(&new.fstype, options, 0)?;
+            if detached.attr != MountAttr::default() {
+                sys::set_attr(made.as_fd(), &detached.attr, false)?;
+            }
+            made
         }
-        done => done?,
+        (None, Some(stage)) => on_stage(stage, new)?,
+        (None, None) => return Err(Fail::new(Call::Mount, Errno::EBADF)),
+    };
+    let inherits = new.inherit_mode && was_there;
+    if inherits || new.copy_up {
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+        let top = fs::open(made.as_fd(), c".", flags, 0, resolve::BENEATH_PLAIN)?;
+        if inherits {
+            fs::chmod(top.as_fd(), covered.mode & 0o7777)?;
+        }
+        if new.copy_up {
+            let source = fs::open(below.as_fd(), c".", flags, 0, resolve::BENEATH_PLAIN)?;
+            super::copy::directory(source.as_fd(), top.as_fd(), 0)?;
+        }
     }
-    if !(new.copy_up || new.inherit_mode && was_there || has_after(&new.after)) {
-        return Ok(());
-    }
-    // The path again, now through the new mount: what the path crosses was verified above.
-    let path = new.target.path.walk().last().map_or(c".", |(prefix, _)| prefix.as_c_str());
-    let flags = libc::O_RDONLY | libc::O_DIRECTORY;
-    let made = fs::open(root, path, flags, 0, resolve::IN_ROOT)?;
-    if new.inherit_mode && was_there {
-        fs::chmod(made.as_fd(), fs::stat(below.as_fd())?.mode & 0o7777)?;
-    }
-    if new.copy_up {
-        let source = fs::open(below.as_fd(), c".", flags, 0, resolve::BENEATH_PLAIN)?;
-        super::copy::directory(source.as_fd(), made.as_fd(), 0)?;
+    sys::attach(made.as_fd(), below.as_fd())?;
+    if let Some(keep) = keep {
+        fs::dup_onto(made.as_fd(), keep.as_raw_fd(), false)?;
     }
     finish(made.as_fd(), &new.after.recursive, &new.after.propagation)
 }
 
+/// mount(2) on a directory of the stage, which nobody else can walk to.
+fn on_stage(stage: BorrowedFd, new: &NewFs) -> Result<OwnedFd, Fail> {
+    let flags = libc::O_PATH | libc::O_DIRECTORY;
+    let point = match fs::open(stage, STAGED, flags, 0, resolve::BENEATH_PLAIN) {
+        Err(Fail { errno: Errno::ENOENT, .. }) => {
+            fs::mkdir(stage, STAGED, 0o755)?;
+            fs::open(stage, STAGED, flags, 0, resolve::BENEATH_PLAIN)?
+        }
+        point => point?,
+    };
+    fs::fchdir(point.as_fd())?;
+    sys::mount_here(&new.source, &new.fstype, new.flags, &new.data)?;
+    fs::open(stage, STAGED, flags, 0, resolve::BENEATH)
+}
+
 pub fn bind(root: BorrowedFd, slot: BorrowedFd, bind: &Bind) -> Done {
+    use std::os::fd::AsRawFd;
     let copied = bind.inside.as_ref().map(|inside| copy_inside(slot, inside)).transpose()?;
     let tree = copied.as_ref().map_or(slot, AsFd::as_fd);
     let stat = fs::stat(tree)?;
@@ -179,8 +217,12 @@ pub fn bind(root: BorrowedFd, slot: BorrowedFd, bind: &Bind) -> Done {
     if bind.target.is_proc && fs::fs_magic(tree)? != libc::PROC_SUPER_MAGIC {
         return Err(Fail::new(Call::Mount, Errno::EACCES));
     }
-    let target = mount_point(root, &bind.target, point)?;
+    let (target, _) = mount_point(root, &bind.target, point)?;
     sys::attach(tree, target.as_fd())?;
+    if copied.is_some() {
+        // For a later step that changes it.
+        fs::dup_onto(tree, slot.as_raw_fd(), false)?;
+    }
     let is_changed = bind.after.recursive != MountAttr::default();
     let recursive = if is_changed { kept(bind.after.recursive) } else { MountAttr::default() };
     finish(tree, &recursive, &bind.after.propagation)
@@ -231,10 +273,6 @@ fn copy_inside(source: BorrowedFd, inside: &CopyInside) -> Result<OwnedFd, Fail>
     Ok(tree)
 }
 
-fn has_after(after: &After) -> bool {
-    after.recursive != MountAttr::default() || !after.propagation.is_empty()
-}
-
 /// What comes once a mount is in its place ([`After`]).
 fn finish(mount: BorrowedFd, recursive: &MountAttr, propagation: &[(u64, bool)]) -> Done {
     if *recursive != MountAttr::default() {
@@ -249,7 +287,7 @@ fn finish(mount: BorrowedFd, recursive: &MountAttr, propagation: &[(u64, bool)])
 
 /// The directory of a node or link; made if it is missing.
 fn directory(root: BorrowedFd, path: &InRoot) -> Result<OwnedFd, Fail> {
-    open_or_make(root, path, Point::Directory, resolve::IN_ROOT, 0)
+    open_or_make(root, path, Point::Directory, resolve::IN_ROOT, 0).map(|(directory, _)| directory)
 }
 
 pub fn device(
@@ -293,7 +331,7 @@ pub fn bind_device(root: BorrowedFd, node: BorrowedFd, path: &InRoot, inside: Op
         None => Some(sys::clone_tree(node, c"", false)?),
     };
     let node = copied.as_ref().map_or(node, AsFd::as_fd);
-    let point = open_or_make(root, path, Point::File, resolve::IN_ROOT, 0)?;
+    let (point, _) = open_or_make(root, path, Point::File, resolve::IN_ROOT, 0)?;
     sys::attach(node, point.as_fd())
 }
 
@@ -327,17 +365,20 @@ pub fn read_only_path(root: BorrowedFd, path: &InRoot) -> Done {
     sys::attach(copy.as_fd(), found.as_fd())
 }
 
-pub fn read_only_mount(root: BorrowedFd, path: &InRoot) -> Done {
-    read_only(existing(root, path)?.as_fd())
-}
-
-/// EINVAL if there is no mount to be changed.
-pub fn change(root: BorrowedFd, path: &InRoot, attr: &MountAttr, after: &After) -> Done {
-    let mount = existing(root, path)?;
+/// EINVAL if there is no mount to be changed. `mount` is that of an earlier step; else the path is walked.
+pub fn change(
+    root: BorrowedFd,
+    path: &InRoot,
+    mount: Option<BorrowedFd>,
+    attr: &MountAttr,
+    after: &After,
+) -> Done {
+    let found = if mount.is_some() { None } else { Some(existing(root, path)?) };
+    let mount = mount.or(found.as_ref().map(AsFd::as_fd)).ok_or(Fail::new(Call::Open, Errno::ENOENT))?;
     if *attr != MountAttr::default() {
-        sys::set_attr(mount.as_fd(), attr, false)?;
+        sys::set_attr(mount, attr, false)?;
     }
-    finish(mount.as_fd(), &after.recursive, &after.propagation)
+    finish(mount, &after.recursive, &after.propagation)
 }
 
 fn existing(root: BorrowedFd, path: &InRoot) -> Result<OwnedFd, Fail> {

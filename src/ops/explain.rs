@@ -165,7 +165,7 @@ fn hinted(step: Option<&Step>, error: Error, errno: Errno) -> Error {
         (Some(Step::Mount(_)), Errno::EINVAL) => error.hint("the file system refuses one of the options"),
         (Some(Step::Mount(m)), Errno::EPERM) => hint_of_refused(m.fstype.to_bytes(), error),
         (
-            Some(Step::Bind(_) | Step::ChangeMount { .. } | Step::ReadOnlyMount(_) | Step::ReadOnlyRoot),
+            Some(Step::Bind(_) | Step::ChangeMount { .. } | Step::ReadOnlyMount { .. } | Step::ReadOnlyRoot),
             Errno::EPERM,
         ) => error.hint(
             "in a user namespace a mount keeps the options that it has on the host (mount_namespaces(7)): ro, nosuid, \

@@ -60,7 +60,8 @@ pub fn take(
     }
     let is_masked = oci.linux().as_ref().is_some_and(|linux| linux.masked_paths().is_some());
     let by_host = facts.rights == Rights::Host;
-    let stage = (is_masked || by_host && !devices::may_make(namespaces, facts)).then(|| {
+    let makes = mounts.steps.iter().any(|step| matches!(step, Step::Mount(_)));
+    let stage = (is_masked || makes || by_host && !devices::may_make(namespaces, facts)).then(|| {
         let slot = draft.want(if by_host { Want::Stage } else { Want::Reserved });
         draft.step(Step::Stage { slot, path: c_path.clone(), by_host });
         slot

@@ -5,8 +5,9 @@ use std::path::Path;
 use oci_spec::runtime::{LinuxIdMapping, Mount, Spec};
 
 use super::binds::{bind, copy, copy_by_host, mapped_by};
-use super::namespaces::{CGROUP, Namespaces};
-use super::step::{After, IfThere, InRoot, NewFs, Step, Target};
+use super::namespaces::{CGROUP, MOUNT, Namespaces};
+use super::running::fs_options;
+use super::step::{After, Detached, IfThere, InRoot, NewFs, Step, Target};
 use super::{Draft, Facts, Options, Rights, Slot, Want, from_bundle, in_root};
 use crate::spec::annotations::{self, MOUNT_CONTEXT_TYPE};
 use crate::spec::idmap;
@@ -66,7 +67,7 @@ pub fn mounts(
     if label.is_some() && !facts.selinux {
         draft.warn("linux.mountLabel: this kernel runs without SELinux, mounts have no labels");
     }
-    let label = label.filter(|_| facts.selinux).map(|label| format!("{context}=\"{label}\""));
+    let label = label.filter(|_| facts.selinux);
     let copy_by_host = copy_by_host(oci);
     let copy = copy(oci, namespaces, facts);
     for (index, mount) in oci.mounts().iter().flatten().enumerate() {
@@ -88,7 +89,7 @@ pub fn mounts(
         if is_cgroup && !parsed.is_bind() && !namespaces.cgroup_view() {
             // Without a view of its own the container gets its own directory, and no say in it unless asked.
             let Some(directory) = options.cgroup.clone() else {
-                found.steps.push(nothing(&field(""), target));
+                found.steps.push(nothing(&field(""), target, namespaces));
                 continue;
             };
             let mut parsed = parsed;
@@ -99,9 +100,11 @@ pub fn mounts(
             let shown = directory.to_string_lossy().into_owned();
             found.steps.push(bind(directory, shown, &field(""), target, &parsed, copy, None, draft));
         } else if (parsed.is_bind() || fstype == "bind") && remount {
+            let mount = mounted(&mut found.steps, &target.path, draft);
             found.steps.push(Step::ChangeMount {
                 field: field(""),
                 path: target.path,
+                mount,
                 attr: attributes(&parsed),
                 after,
             });
@@ -130,18 +133,25 @@ pub fn mounts(
             }
             let late = fstype == "tmpfs" && parsed.flags & libc::MS_RDONLY != 0 && !remount;
             if late {
-                found.late_read_only.push(Step::ReadOnlyMount(target.path.clone()));
+                parsed.flags &= !libc::MS_RDONLY;
             }
-            found.steps.push(new_fs(
-                mount,
-                &parsed,
-                target,
-                after,
-                late,
-                label.as_deref(),
-                &field(""),
-                draft,
-            ));
+            let path = target.path.clone();
+            let option = label.as_ref().map(|label| format!("{context}=\"{label}\""));
+            let mut new = new_fs(mount, &parsed, target, after, option.as_deref(), &field(""), draft);
+            if !namespaces.has(MOUNT) && !remount {
+                let source = new.source.to_string_lossy().into_owned();
+                let mut options = fs_options(&field(""), mount, &source, draft);
+                if let Some(label) = label.as_deref().filter(|_| is_labelled(fstype)) {
+                    options.push((draft.cstring(context, context), Some(draft.cstring(context, label))));
+                }
+                new.detached = Some(Detached { options, attr: attributes(&parsed) });
+            }
+            if late {
+                let kept = draft.want(Want::Reserved);
+                new.keep = Some(kept);
+                found.late_read_only.push(Step::ReadOnlyMount { path, mount: kept });
+            }
+            found.steps.push(Step::Mount(Box::new(new)));
         }
     }
     if let Some(directory) = &options.notify {
@@ -207,41 +217,57 @@ pub fn target(path: InRoot, fstype: &str) -> Target {
     }
 }
 
-#[allow(clippy::too_many_arguments)] // the facts of one mount, each used once
+/// The mount that an earlier step has put at this very path, kept for the one that changes it.
+fn mounted(steps: &mut [Step], path: &InRoot, draft: &mut Draft) -> Option<Slot> {
+    steps.iter_mut().rev().find_map(|step| match step {
+        Step::Bind(bind) if bind.target.path == *path => Some(bind.slot),
+        Step::Mount(new) if new.target.path == *path && new.flags & libc::MS_REMOUNT == 0 => {
+            Some(*new.keep.get_or_insert_with(|| draft.want(Want::Reserved)))
+        }
+        _ => None,
+    })
+}
+
+/// proc, sysfs and mqueue have labels of their own (selinux(8), context mounts).
+fn is_labelled(fstype: &str) -> bool {
+    !matches!(fstype, "proc" | "sysfs" | "mqueue" | "cgroup" | "cgroup2")
+}
+
+/// `label` is an option in whole, such as `context="..."`.
 fn new_fs(
     mount: &Mount,
     parsed: &MountOptions,
     target: Target,
     after: After,
-    late_read_only: bool,
     label: Option<&str>,
     field: &str,
     draft: &mut Draft,
-) -> Step {
+) -> NewFs {
     let fstype = match mount.typ().as_deref().unwrap_or_default() {
         "cgroup" => "cgroup2",
         fstype => fstype,
     };
     let mut data = parsed.data.clone();
-    // proc, sysfs and mqueue have labels of their own (selinux(8), context mounts).
-    if let (Some(label), false) = (label, matches!(fstype, "proc" | "sysfs" | "mqueue" | "cgroup2")) {
+    if let (Some(label), true) = (label, is_labelled(fstype)) {
         data = format!("{data}{}{label}", if data.is_empty() { "" } else { "," });
     }
     let source =
         mount.source().as_ref().map_or(fstype.into(), |source| source.to_string_lossy().into_owned());
-    Step::Mount(Box::new(NewFs {
+    NewFs {
         field: field.to_string(),
         inherit_mode: fstype == "tmpfs"
             && parsed.flags & libc::MS_REMOUNT == 0
             && !data.split(',').any(|option| option.starts_with("mode=")),
         fstype: draft.cstring(&format!("{field}.type"), fstype),
         source: draft.cstring(&format!("{field}.source"), &source),
-        flags: if late_read_only { parsed.flags & !libc::MS_RDONLY } else { parsed.flags },
+        flags: parsed.flags,
         data: draft.cstring(&format!("{field}.options"), &data),
         copy_up: parsed.tmpcopyup && fstype == "tmpfs",
+        detached: None,
+        keep: None,
         target,
         after,
-    }))
+    }
 }
 
 /// What mount_setattr(2) is to change on a bind mount: only what was asked for, the rest stays as the source
@@ -290,16 +316,23 @@ fn link_again(text: &str, path: &InRoot, field: &str, draft: &mut Draft) -> Opti
 
 /// In the place of a cgroup that the container doesn't have: an empty directory, for what is mounted below might show
 /// those of the host, writable (CVE-2023-25809).
-fn nothing(field: &str, target: Target) -> Step {
+fn nothing(field: &str, target: Target, namespaces: &Namespaces) -> Step {
+    let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    let options = [(c"size", c"0"), (c"nr_inodes", c"2"), (c"mode", c"755")];
+    let options = options.map(|(key, value)| (key.into(), Some(value.into()))).to_vec();
+    // The first flags have the same numbers as attributes.
+    let attr = MountAttr { set: flags, ..MountAttr::default() };
     Step::Mount(Box::new(NewFs {
         field: field.into(),
         target,
         fstype: c"tmpfs".into(),
         source: c"tmpfs".into(),
-        flags: libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC,
+        flags,
         data: c"size=0,nr_inodes=2,mode=755".into(),
         copy_up: false,
         inherit_mode: false,
+        detached: (!namespaces.has(MOUNT)).then_some(Detached { options, attr }),
+        keep: None,
         after: After::default(),
     }))
 }

@@ -1,6 +1,7 @@
 //! Plans of `mounts add` and `mounts remove`: mounts of a container that runs already. What it runs is hostile now, so no
 //! path is walked twice: each mount is made first and attached by its fd, and by that taken back if a later one fails.
 
+use std::ffi::CString;
 use std::path::PathBuf;
 
 use oci_spec::runtime::{Mount, Spec};
@@ -118,6 +119,28 @@ fn new_fs(field: &str, mount: &Mount, parsed: &MountOptions, draft: &mut Draft) 
     };
     let source = mount.source().as_ref().map(|source| source.to_string_lossy());
     let source = source.map_or(fstype.to_string(), |source| source.into_owned());
+    let options = fs_options(field, mount, &source, draft);
+    let make = MakeFs {
+        field: field.to_string(),
+        slot: draft.want(Want::Reserved),
+        fstype: draft.cstring(&format!("{field}.type"), fstype),
+        options,
+        read_only: parsed.flags & libc::MS_RDONLY != 0,
+    };
+    let shown = match source == fstype {
+        true => format!("the new {fstype}"),
+        false => format!("the new {fstype} of {source}"),
+    };
+    (make, shown)
+}
+
+/// What a new file system is told by fsconfig(2).
+pub fn fs_options(
+    field: &str,
+    mount: &Mount,
+    source: &str,
+    draft: &mut Draft,
+) -> Vec<(CString, Option<CString>)> {
     let mut options = Vec::new();
     let name = |name: &str, draft: &mut Draft| draft.cstring(&format!("{field}.options"), name);
     for option in mount.options().iter().flatten() {
@@ -133,20 +156,8 @@ fn new_fs(field: &str, mount: &Mount, parsed: &MountOptions, draft: &mut Draft) 
             },
         }
     }
-    let key = c"source".into();
-    options.push((key, Some(draft.cstring(&format!("{field}.source"), &source))));
-    let make = MakeFs {
-        field: field.to_string(),
-        slot: draft.want(Want::Reserved),
-        fstype: draft.cstring(&format!("{field}.type"), fstype),
-        options,
-        read_only: parsed.flags & libc::MS_RDONLY != 0,
-    };
-    let shown = match source == fstype {
-        true => format!("the new {fstype}"),
-        false => format!("the new {fstype} of {source}"),
-    };
-    (make, shown)
+    options.push((c"source".into(), Some(draft.cstring(&format!("{field}.source"), source))));
+    options
 }
 
 const OF_THE_FILE_SYSTEM: u64 =

@@ -107,8 +107,8 @@ impl fmt::Display for Step {
                 write!(f, "mask {}", paths.join(" "))
             }
             Step::ReadOnlyPath(path) => write!(f, "make {path} read-only"),
-            Step::ReadOnlyMount(path) => write!(f, "make the mount at {path} read-only"),
-            Step::ChangeMount { field, path, attr, after } => {
+            Step::ReadOnlyMount { path, .. } => write!(f, "make the mount at {path} read-only"),
+            Step::ChangeMount { field, path, attr, after, .. } => {
                 let names = attribute_names(attr, "").join(",");
                 write!(f, "{field}: change the mount at {path} ({names}){after}")
             }

@@ -2,7 +2,7 @@
 //! step is decided is said at the variant; how it is carried out is in `init`. The `Display` of a step is what
 //! a user reads in a plan and in a failure.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fmt;
 
 use super::seccomp::Filter;
@@ -80,7 +80,19 @@ pub struct NewFs {
     pub copy_up: bool,
     /// Its root takes the mode of the directory that it covers, if that was there.
     pub inherit_mode: bool,
+    /// How it is made where there is no stage for mount(2).
+    pub detached: Option<Detached>,
+    /// Where its fd is kept for a later step: its path may lead elsewhere by then.
+    pub keep: Option<Slot>,
     pub after: After,
+}
+
+/// A new file system as fsconfig(2) and mount_setattr(2) make it. The former takes no value of more than 255 bytes, and
+/// mount(2) any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detached {
+    pub options: Vec<(CString, Option<CString>)>,
+    pub attr: MountAttr,
 }
 
 /// A file system that is made where nobody sees it, to be attached by a [`Bind`] of its slot.
@@ -327,12 +339,17 @@ pub enum Step {
         cover: Option<Slot>,
     },
     ReadOnlyPath(InRoot),
-    /// The mount at this path, now that everything in it was made.
-    ReadOnlyMount(InRoot),
-    /// Options of the mount at `path` alone, not of the file system (mount(2), MS_REMOUNT with MS_BIND).
+    /// The mount in the slot, which an earlier step has put at this path, now that everything in it was made.
+    ReadOnlyMount {
+        path: InRoot,
+        mount: Slot,
+    },
+    /// Options of the mount at `path` alone, not of the file system (mount(2), MS_REMOUNT with MS_BIND): of the one in the
+    /// slot, if an earlier step has put one there.
     ChangeMount {
         field: String,
         path: InRoot,
+        mount: Option<Slot>,
         attr: MountAttr,
         after: After,
     },
@@ -418,6 +435,9 @@ pub enum Step {
         name: String,
     },
 }
+
+/// The directory on the stage on which file systems are mounted, to be moved away.
+pub const STAGED: &CStr = c"new";
 
 /// What the text of [`Step::Seccomp`] says of a filter with a listener.
 pub const NOTIFIES: &str = "hand over its listener";

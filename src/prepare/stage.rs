@@ -7,14 +7,20 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::plan::Slot;
+use crate::plan::step::STAGED;
 use crate::sys::mount::{self, NOEXEC, NOSUID};
 use crate::sys::{Call, Errno, Fail, Gid, Uid, fs, ids};
 
 /// A stage that nobody sees yet.
 pub fn make() -> Result<OwnedFd> {
     let options = [(c"mode", Some(c"755"))];
-    let stage = mount::new_fs(c"tmpfs", options.into_iter(), NOSUID | NOEXEC);
-    stage.doing(|| "make a tmpfs for device nodes".into())
+    let doing = || "make a tmpfs as a stage for mounts and devices".into();
+    let stage = mount::new_fs(c"tmpfs", options.into_iter(), NOSUID | NOEXEC).doing(doing)?;
+    let mask = ids::umask(0);
+    let made = fs::mkdir(stage.as_fd(), STAGED, 0o755);
+    ids::umask(mask);
+    made.doing(doing)?;
+    Ok(stage)
 }
 
 /// The stage that an earlier wish has made.

@@ -1,6 +1,6 @@
-//! Mounts, by fd: open_tree(2), move_mount(2), mount_setattr(2) and, for file systems that are made in
-//! place, mount(2) on the current directory (one call that takes every flag and options of any length, where
-//! the fsconfig interface has neither).
+//! Mounts, by fd: open_tree(2), move_mount(2), mount_setattr(2), and for new file systems either fsopen(2) or mount(2) on
+//! the current directory, one call that takes every flag and options of any length, where the fsconfig interface has
+//! neither.
 
 use std::ffi::CStr;
 use std::mem::size_of;

@@ -12,7 +12,7 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use serde_json::json;
 
 /// Exchanges the two paths until `work` is over; gives the number of exchanges.
-fn while_swapping(a: &Path, b: &Path, work: impl FnOnce()) -> u32 {
+pub fn while_swapping(a: &Path, b: &Path, work: impl FnOnce()) -> u32 {
     let (over, count) = (AtomicBool::new(false), AtomicU32::new(0));
     std::thread::scope(|scope| {
         scope.spawn(|| {
