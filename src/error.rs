@@ -19,6 +19,8 @@ pub enum Kind {
     Exists,
     /// The container is there, but not in a status that allows this.
     WrongStatus,
+    /// What is remembered isn't believed, since another user could have written it.
+    Untrusted,
     /// config.json breaks a rule of the spec; every fault is named by its path.
     InvalidSpec,
     /// Well-formed, but this kernel, host or version of rrunc can't do it.

@@ -21,6 +21,7 @@ pub mod log;
 mod netdev;
 mod notify;
 pub mod ops;
+mod ours;
 pub mod pidfile;
 pub mod plan;
 pub mod prepare;

@@ -5,18 +5,20 @@
 //! written under another name and renamed, and looked at again when read: they may be somebody else's, or a power
 //! cut may have left half of one. A cache that can't be used costs time, nothing else.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::hash::Hasher;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use libseccomp::ScmpVersion;
 use oci_spec::runtime::LinuxSeccomp;
 
-use crate::error::Result;
+use crate::error::{Doing, Error, Kind, Result};
 use crate::plan::seccomp::{self, Compiled, Filter};
-use crate::sys::ids;
+use crate::sys::fs::{self as sys, Stat, resolve};
+use crate::sys::{Errno, Fail, c_path, files, ids};
 
 /// Of the layout below and of what `compile` makes: to be raised when either changes.
 const FORMAT: u32 = 2;
@@ -30,12 +32,13 @@ pub fn load_or_compile(directory: &Path, profile: &LinuxSeccomp) -> Result<Compi
     let Some(key) = key(profile) else {
         return seccomp::compile(profile);
     };
-    let name = format!("{:016x}", hash(&key));
-    if let Some(found) = load(&directory.join(&name), &key) {
+    let name = CString::new(format!("{:016x}", hash(&key))).unwrap_or_default(); // digits hold no NUL
+    let cache = open(directory);
+    if let Some(found) = cache.as_ref().ok().and_then(|cache| load(cache.as_fd(), &name, &key)) {
         return Ok(found);
     }
     let mut compiled = seccomp::compile(profile)?;
-    if let Err(error) = store(directory, &name, &key, &compiled) {
+    if let Err(error) = cache.and_then(|cache| store(cache.as_fd(), &name, &key, &compiled)) {
         let text = "the compiled seccomp filter can't be kept, so each start takes longer";
         let directory = directory.display();
         compiled.warnings.push(format!("{directory}: {text}: {error}"));
@@ -68,16 +71,15 @@ fn hash(bytes: &[u8]) -> u64 {
 // The file: the key, flags, warnings and skipped names (JSON), the program; a hash of all that. Flags and the
 // lengths before the other parts are u32, the hash is u64, in the machine's byte order; the key names the machine.
 
-fn load(path: &Path, key: &[u8]) -> Option<Compiled> {
-    let mut file =
-        OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path).ok()?;
-    let metadata = file.metadata().ok()?;
-    let length = usize::try_from(metadata.len()).ok()?;
-    if !metadata.is_file() || !ours_alone(&metadata) || length > MAX_FILE {
+fn load(cache: BorrowedFd, name: &CStr, key: &[u8]) -> Option<Compiled> {
+    let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = sys::open(cache, name, flags, 0, resolve::HOST).ok()?;
+    let found = sys::stat(file.as_fd()).ok()?;
+    if found.mode & libc::S_IFMT != libc::S_IFREG || !ours_alone(&found) {
         return None;
     }
-    let mut bytes = Vec::with_capacity(length + 1);
-    file.read_to_end(&mut bytes).ok()?;
+    let mut bytes = vec![];
+    File::from(file).take(MAX_FILE as u64 + 1).read_to_end(&mut bytes).ok()?;
     let (mut rest, sum) = bytes.split_last_chunk::<8>()?;
     if take_sized(&mut rest)? != key || u64::from_ne_bytes(*sum) != hash(&bytes[..bytes.len() - 8]) {
         return None;
@@ -88,8 +90,33 @@ fn load(path: &Path, key: &[u8]) -> Option<Compiled> {
     rest.is_empty().then_some(Compiled { filter: Filter { program, flags }, warnings, skipped })
 }
 
-fn ours_alone(metadata: &fs::Metadata) -> bool {
-    metadata.uid() == ids::euid().0 && metadata.mode() & 0o077 == 0
+/// The directory, made if it isn't there. All that is done in it is done by this fd.
+fn open(directory: &Path) -> Result<OwnedFd> {
+    let doing = || format!("open {directory:?}");
+    let path = c_path(directory).doing(doing)?;
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    let open = || sys::open(sys::cwd(), &path, flags, 0, resolve::HOST);
+    let cache = match open() {
+        Err(Fail { errno: Errno::ENOENT, .. }) => {
+            let made = files::make_dir_all(directory, 0o700);
+            made.doing(|| format!("make {directory:?}"))?;
+            open().doing(doing)?
+        }
+        Err(Fail { errno: Errno::ENOTDIR | Errno::ELOOP, .. }) => return Err(not_ours()),
+        opened => opened.doing(doing)?,
+    };
+    match ours_alone(&sys::stat(cache.as_fd()).doing(doing)?) {
+        true => Ok(cache),
+        false => Err(not_ours()),
+    }
+}
+
+fn not_ours() -> Error {
+    Error::new(Kind::Untrusted, "not a directory of ours alone")
+}
+
+fn ours_alone(found: &Stat) -> bool {
+    found.uid == ids::euid() && found.mode & 0o077 == 0
 }
 
 fn take_u32(rest: &mut &[u8]) -> Option<u32> {
@@ -105,35 +132,28 @@ fn take_sized<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(head)
 }
 
-fn store(directory: &Path, name: &str, key: &[u8], compiled: &Compiled) -> io::Result<()> {
+fn store(cache: BorrowedFd, name: &CStr, key: &[u8], compiled: &Compiled) -> Result<()> {
     let mut bytes = Vec::new();
     put_sized(&mut bytes, key);
     bytes.extend(compiled.filter.flags.to_ne_bytes());
-    put_sized(&mut bytes, &serde_json::to_vec(&(&compiled.warnings, &compiled.skipped))?);
+    let words = serde_json::to_vec(&(&compiled.warnings, &compiled.skipped));
+    put_sized(&mut bytes, &words.map_err(|error| Error::new(Kind::Kernel, error.to_string()))?);
     put_sized(&mut bytes, &compiled.filter.program);
     bytes.extend(hash(&bytes).to_ne_bytes());
     if bytes.len() > MAX_FILE {
-        return Err(io::Error::other(format!("{} bytes are too much", bytes.len())));
+        return Err(Error::new(Kind::Unsupported, format!("{} bytes are too much", bytes.len())));
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let metadata = fs::symlink_metadata(directory)?;
-    if !metadata.is_dir() || !ours_alone(&metadata) {
-        return Err(io::Error::other("not a directory of ours alone"));
-    }
-    make_room(directory)?;
-    let new = directory.join(format!("{name}.{}", std::process::id()));
-    let _ = fs::remove_file(&new); // of a process with our id that was killed
-    let written = File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)
-        .and_then(|mut file| file.write_all(&bytes))
-        .and_then(|()| fs::rename(&new, directory.join(name)));
-    if written.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    written
+    make_room(cache).doing(|| "make room".into())?;
+    // Of a process with our id that was killed, half of one may be there.
+    let new = [name.to_bytes(), b".", std::process::id().to_string().as_bytes()].concat();
+    let new = CString::new(new).unwrap_or_default(); // none of the parts holds a NUL
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_NOFOLLOW;
+    let written = sys::open(cache, &new, flags, 0o600, resolve::HOST)
+        .and_then(|file| sys::write_all(file.as_fd(), &bytes))
+        .and_then(|()| sys::rename(cache, &new, name));
+    written.doing(|| "write it".into()).inspect_err(|_| {
+        let _ = sys::unlink(cache, &new); // the reason for the failure is told
+    })
 }
 
 fn put_sized(bytes: &mut Vec<u8>, part: &[u8]) {
@@ -142,16 +162,16 @@ fn put_sized(bytes: &mut Vec<u8>, part: &[u8]) {
 }
 
 /// Keeps the number of files bounded: the oldest go. Others that do the same at the same time are no fault.
-fn make_room(directory: &Path) -> io::Result<()> {
-    let files = fs::read_dir(directory)?.filter_map(|entry| {
-        let entry = entry.ok()?;
-        Some((entry.metadata().ok()?.modified().ok()?, entry.path()))
-    });
-    let mut files: Vec<_> = files.collect();
+fn make_room(cache: BorrowedFd) -> Result<(), Fail> {
+    let mut files = vec![];
+    sys::for_each_entry(cache, |name| {
+        files.extend(sys::modified(cache, name).ok().map(|time| (time, name.to_owned())));
+        Ok(())
+    })?;
     files.sort();
     let excess = (files.len() + 1).saturating_sub(MAX_FILES);
-    for (_, path) in files.iter().take(excess) {
-        let _ = fs::remove_file(path);
+    for (_, name) in files.iter().take(excess) {
+        let _ = sys::unlink(cache, name);
     }
     Ok(())
 }
@@ -159,6 +179,7 @@ fn make_room(directory: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
 
@@ -176,6 +197,12 @@ mod tests {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
+    }
+
+    /// As [`super::load`] does from the file at `path`.
+    fn load(path: &Path, key: &[u8]) -> Option<Compiled> {
+        let name = CString::new(path.file_name()?.as_encoded_bytes()).ok()?;
+        super::load(open(path.parent()?).ok()?.as_fd(), &name, key)
     }
 
     fn profile(call: &str) -> LinuxSeccomp {
@@ -257,7 +284,8 @@ mod tests {
     #[test]
     fn old_filters_give_way() {
         let directory = Directory::new("room");
-        DirBuilder::new().mode(0o700).create(&directory.0).expect("mkdir");
+        fs::create_dir(&directory.0).expect("mkdir");
+        fs::set_permissions(&directory.0, fs::Permissions::from_mode(0o700)).expect("chmod");
         for n in 0..MAX_FILES + 5 {
             fs::write(directory.0.join(format!("{n}")), "").expect("write");
         }

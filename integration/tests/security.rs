@@ -5,6 +5,7 @@ mod checkpoint; // what somebody else has saved, at `restore`
 mod host_devices; // device nodes that a container is given, and must not change
 mod mounts; // where mounts, devices and masks land in a hostile root file system
 mod own_binary; // rrunc itself, which a container must not overwrite
+mod planted; // state that another user has written, or could have
 mod process; // what the program gets of the runtime, and who may look into it
 mod race; // the same while somebody swaps directories for symlinks
 mod race_fuzz; // the same with random mounts

@@ -70,10 +70,10 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     host::check_preserved(preserve_fds)?;
     let pidfd_socket = pidfd_socket(args, oci)?;
     let facts = host::facts(oci, &bundle.path)?;
+    let store = Store::open(&global.root)?;
     let filter = super::filter::of(oci, &global.root)?;
     let seccomp_listener = super::filter::listener(oci)?;
 
-    let store = Store::open(&global.root)?;
     let mut reservation = store.reserve(&id)?;
     let resources = oci.linux().as_ref().and_then(|linux| linux.resources().as_ref());
     let mut cgroup = make_cgroup(global, (oci, &args.id), &facts, &reservation)?;

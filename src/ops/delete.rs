@@ -74,7 +74,7 @@ pub fn poststop(record: &Record) {
 
 /// The cgroup of which nobody knows whether it became the container's: gone if nobody is in it.
 fn remove_planned(container: &Container) -> Result<()> {
-    let Some(place) = container.planned_cgroup() else {
+    let Some(place) = container.planned_cgroup()? else {
         return Ok(());
     };
     match Cgroup::open(&Hierarchy::find()?, &place)? {

@@ -22,8 +22,8 @@ pub fn named(root: &Path, id: &str, regex: bool, mut act: impl FnMut(&str) -> Re
         )
     })?;
     let mut failed: Vec<(Kind, Fault)> = vec![];
-    for container in Store::open(root)?.list()? {
-        let id = container.id().as_str();
+    for id in Store::open(root)?.ids()? {
+        let id = id.as_str();
         if !pattern.is_match(id) {
             continue;
         }

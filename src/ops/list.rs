@@ -12,15 +12,20 @@ use crate::sys::{Call, Named, Uid};
 
 /// `rrunc list`. A container that can't be read costs a warning, not the list.
 pub fn list(root: &Path, format: ListFormat, quiet: bool, out: &mut dyn Write) -> Result<()> {
-    let mut containers = Store::open(root)?.list()?;
+    let store = Store::open(root)?;
     let mut found = vec![];
-    for container in &mut containers {
-        match look_at(container) {
-            Ok(status) => found.push((&*container, status)),
-            Err(error) => log::warning(&format!("container {}: {error}", container.id())),
+    // One after the other: each holds open files, and there may be more of them than we may have.
+    for id in store.ids()? {
+        let looked = match store.load(&id) {
+            Err(error) if error.kind == Kind::NotFound => continue, // deleted meanwhile
+            container => container.and_then(look_at),
+        };
+        match looked {
+            Ok(container) => found.push(container),
+            Err(error) => log::warning(&format!("container {id}: {error}")),
         }
     }
-    let found: Vec<_> = found.iter().filter_map(|(c, status)| Some((c.record().ok()?, *status))).collect();
+    let found: Vec<_> = found.iter().map(|(record, status)| (record, *status)).collect();
     let text = match format {
         _ if quiet => found.iter().map(|(record, _)| format!("{}\n", record.id)).collect(),
         ListFormat::Table => table(&found),
@@ -29,10 +34,9 @@ pub fn list(root: &Path, format: ListFormat, quiet: bool, out: &mut dyn Write) -
     out.write_all(text.as_bytes()).call(Call::Write).doing(|| "write to standard output".into())
 }
 
-fn look_at(container: &mut Container) -> Result<Status> {
+fn look_at(mut container: Container) -> Result<(Record, Status)> {
     let status = container.status()?;
-    container.record()?;
-    Ok(status)
+    Ok((container.record()?.clone(), status))
 }
 
 /// One line without blanks, of which callers compare parts; `null`, not `[]`, if there is none.

@@ -13,21 +13,27 @@
 //! Facts that can't change are written down; the [`Status`] is asked of the kernel each time, so that it
 //! is right also after a reboot, or when rrunc or the init was killed. Commands that change a container
 //! hold a lock (flock(2)) on its directory while they work; those that only look take none.
+//!
+//! Nothing of it is believed that isn't [`ours`](crate::ours): the root, a container's directory, each file. What
+//! can't be looked at is an error, never "it isn't there".
 
 mod alive;
+mod dir;
 mod id;
 mod record;
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::ErrorKind;
+use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::sys::process::{Lock, flock};
-use crate::sys::{Call, Errno, Fail, Named, files, unix};
+use crate::sys::{Call, Errno, Fail, Named, files, fs as sys, unix};
+
+use dir::Dir;
 
 pub use crate::time::now;
 pub use id::ContainerId;
@@ -46,10 +52,12 @@ const ELSEWHERE: &str = "an ordinary user's containers are remembered in $XDG_RU
 /// All containers below one root directory.
 pub struct Store {
     root: PathBuf,
+    /// `None` if it isn't there yet.
+    dir: Option<Arc<Dir>>,
 }
 
 impl Store {
-    /// `root` need not exist: the first [`reserve`](Store::reserve) makes it, mode 0700.
+    /// `root` need not exist: the first [`reserve`](Store::reserve) makes it, mode 0700. Kind `Untrusted` if it isn't ours.
     pub fn open(root: &Path) -> Result<Store> {
         let root = std::path::absolute(root)
             .call(Call::Getcwd)
@@ -57,84 +65,97 @@ impl Store {
         if root.parent().is_none() {
             return Err(Error::new(Kind::Usage, "the root directory of the state must not be /"));
         }
-        Ok(Store { root })
+        let mut store = Store { root, dir: None };
+        store.dir = store.dir()?;
+        Ok(store)
+    }
+
+    fn dir(&self) -> Result<Option<Arc<Dir>>> {
+        match &self.dir {
+            Some(root) => Ok(Some(root.clone())),
+            None => Ok(Dir::open_root(&self.root).map_err(elsewhere)?.map(Arc::new)), // somebody may have made it
+        }
+    }
+
+    fn make_root(&self) -> Result<Arc<Dir>> {
+        if let Some(root) = &self.dir {
+            return Ok(root.clone());
+        }
+        // Sticky, or what stays unused in XDG_RUNTIME_DIR might be pruned (XDG Base Directory Specification).
+        let made = files::make_dir_all(&self.root, 0o1700);
+        made.doing(|| format!("make {:?}", self.root)).map_err(elsewhere)?;
+        let removed = || Error::new(Kind::Kernel, format!("{:?} was removed meanwhile", self.root));
+        self.dir()?.ok_or_else(removed)
     }
 
     /// Takes the id. What is reserved is undone unless it is committed.
     pub fn reserve(&self, id: &ContainerId) -> Result<Reservation> {
-        // Sticky, or what stays unused in XDG_RUNTIME_DIR might be pruned (XDG Base Directory Specification).
-        let made = files::make_dir_all(&self.root, 0o1700);
-        made.doing(|| format!("make {:?}", self.root)).map_err(elsewhere)?;
+        let root = self.make_root()?;
         let path = self.root.join(id.as_str());
         // Between mkdir and lock a `delete --force` may take it for a leftover and remove it: begin again.
         for _ in 0..16 {
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(self.exists(id)),
-                made => made.call(Call::Mkdir).doing(|| format!("make {path:?}")).map_err(elsewhere)?,
+            match root.make_dir(id.as_str()) {
+                Err(Fail { errno: Errno::EEXIST, .. }) => return Err(exists(&root, id)),
+                made => made.doing(|| format!("make {path:?}")).map_err(elsewhere)?,
             }
-            let mut container = match self.load(id) {
-                Err(error) if error.kind == Kind::NotFound => continue,
-                container => container?,
-            };
-            match container.lock() {
-                Err(error) if error.kind == Kind::NotFound => continue,
+            let locked = load(&root, id).and_then(|mut container| container.lock().map(|()| container));
+            match locked {
+                Err(error) if error.kind == Kind::NotFound => {}
                 Err(error) => {
-                    let _ = fs::remove_dir(&path); // ours and empty, or else somebody's who has the lock
+                    let _ = root.remove_dir(id.as_str()); // ours and empty, or else somebody's who has the lock
                     return Err(error);
                 }
-                Ok(()) => {}
+                Ok(mut container) => {
+                    container.reserved = true;
+                    return Ok(Reservation(container));
+                }
             }
-            container.reserved = true;
-            return Ok(Reservation(container));
         }
         Err(Error::new(Kind::Kernel, format!("{path:?} is removed again each time it is made")))
     }
 
-    fn exists(&self, id: &ContainerId) -> Error {
-        let error = Error::new(Kind::Exists, format!("container with given ID already exists: {id}"));
-        let leftover =
-            self.load(id).and_then(|mut other| Ok(!other.has_init() && other.status()? == Status::Stopped));
-        match leftover {
-            Ok(true) => error.hint(format!(
-                "it is what a killed create left behind: rrunc delete --force {id} removes it"
-            )),
-            _ => error,
-        }
-    }
-
-    /// Kind `NotFound` if there is no such container. One whose state.json is lost or unreadable is found,
-    /// so that it can be deleted; only [`Container::record`] complains.
+    /// Kind `NotFound` if there is no such container, `Untrusted` if it isn't ours. One whose state.json is lost or
+    /// unreadable is found, so that it can be deleted; only [`Container::record`] complains.
     pub fn load(&self, id: &ContainerId) -> Result<Container> {
-        let path = self.root.join(id.as_str());
-        let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
-        let dir = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(not_found(id)),
-            dir => dir.call(Call::Openat).doing(|| format!("open {path:?}")).map_err(elsewhere)?,
-        };
-        let mut container =
-            Container { id: id.clone(), path, dir, locked: false, reserved: false, record: Loaded::Missing };
-        container.reload()?;
-        Ok(container)
+        load(&self.dir()?.ok_or_else(|| not_found(id))?, id)
     }
 
-    /// All containers, sorted by id; empty if the root isn't there.
-    pub fn list(&self) -> Result<Vec<Container>> {
-        let doing = || format!("list {:?}", self.root);
-        let entries = match fs::read_dir(&self.root) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
-            entries => entries.call(Call::Openat).doing(doing)?,
+    /// The names of all containers, sorted; none if the root isn't there.
+    pub fn ids(&self) -> Result<Vec<ContainerId>> {
+        let Some(root) = self.dir()? else {
+            return Ok(vec![]);
         };
         let mut ids = vec![];
-        for entry in entries {
-            let entry = entry.call(Call::Getdents).doing(doing)?;
-            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            let id = entry.file_name().to_str().and_then(|name| ContainerId::new(name).ok());
+        sys::rewind(root.fd()).doing(|| format!("list {:?}", self.root))?;
+        let listed = sys::for_each_typed_entry(root.fd(), |name, kind| {
+            let is_dir = matches!(kind, libc::DT_DIR | libc::DT_UNKNOWN);
+            let id = name.to_str().ok().and_then(|name| ContainerId::new(name).ok());
             ids.extend(id.filter(|_| is_dir));
-        }
+            Ok(())
+        });
+        listed.doing(|| format!("list {:?}", self.root))?;
         ids.sort();
-        let gone = |error: &Error| error.kind == Kind::NotFound; // deleted since the directory was read
-        let loaded = ids.iter().map(|id| self.load(id));
-        loaded.filter(|container| !container.as_ref().is_err_and(gone)).collect()
+        Ok(ids)
+    }
+}
+
+fn load(root: &Arc<Dir>, id: &ContainerId) -> Result<Container> {
+    let dir = root.open_dir(id.as_str()).map_err(elsewhere)?.ok_or_else(|| not_found(id))?;
+    let (root, id) = (root.clone(), id.clone());
+    let mut container = Container { id, root, dir, locked: false, reserved: false, record: Loaded::Missing };
+    container.reload()?;
+    Ok(container)
+}
+
+fn exists(root: &Arc<Dir>, id: &ContainerId) -> Error {
+    let error = Error::new(Kind::Exists, format!("container with given ID already exists: {id}"));
+    let leftover =
+        load(root, id).and_then(|mut other| Ok(!other.has_init() && other.status()? == Status::Stopped));
+    match leftover {
+        Ok(true) => error
+            .hint(format!("it is what a killed create left behind: rrunc delete --force {id} removes it")),
+        Err(other) if other.kind == Kind::Untrusted => other,
+        _ => error,
     }
 }
 
@@ -145,8 +166,8 @@ fn not_found(id: &ContainerId) -> Error {
 /// A container's directory, and what was in it.
 pub struct Container {
     id: ContainerId,
-    path: PathBuf,
-    dir: File,
+    root: Arc<Dir>,
+    dir: Dir,
     locked: bool,
     reserved: bool,
     record: Loaded,
@@ -166,11 +187,11 @@ impl Container {
 
     /// ROOT/ID.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.dir.path
     }
 
     pub fn dir(&self) -> BorrowedFd<'_> {
-        self.dir.as_fd()
+        self.dir.fd()
     }
 
     /// What is known of the container. Kind `NotFound` if nothing is (yet), `Kernel` if it can't be read.
@@ -178,7 +199,9 @@ impl Container {
         let error = match &self.record {
             Loaded::Record(record) => return Ok(record),
             Loaded::Missing => not_found(&self.id).context("no state.json is there"),
-            Loaded::Broken(text) => Error::new(Kind::Kernel, format!("{:?}: {text}", self.path.join(RECORD))),
+            Loaded::Broken(text) => {
+                Error::new(Kind::Kernel, format!("{:?}: {text}", self.path().join(RECORD)))
+            }
         };
         Err(error.hint(format!("rrunc delete --force {} removes what is left of it", self.id)))
     }
@@ -188,10 +211,9 @@ impl Container {
     }
 
     fn reload(&mut self) -> Result<()> {
-        let path = self.path.join(RECORD);
-        self.record = match files::read(&path) {
-            Err(Fail { errno: Errno::ENOENT, .. }) => Loaded::Missing,
-            bytes => match serde_json::from_slice::<Record>(&bytes.doing(|| format!("read {path:?}"))?) {
+        self.record = match self.dir.read(RECORD)? {
+            None => Loaded::Missing,
+            Some(bytes) => match serde_json::from_slice::<Record>(&bytes) {
                 Err(error) => Loaded::Broken(error.to_string()),
                 Ok(record) if record.version > VERSION => Loaded::Broken(format!(
                     "written by a newer rrunc in version {}, this one knows {VERSION}",
@@ -210,12 +232,11 @@ impl Container {
         if self.locked {
             return Ok(());
         }
-        flock(self.dir(), Lock::Exclusive).doing(|| format!("lock {:?}", self.path))?;
+        flock(self.dir(), Lock::Exclusive).doing(|| format!("lock {:?}", self.path()))?;
         self.locked = true;
-        let ours = self.dir.metadata().call(Call::Stat).doing(|| format!("stat {:?}", self.path))?;
-        match fs::symlink_metadata(&self.path) {
-            Ok(now) if (now.dev(), now.ino()) == (ours.dev(), ours.ino()) => self.reload(),
-            _ => Err(not_found(&self.id)),
+        match self.root.still_has(self.id.as_str(), &self.dir)? {
+            true => self.reload(),
+            false => Err(not_found(&self.id)),
         }
     }
 
@@ -231,7 +252,7 @@ impl Container {
     /// What the kernel says. An error only if the record is broken or the kernel can't be asked.
     pub fn status(&mut self) -> Result<Status> {
         if !self.has_init() && !self.locked {
-            if is_locked(self.dir()).doing(|| format!("ask for the lock of {:?}", self.path))? {
+            if is_locked(self.dir()).doing(|| format!("ask for the lock of {:?}", self.path()))? {
                 return Ok(Status::Creating);
             }
             self.reload()?; // a create may have ended after we read
@@ -253,11 +274,10 @@ impl Container {
 
     /// Whether the init still waits for `start`.
     fn waits(&self) -> Result<bool> {
-        let path = self.path.join(WAITING);
-        match File::open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            file => is_locked(file.call(Call::Openat).doing(|| format!("open {path:?}"))?.as_fd())
-                .doing(|| format!("ask for the lock of {path:?}")),
+        match self.dir.open(WAITING)? {
+            Some(file) => is_locked(file.as_fd())
+                .doing(|| format!("ask for the lock of {:?}", self.path().join(WAITING))),
+            None => Ok(false),
         }
     }
 
@@ -286,58 +306,46 @@ impl Container {
 
     /// linux.resources as the last update has left them; `None` if there was none.
     pub fn resources(&self) -> Result<Option<Vec<u8>>> {
-        let path = self.path.join(RESOURCES);
-        match files::read(&path) {
-            Err(Fail { errno: Errno::ENOENT, .. }) => Ok(None),
-            bytes => bytes.doing(|| format!("read {path:?}")).map(Some),
-        }
+        self.dir.read(RESOURCES)
     }
 
     pub fn write_resources(&self, json: &[u8]) -> Result<()> {
-        self.write(RESOURCES, json)
+        self.dir.write(RESOURCES, json)
     }
 
     /// The cgroup that `create` was about to make, relative to the cgroup2 mount: whether it did isn't known.
-    pub fn planned_cgroup(&self) -> Option<String> {
-        let place = fs::read_link(self.path.join(CGROUP)).ok()?;
-        place.to_str().map(str::to_string)
+    pub fn planned_cgroup(&self) -> Result<Option<String>> {
+        self.dir.read_link(CGROUP)
     }
 
     /// The config.json that the container was made from.
     pub fn config(&self) -> Result<Vec<u8>> {
-        let path = self.path.join(CONFIG);
-        files::read(&path).doing(|| format!("read {path:?}"))
+        let missing = || Error::new(Kind::Kernel, format!("{:?} is missing", self.path().join(CONFIG)));
+        self.dir.read(CONFIG)?.ok_or_else(missing)
     }
 
     /// The plan as `create` wrote it, `None` if it can't be read.
     pub fn plan(&self) -> Option<String> {
-        fs::read_to_string(self.path.join(PLAN)).ok()
+        let plan = self.dir.read(PLAN).ok().flatten()?; // only words of an error are made of it
+        String::from_utf8(plan).ok()
     }
 
-    /// Removes the directory with all that is in it; it may be gone already.
+    /// Removes the directory with all that is in it; it may be gone already. state.json goes last: what fails on the way
+    /// can be repeated.
     pub fn remove(self) -> Result<()> {
-        match files::remove_dir_all(&self.path) {
-            Err(Fail { errno: Errno::ENOENT, .. }) => Ok(()),
-            removed => removed.doing(|| format!("remove {:?}", self.path)),
-        }
+        self.remove_all()
     }
 
-    fn write(&self, name: &str, content: &[u8]) -> Result<()> {
-        let (new, path) = (self.path.join(format!(".{name}")), self.path.join(name));
-        let write = || {
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(true).mode(0o600);
-            files::write_with(&options, &new, content)?;
-            fs::rename(&new, &path).call(Call::Rename)
-        };
-        write().doing(|| format!("write {path:?}"))
+    fn remove_all(&self) -> Result<()> {
+        self.dir.clear(RECORD)?;
+        self.root.remove_dir(self.id.as_str()).doing(|| format!("remove {:?}", self.path()))
     }
 
     pub fn write_record(&mut self, record: &Record) -> Result<()> {
         let record = Record { version: VERSION, ..record.clone() };
         let json = serde_json::to_vec(&record)
             .map_err(|error| Error::new(Kind::Kernel, format!("state of {}: {error}", self.id)))?;
-        self.write(RECORD, &json)?;
+        self.dir.write(RECORD, &json)?;
         self.record = Loaded::Record(Box::new(record));
         Ok(())
     }
@@ -354,7 +362,7 @@ fn elsewhere(error: Error) -> Error {
 impl Drop for Container {
     fn drop(&mut self) {
         if self.reserved {
-            let _ = fs::remove_dir_all(&self.path); // what can't be removed is reported as a leftover later
+            let _ = self.remove_all(); // what can't be removed is reported as a leftover later
         }
         self.unlock();
     }
@@ -376,8 +384,7 @@ impl Reservation {
 
     /// Remembers a cgroup that may not be ours yet, for whoever cleans up after us. A link is one call.
     pub fn plan_cgroup(&self, place: &str) -> Result<()> {
-        let path = self.path().join(CGROUP);
-        std::os::unix::fs::symlink(place, &path).call(Call::Symlink).doing(|| format!("make {path:?}"))
+        self.0.dir.make_link(CGROUP, place)
     }
 
     /// Writes what is known before there is a process, so that `delete --force` finds the cgroup if we are
@@ -387,11 +394,11 @@ impl Reservation {
     }
 
     pub fn write_config(&self, config: &[u8]) -> Result<()> {
-        self.0.write(CONFIG, config)
+        self.0.dir.write(CONFIG, config)
     }
 
     pub fn write_plan(&self, plan: &str) -> Result<()> {
-        self.0.write(PLAN, plan.as_bytes())
+        self.0.dir.write(PLAN, plan.as_bytes())
     }
 
     /// The socket of packets that the init accepts `start` on.
@@ -409,12 +416,9 @@ impl Reservation {
     /// An fd that holds the lock of `waiting`. The init inherits it (it is close-on-exec), everybody else
     /// closes it: then the lock is held exactly until the user's program is executed.
     pub fn waiting(&self) -> Result<OwnedFd> {
-        let path = self.path().join(WAITING);
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(0o600).open(&path);
-        let file = file.call(Call::Openat).doing(|| format!("make {path:?}"))?;
-        flock(file.as_fd(), Lock::Exclusive).doing(|| format!("lock {path:?}"))?;
-        Ok(file.into())
+        let file = self.0.dir.create(WAITING)?;
+        flock(file.as_fd(), Lock::Exclusive).doing(|| format!("lock {:?}", self.path().join(WAITING)))?;
+        Ok(file)
     }
 
     /// The container is there to stay. It stays locked until it is dropped or unlocked.

@@ -198,13 +198,13 @@ fn deleted_while_waiting_for_the_lock() {
 fn listed_in_order() {
     let root = Root::new();
     let store = root.store();
-    assert_eq!(store.list().unwrap().len(), 0, "no root yet");
+    assert_eq!(store.ids().unwrap().len(), 0, "no root yet");
     for name in ["b", "a", "c.1"] {
         store.reserve(&id(name)).unwrap().commit(&Record::default()).unwrap();
     }
     fs::create_dir(root.0.join(".seccomp")).unwrap();
     fs::write(root.0.join("file"), "").unwrap();
-    let names: Vec<_> = store.list().unwrap().iter().map(|c| c.id().to_string()).collect();
+    let names: Vec<_> = store.ids().unwrap().iter().map(|id| id.to_string()).collect();
     assert_eq!(names, ["a", "b", "c.1"]);
     fails(Store::open(Path::new("/")).map(drop), Kind::Usage, "must not be /");
 }

@@ -108,6 +108,34 @@ pub fn stat(fd: BorrowedFd) -> Result<Stat, Fail> {
     })
 }
 
+/// statx(2) of what has this name, be it a symlink.
+pub fn stat_at(dir: BorrowedFd, name: &CStr) -> Result<Stat, Fail> {
+    let found = statx_at(dir, name)?;
+    Ok(Stat {
+        mode: u32::from(found.stx_mode),
+        uid: Uid(found.stx_uid),
+        gid: Gid(found.stx_gid),
+        rdev: libc::makedev(found.stx_rdev_major, found.stx_rdev_minor),
+        dev: libc::makedev(found.stx_dev_major, found.stx_dev_minor),
+        ino: found.stx_ino,
+        links: found.stx_nlink.into(),
+    })
+}
+
+/// When the content of what has this name was last changed: seconds since 1970 and nanoseconds.
+pub fn modified(dir: BorrowedFd, name: &CStr) -> Result<(i64, u32), Fail> {
+    statx_at(dir, name).map(|found| (found.stx_mtime.tv_sec, found.stx_mtime.tv_nsec))
+}
+
+fn statx_at(dir: BorrowedFd, name: &CStr) -> Result<libc::statx, Fail> {
+    // SAFETY: statx is plain integers, for which all-zero is a value.
+    let mut found: libc::statx = unsafe { zeroed() };
+    let (dir, flags) = (dir.as_raw_fd(), libc::AT_SYMLINK_NOFOLLOW);
+    // SAFETY: name is NUL-terminated, and found is writable for the length of the call.
+    let ret = unsafe { libc::statx(dir, name.as_ptr(), flags, libc::STATX_BASIC_STATS, &raw mut found) };
+    gate(Call::Stat, ret).map(|_| found)
+}
+
 /// The magic number of the file system that `fd` is on (statfs(2)).
 pub fn fs_magic(fd: BorrowedFd) -> Result<i64, Fail> {
     // SAFETY: statfs is plain integers, for which all-zero is a value.
@@ -163,6 +191,14 @@ pub fn symlink(target: &CStr, dir: BorrowedFd, name: &CStr) -> Result<(), Fail> 
 pub fn unlink(dir: BorrowedFd, name: &CStr) -> Result<(), Fail> {
     // SAFETY: name is NUL-terminated and outlives the call.
     gate(Call::Unlink, unsafe { libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), 0) }).map(drop)
+}
+
+/// renameat2(2) within a directory, in the place of what has the name `to`.
+pub fn rename(dir: BorrowedFd, from: &CStr, to: &CStr) -> Result<(), Fail> {
+    let dir = dir.as_raw_fd();
+    // SAFETY: both names are NUL-terminated and outlive the call.
+    let ret = unsafe { libc::syscall(libc::SYS_renameat2, dir, from.as_ptr(), dir, to.as_ptr(), 0) };
+    gate(Call::Rename, ret).map(drop)
 }
 
 /// unlinkat(2) of an empty directory.
@@ -241,6 +277,17 @@ pub fn write(fd: BorrowedFd, bytes: &[u8]) -> Result<usize, Fail> {
     // SAFETY: bytes is readable for the length that we give.
     gate(Call::Write, unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) })
         .map(|n| n as usize)
+}
+
+/// write(2) until all of `bytes` is written; repeated when a signal interrupts it.
+pub fn write_all(fd: BorrowedFd, mut bytes: &[u8]) -> Result<(), Fail> {
+    while !bytes.is_empty() {
+        match write(fd, bytes) {
+            Err(Fail { errno: super::Errno::EINTR, .. }) => {}
+            written => bytes = bytes.get(written?..).unwrap_or_default(),
+        }
+    }
+    Ok(())
 }
 
 /// lseek(2) to the start.
