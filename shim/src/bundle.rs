@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -76,12 +76,16 @@ pub fn write(bundle: &Path, name: &str, content: &[u8]) -> Result<(), Refusal> {
         file.write_all(content)?;
         fs::rename(&temporary, &path)
     };
-    write().doing(|| format!("write {}", path.display()))
+    let written = write().inspect_err(|_| {
+        let _ = fs::remove_file(&temporary); // the reason for the failure is told
+    });
+    written.doing(|| format!("write {}", path.display()))
 }
 
 /// Whether there may be a container that [`crate::delete`] has to remove: from before its creation to after its removal.
 pub fn has_container(bundle: &Path) -> bool {
-    bundle.join(RUNTIME).exists()
+    let found = fs::symlink_metadata(bundle.join(RUNTIME));
+    !found.is_err_and(|error| error.kind() == ErrorKind::NotFound) // what can't be looked at may be there
 }
 
 pub fn forget(bundle: &Path) {

@@ -55,15 +55,14 @@ impl Place {
         let dir = File::open(&self.dir).doing(doing)?;
         self.check(&dir.metadata().doing(doing)?)?;
         flock(dir.as_fd(), Lock::Exclusive).doing(doing)?;
-        if let Ok(theirs) = UnixStream::connect(&path) {
-            return match peer_is_us(&theirs) {
-                true => Ok(Claim::Theirs),
-                false => Err("another user listens there").doing(doing),
-            };
-        }
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).doing(doing),
-            _ => {}
+        match UnixStream::connect(&path) {
+            Ok(theirs) if peer_is_us(&theirs) => return Ok(Claim::Theirs),
+            Ok(_) => return Err("another user listens there").doing(doing),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                fs::remove_file(&path).doing(|| format!("remove the dead socket {}", path.display()))?;
+            }
+            Err(error) => return Err(error).doing(|| format!("connect to {}", path.display())), // it may live
         }
         let old = umask(Mode::from_bits_truncate(0o177));
         let listener = UnixListener::bind(&path);

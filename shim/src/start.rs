@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use nix::fcntl::OFlag;
 
@@ -15,7 +15,7 @@ use crate::bootstrap::{self, Question};
 use crate::bundle::{self, Config};
 use crate::options::Options;
 use crate::refusal::{Doing, Refusal};
-use crate::socket::{Claim, Place};
+use crate::socket::{self, Claim, Place};
 use crate::{cgroup, sys};
 
 /// What the shim says on its stderr, once, when it serves.
@@ -37,16 +37,49 @@ pub fn run(args: &Args) -> Result<(), Refusal> {
     let group = config.group(&args.id);
     let place = Place::of(question.socket_dir.as_deref(), &args.address, &args.namespace, group);
     let address = place.address();
-    if let Claim::Ours(listener) = place.claim()? {
-        serve(args, listener.into(), &options)?;
-    }
+    let made = match place.claim()? {
+        Claim::Ours(listener) => Some(serve(args, listener.into(), &options, &address)?),
+        Claim::Theirs => None,
+    };
     bundle::write(here, bundle::ADDRESS, address.as_bytes())?; // containerd 1.7 finds us again by this file
     let answer = bootstrap::answer(question.dialect, &address);
-    io::stdout().write_all(&answer).doing(|| "write to stdout".into())
+    io::stdout().write_all(&answer).doing(|| "write to stdout".into())?;
+    if let Some(serving) = made {
+        serving.keep();
+    }
+    Ok(())
+}
+
+/// A shim that we made and that nobody knows yet: dropped, it is ended and its socket removed.
+struct Serving<'a> {
+    child: Child,
+    address: &'a str,
+}
+
+impl Serving<'_> {
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        // It is ours: what can't be killed or waited for has ended and been waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(path) = socket::path(self.address) {
+            socket::remove_dead(path);
+        }
+    }
 }
 
 /// Makes the process that stays, with the socket as its stdin.
-fn serve(args: &Args, listener: OwnedFd, options: &Options) -> Result<(), Refusal> {
+fn serve<'a>(
+    args: &Args,
+    listener: OwnedFd,
+    options: &Options,
+    address: &'a str,
+) -> Result<Serving<'a>, Refusal> {
     if std::env::var_os("SCHED_CORE").is_some_and(|asked| asked == "1") {
         sys::new_core_scheduling_group().doing(|| "make a group for core scheduling".into())?;
     }
@@ -64,23 +97,17 @@ fn serve(args: &Args, listener: OwnedFd, options: &Options) -> Result<(), Refusa
         .spawn()
         .doing(doing)?;
     drop(command); // and with it our copy of the pipe's end
-    let put = || -> Result<(), Refusal> {
-        if !options.shim_cgroup.is_empty() {
-            cgroup::put(child.id(), &options.shim_cgroup)?;
-        }
-        make_likelier_victim(child.id())
-    };
-    put().inspect_err(|_| {
-        let _ = nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(child.id() as i32),
-            nix::sys::signal::Signal::SIGKILL,
-        ); // it is ours and not waited for, so it is there
-    })?;
+    let serving = Serving { child, address };
+    let pid = serving.child.id();
+    if !options.shim_cgroup.is_empty() {
+        cgroup::put(pid, &options.shim_cgroup)?;
+    }
+    make_likelier_victim(pid)?;
     // Whoever gets an address is to find somebody there; if not, only we can still say why.
     let mut said = String::new();
     File::from(ours).read_to_string(&mut said).doing(doing)?;
     match said.trim() {
-        READY => Ok(()),
+        READY => Ok(serving),
         "" => Err("it ended without a word").doing(doing),
         why => Err(why).doing(doing),
     }

@@ -255,3 +255,25 @@ fn info() {
     let output = world.run("i", &["-v"], b"");
     assert!(String::from_utf8(output.stdout).unwrap().contains(env!("CARGO_PKG_VERSION")));
 }
+
+/// The disk is full, say: nobody learns the address, so nobody may listen there.
+#[test]
+fn a_start_that_fails_late_leaves_no_shim() {
+    let world = World::new("late");
+    let bundle = world.bundle("i", "");
+    fs::create_dir_all(bundle.join("address/taken")).unwrap();
+    let output = world.run("i", &["start"], &[]);
+    assert!(!output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("address"), "{said}");
+    assert_eq!(output.stdout, b"");
+    assert!(!bundle.join(".address").exists(), "a file that was begun is left");
+    let sockets: Vec<_> = fs::read_dir(world.dir.join("containerd/s")).into_iter().flatten().collect();
+    assert_eq!(sockets.len(), 0, "a shim or its socket is left: {sockets:?}");
+    let ours = |pid: &std::ffi::OsStr| {
+        let line = fs::read(Path::new("/proc").join(pid).join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(world.dir.to_str().unwrap())
+    };
+    let left = fs::read_dir("/proc").unwrap().flatten().find(|entry| ours(&entry.file_name()));
+    assert!(left.is_none(), "{left:?} still runs");
+}
