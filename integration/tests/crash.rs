@@ -256,29 +256,37 @@ fn a_state_is_whole_or_not_there() {
 fn another_process_with_the_pid_is_not_the_container() {
     unharmed("pid reuse", |lab| {
         for change in ["pid", "start time", "boot"] {
-            let c = lab.bundle().args(["sleep", "60"]).create();
-            let file = lab.root().join(&c.id).join("state.json");
+            let c = lab.bundle().args(["sleep", "60"]).start();
+            let (file, cgroup) = (lab.root().join(&c.id).join("state.json"), c.cgroup());
+            c.kill(&["KILL"]).ok();
+            c.wait_for("stopped");
             std::thread::sleep(Duration::from_millis(20)); // start times are counted in ticks of 10 ms
             let mut stranger = Command::new("sleep").arg("60").spawn().expect("sleep");
             let text = fs::read_to_string(&file).expect("state.json");
             let mut record: Value = serde_json::from_str(&text).expect("JSON");
-            let pid = record["pid"].as_i64().expect("a pid");
+            record["pid"] = json!(stranger.id());
+            let stat = fs::read_to_string(format!("/proc/{}/stat", stranger.id())).expect("its stat");
+            let start_time: u64 = stat.split(' ').nth(21).expect("field 22").parse().expect("a number");
             match change {
-                "pid" => record["pid"] = json!(stranger.id()),
-                "boot" => record["bootId"] = json!("0f7f9e3e-8f4b-4a48-8f2a-000000000000"),
-                _ => record["startTime"] = json!(record["startTime"].as_u64().expect("a start time") + 1),
+                "pid" => {}
+                "boot" => {
+                    record["startTime"] = json!(start_time);
+                    record["bootId"] = json!("0f7f9e3e-8f4b-4a48-8f2a-000000000000");
+                }
+                _ => record["startTime"] = json!(start_time + 1),
             }
             fs::write(&file, record.to_string()).expect("state.json");
             assert_eq!(c.status(), "stopped", "{change}");
             c.kill(&["KILL"]).fails();
             c.start().fails();
-            // By force all that is the container's goes, by its cgroup; the stranger isn't.
             delete(lab, &c);
             assert!(stranger.try_wait().expect("wait").is_none(), "the stranger was killed ({change})");
             kill(stranger);
-            eventually("the end of the real init", || {
-                (!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(())
-            });
+            if change == "boot" {
+                // One of that name was made since then, by somebody else.
+                fs::remove_dir(&cgroup).expect("it stays");
+            }
+            assert!(!cgroup.exists(), "{change}");
         }
     });
 }

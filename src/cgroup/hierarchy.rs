@@ -26,26 +26,32 @@ impl Hierarchy {
     /// /sys/fs/cgroup, or /sys/fs/cgroup/unified on a hybrid host, or wherever /proc/self/mountinfo has one.
     pub fn find() -> Result<Hierarchy> {
         for path in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
-            if let Some(found) = Hierarchy::at(Path::new(path)) {
+            if let Some(found) = Hierarchy::at(Path::new(path))? {
                 return Ok(found);
             }
         }
         let file = "/proc/self/mountinfo";
         let mounts = crate::sys::files::read_to_string(file).doing(|| format!("read {file}"))?;
-        let points = mounts.lines().filter_map(|line| mount_point(line, "cgroup2", None));
-        points.map(Path::new).find_map(Hierarchy::at).ok_or_else(|| {
-            Error::new(Kind::Unsupported, "no cgroup v2 hierarchy is mounted").hint(
-                "mount -t cgroup2 none /sys/fs/cgroup, or boot without systemd.unified_cgroup_hierarchy=0",
-            )
-        })
+        for point in mounts.lines().filter_map(|line| mount_point(line, "cgroup2", None)) {
+            if let Some(found) = Hierarchy::at(Path::new(point))? {
+                return Ok(found);
+            }
+        }
+        Err(Error::new(Kind::Unsupported, "no cgroup v2 hierarchy is mounted")
+            .hint("mount -t cgroup2 none /sys/fs/cgroup, or boot without systemd.unified_cgroup_hierarchy=0"))
     }
 
-    fn at(path: &Path) -> Option<Hierarchy> {
-        let c_path = crate::sys::c_path(path).ok()?;
+    /// An error if nobody can tell: a container would be made without a cgroup where there is one.
+    fn at(path: &Path) -> Result<Option<Hierarchy>> {
+        let doing = || format!("open {}", path.display());
+        let c_path = crate::sys::c_path(path).doing(doing)?;
         let flags = libc::O_RDONLY | libc::O_DIRECTORY;
-        let dir = sys::open(sys::cwd(), &c_path, flags, 0, resolve::HOST).ok()?;
-        (sys::fs_magic(dir.as_fd()).ok()? == CGROUP2_MAGIC)
-            .then(|| Hierarchy { path: path.into(), dir: Arc::new(dir) })
+        let dir = match sys::open(sys::cwd(), &c_path, flags, 0, resolve::HOST) {
+            Err(Fail { errno: Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES, .. }) => return Ok(None),
+            dir => dir.doing(doing)?,
+        };
+        let is_cgroup2 = sys::fs_magic(dir.as_fd()).doing(doing)? == CGROUP2_MAGIC;
+        Ok(is_cgroup2.then(|| Hierarchy { path: path.into(), dir: Arc::new(dir) }))
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {

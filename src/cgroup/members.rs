@@ -1,23 +1,36 @@
 //! What a cgroup holds: its processes and the cgroups below it, which a container with a cgroup namespace may
 //! have made as many and as deep as it liked. So they are walked by fd, one open at a time.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::{Cgroup, Unit, files};
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::log;
 use crate::sys::fs::{self as sys, resolve};
-use crate::sys::{Call, Errno, Fail, Pid, poll};
+use crate::sys::process::{pidfd_open, pidfd_send_signal};
+use crate::sys::{Call, Errno, Fail, Pid, Signal, poll};
 
 /// How long the kernel may take to let go of killed processes, or to freeze all.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How many processes are signalled at a time: each of them is an open file, and afterwards all members are listed again.
+const BATCH: usize = 256;
+/// How often new ones are looked for: who forks before the signal comes is mostly found in the second round.
+const ROUNDS: u32 = 5;
 
 impl Cgroup {
-    /// Removed by somebody else.
+    /// Removed by somebody else, as far as can be told.
     pub fn is_gone(&self) -> bool {
-        files::value(self.fd(), "cgroup.events").is_err()
+        let events = files::value(self.fd(), "cgroup.events").map(|_| false);
+        unless_gone(events, true).unwrap_or(false)
+    }
+
+    /// Whether there are cgroups below it.
+    pub fn has_cgroups_below(&self) -> Result<bool> {
+        let found = below(self.fd()).doing(|| format!("list {}", self.path.display()))?;
+        Ok(!found.is_empty())
     }
 
     /// Whether a process lives in it or below; a zombie doesn't.
@@ -29,8 +42,13 @@ impl Cgroup {
 
     /// The processes in it and in all below it.
     pub fn pids(&self) -> Result<Vec<Pid>> {
+        self.pids_but(&[])
+    }
+
+    /// The same without those in the cgroups with these inodes.
+    fn pids_but(&self, but: &[u64]) -> Result<Vec<Pid>> {
         let mut found = Vec::new();
-        let walked = walk(self.fd(), |dir| match files::read(dir, "cgroup.procs") {
+        let walked = walk(self.fd(), but, |dir| match files::read(dir, "cgroup.procs") {
             Ok(pids) => {
                 found.extend(pids.lines().filter_map(|pid| pid.parse().ok()).map(Pid));
                 Ok(())
@@ -62,8 +80,76 @@ impl Cgroup {
 
     /// SIGKILL to every process in it and below, frozen ones too (cgroup.kill, Linux 5.14).
     pub fn kill(&self) -> Result<()> {
-        let done = files::write(self.fd(), "cgroup.kill", "1");
-        unless_gone(done, ()).doing(|| format!("kill all in {}", self.path.display()))
+        match files::write(self.fd(), "cgroup.kill", "1") {
+            Err(fail) if fail.errno == Errno::ENOENT && !self.is_gone() => self.signal_all(&[], Signal::KILL),
+            done => unless_gone(done, ()).doing(|| format!("kill all in {}", self.path.display())),
+        }
+    }
+
+    /// A signal for every process in it and below, but not in the cgroups with these inodes: also for those that are
+    /// made meanwhile by one that did not have it yet. After SIGKILL nobody is left, or it is an error; what is made in
+    /// spite of another signal, to replace whom it ended, is not pursued for long.
+    pub fn signal_all(&self, but: &[u64], signal: Signal) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut done = BTreeSet::new();
+        for round in 1.. {
+            let mut pids = self.pids_but(but)?;
+            // 0 is one that can't be seen from our pid namespace.
+            pids.retain(|pid| pid.0 != 0 && !done.contains(pid));
+            if pids.is_empty() || (signal != Signal::KILL && round > ROUNDS) {
+                break;
+            }
+            if Instant::now() >= deadline {
+                let (path, seconds) = (self.path.display(), PATIENCE.as_secs());
+                let text =
+                    format!("kill all in {path}: for {seconds} s new processes were made all the time");
+                return Err(Error::new(Kind::WrongStatus, text).hint("pause the container first"));
+            }
+            self.signal_each(&pids, but, signal)?;
+            done.extend(pids);
+        }
+        Ok(())
+    }
+
+    /// By pidfd, and to those only that are members still after it was opened: a pid that was listed may belong to a
+    /// stranger by now. In batches, of as many as we may have open.
+    fn signal_each(&self, pids: &[Pid], but: &[u64], signal: Signal) -> Result<()> {
+        let (mut rest, mut size) = (pids, BATCH);
+        while !rest.is_empty() {
+            let (batch, after) = rest.split_at(size.min(rest.len()));
+            match self.signal_batch(batch, but, signal) {
+                Err(error) if size > 1 && is_out_of_files(&error) => size /= 2,
+                done => {
+                    done?;
+                    rest = after;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn signal_batch(&self, pids: &[Pid], but: &[u64], signal: Signal) -> Result<()> {
+        let mut opened = vec![];
+        for pid in pids {
+            match pidfd_open(*pid) {
+                Err(fail) if fail.errno == Errno::ESRCH => {} // it has ended
+                pidfd => opened.push((*pid, pidfd.doing(|| format!("open process {pid}"))?)),
+            }
+        }
+        let members: BTreeSet<_> = self.pids_but(but)?.into_iter().collect();
+        for (pid, pidfd) in opened.iter().filter(|(pid, _)| members.contains(pid)) {
+            match pidfd_send_signal(pidfd.as_fd(), signal) {
+                Err(fail) if fail.errno == Errno::ESRCH => {}
+                sent => sent.doing(|| format!("send {signal} to {pid}"))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until no process lives in it, at most `limit`; whether that is so.
+    pub fn empties(&self, limit: Duration) -> Result<bool> {
+        let empty = self.wait_for("populated ", 0, Instant::now() + limit);
+        unless_gone(empty, true).doing(|| format!("read {}/cgroup.events", self.path.display()))
     }
 
     /// Stops every process in it and below. Returns when all stand still; if some don't, all run again.
@@ -162,6 +248,10 @@ fn unless_gone<T>(done: Result<T, Fail>, gone: T) -> Result<T, Fail> {
     }
 }
 
+fn is_out_of_files(error: &Error) -> bool {
+    error.fail.is_some_and(|fail| matches!(fail.errno, Errno::EMFILE | Errno::ENFILE))
+}
+
 fn below(dir: BorrowedFd) -> Result<Vec<CString>, Fail> {
     let mut found = Vec::new();
     sys::rewind(dir)?; // it may have been listed before
@@ -185,8 +275,12 @@ fn back(dir: BorrowedFd) -> Result<OwnedFd, Fail> {
     sys::open(dir, c"..", libc::O_RDONLY | libc::O_DIRECTORY, 0, resolve::HOST)
 }
 
-/// Visits `top` and every cgroup below it, a parent before its children.
-fn walk(top: BorrowedFd, mut visit: impl FnMut(BorrowedFd) -> Result<(), Fail>) -> Result<(), Fail> {
+/// Visits `top` and every cgroup below it, a parent before its children, but not those with the inodes `but`.
+fn walk(
+    top: BorrowedFd,
+    but: &[u64],
+    mut visit: impl FnMut(BorrowedFd) -> Result<(), Fail>,
+) -> Result<(), Fail> {
     visit(top)?;
     let mut pending = vec![below(top)?];
     let mut here = None::<OwnedFd>;
@@ -194,6 +288,7 @@ fn walk(top: BorrowedFd, mut visit: impl FnMut(BorrowedFd) -> Result<(), Fail>) 
         let dir = here.as_ref().map_or(top, |dir| dir.as_fd());
         let next = match names.pop() {
             Some(name) => match enter(dir, &name) {
+                Ok(child) if !but.is_empty() && but.contains(&sys::stat(child.as_fd())?.ino) => continue,
                 Ok(child) => {
                     visit(child.as_fd())?;
                     pending.push(below(child.as_fd())?);

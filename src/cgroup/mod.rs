@@ -181,12 +181,25 @@ impl Cgroup {
         self.made.places.clear();
     }
 
-    fn is_new(&self) -> bool {
+    /// It is another one than every other until the next boot, also if it has the name of one that is gone.
+    pub fn inode(&self) -> Result<u64> {
+        let found = sys::stat(self.fd()).doing(|| format!("stat {}", self.path.display()))?;
+        Ok(found.ino)
+    }
+
+    /// The same of another one, `None` if it isn't there.
+    pub fn inode_at(&self, place: &str) -> Result<Option<u64>> {
+        Cgroup::open(&self.made.hierarchy, place)?.map(|other| other.inode()).transpose()
+    }
+
+    /// Whether it was made by this process, and isn't [committed](Cgroup::commit) yet.
+    pub fn is_new(&self) -> bool {
         self.made.places.last() == Some(&self.place)
     }
 
     fn check_thawed(&self) -> Result<()> {
-        let events = files::value(self.fd(), "cgroup.events").unwrap_or_default();
+        let events = files::value(self.fd(), "cgroup.events");
+        let events = events.doing(|| format!("read {}/cgroup.events", self.path.display()))?;
         if files::keyed(&events, "frozen ") != Some(1) {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use oci_spec::runtime::{Hook, Hooks, LinuxNamespaceType};
 
 use super::bundle::Bundle;
-use super::{birth, check, delete, explain};
+use super::{birth, check, delete, end, explain};
 use crate::cgroup::{self, Cgroup, Hierarchy};
 use crate::cli::{CgroupManager, Create, Global, Rootless};
 use crate::error::{Doing, Error, Kind, Result};
@@ -82,7 +82,7 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         no_new_keyring: args.no_new_keyring,
         seccomp_listener,
         rdt: rdt.as_ref().map(|new| new.group().clone()),
-        ..record(bundle, &id, &root, cgroup.as_ref())
+        ..record(&store, bundle, &id, &root, cgroup.as_ref())?
     };
     reservation.write_early(&record)?;
     if let Some(cgroup) = &cgroup {
@@ -252,17 +252,25 @@ fn is_cgroup_asked(oci: &oci_spec::runtime::Spec) -> bool {
 }
 
 pub(super) fn record(
+    store: &Store,
     bundle: &Bundle,
     id: &ContainerId,
     root: &std::path::Path,
     cgroup: Option<&Cgroup>,
-) -> Record {
+) -> Result<Record> {
     let oci = &bundle.spec.oci;
     let namespaces = oci.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
     let list = |list: fn(&Hooks) -> &Option<Vec<Hook>>| -> Vec<Hook> {
         oci.hooks().as_ref().and_then(|hooks| list(hooks).clone()).unwrap_or_default()
     };
-    Record {
+    let cgroup_inode = cgroup.map_or(Ok(0), Cgroup::inode)?;
+    let cgroup_made = match cgroup {
+        Some(cgroup) if !cgroup.is_new() => {
+            end::was_made_for_another(store, id, cgroup.place(), cgroup_inode)?
+        }
+        cgroup => cgroup.is_some(),
+    };
+    Ok(Record {
         version: crate::state::VERSION,
         oci_version: oci.version().clone(),
         id: id.as_str().into(),
@@ -271,7 +279,10 @@ pub(super) fn record(
         created: crate::state::now(),
         annotations: oci.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
         owner: Some(crate::sys::Uid(nix::unistd::geteuid().as_raw())),
+        boot_id: crate::state::boot_id()?.into(),
         cgroup: cgroup.map(|cgroup| cgroup.place().into()),
+        cgroup_inode,
+        cgroup_made,
         unit: cgroup.and_then(Cgroup::unit).cloned(),
         private_pid_namespace: namespaces
             .into_iter()
@@ -281,7 +292,7 @@ pub(super) fn record(
         poststart: list(Hooks::poststart),
         poststop: list(Hooks::poststop),
         ..Record::default()
-    }
+    })
 }
 
 /// Does the host's part at each halt of the container's process, until it is ready.

@@ -2,19 +2,13 @@
 //! cleaning up after a crash, a reboot or a killed `create` is the same code. The directory goes last: until
 //! then a delete that fails can be repeated.
 
-use std::os::fd::AsFd;
 use std::path::Path;
-use std::time::Duration;
 
+use super::end;
 use crate::cgroup::{Cgroup, Hierarchy};
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::state::{Container, ContainerId, Record, Status, Store};
-use crate::sys::process::{ended, pidfd_send_signal};
-use crate::sys::{Errno, Fail, Signal};
 use crate::{hooks, log, rdt};
-
-/// How long a killed init may take to be gone; it is longer than usual only in an uninterruptible wait.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// `rrunc delete`. What runs is deleted only with `force`, what waits for `start` always. With `force` it is
 /// no error if the container doesn't exist or its record can't be read.
@@ -85,31 +79,9 @@ fn remove_planned(container: &Container) -> Result<()> {
 
 /// Kills all processes of the container, and removes its cgroup.
 fn end(container: &Container, record: &Record) -> Result<()> {
-    kill_all(container, record)?;
+    end::kill_all(container, record)?;
     if let Some(group) = &record.rdt {
         rdt::leave(group)?;
     }
-    container.cgroup()?.map_or(Ok(()), |cgroup| cgroup.remove())
-}
-
-/// Kills all processes of the container, frozen ones too, and waits for the end of the first.
-pub(super) fn kill_all(container: &Container, record: &Record) -> Result<()> {
-    let init = record.init()?;
-    if let Some(cgroup) = container.cgroup()? {
-        cgroup.kill()?;
-    }
-    if let Some(init) = init {
-        match pidfd_send_signal(init.as_fd(), Signal::KILL) {
-            Err(Fail { errno: Errno::ESRCH, .. }) => {}
-            sent => sent.doing(|| "kill the container's init".into())?,
-        }
-        if !ended(init.as_fd(), Some(PATIENCE)).doing(|| "wait for the container's init".into())? {
-            let seconds = PATIENCE.as_secs();
-            let text = format!("container init still running {seconds} s after it was killed");
-            return Err(
-                Error::new(Kind::WrongStatus, text).hint("it may be stuck in the kernel: try again later")
-            );
-        }
-    }
-    Ok(())
+    end::remove_cgroup(container, record)
 }

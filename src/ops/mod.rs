@@ -8,6 +8,7 @@ pub mod create;
 mod criu;
 pub mod delete;
 mod each;
+mod end;
 pub mod events;
 pub mod exec;
 mod explain;

@@ -104,7 +104,7 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
     let record = Record {
         seccomp_listener: filter::listener(oci)?,
         rdt: rdt.as_ref().map(|new| new.group().clone()),
-        ..create::record(bundle, &id, &root, cgroup.as_ref())
+        ..create::record(&store, bundle, &id, &root, cgroup.as_ref())?
     };
     reservation.write_early(&record)?;
     if let Some(cgroup) = &cgroup {
@@ -198,6 +198,8 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
             // As after a create that fails.
             drop(loan);
             drop(child);
+            let path = args.pid_file.iter();
+            path.for_each(|path| drop(fs::remove_file(path))); // nobody may take it for a container's
             if hooked {
                 delete::poststop(&record);
             }

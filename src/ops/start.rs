@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::{delete, explain};
+use super::{end, explain};
 use crate::channel::{ParentEnd, ToChild, ToParent};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::notify::Notify;
@@ -103,7 +103,7 @@ fn poststart(container: &Container) -> Result<()> {
         return Ok(());
     }
     hooks::run("poststart", &record.poststart, &state, &place).inspect_err(|_| {
-        let stopped = delete::kill_all(container, record);
+        let stopped = end::kill_all(container, record);
         stopped.unwrap_or_else(|error| log::warning(&error.to_string()));
     })
 }

@@ -2,6 +2,7 @@
 //! boot, or to another process since. Boot id and start time can.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::Record;
@@ -14,7 +15,7 @@ impl Record {
     pub fn set_init(&mut self, pid: Pid) -> Result<()> {
         self.start_time =
             start_time(pid)?.ok_or_else(|| Error::new(Kind::Kernel, format!("process {pid} is gone")))?;
-        self.boot_id = boot_id()?;
+        self.boot_id = boot_id()?.into();
         self.pid = Some(pid);
         Ok(())
     }
@@ -22,7 +23,7 @@ impl Record {
     /// A pidfd of the init process if it lives; a zombie doesn't.
     pub fn init(&self) -> Result<Option<OwnedFd>> {
         let Some(pid) = self.pid else { return Ok(None) };
-        if self.boot_id != boot_id()? {
+        if !self.is_of_this_boot()? {
             return Ok(None);
         }
         let doing = || format!("open the init process {pid}");
@@ -37,10 +38,22 @@ impl Record {
     }
 }
 
-fn boot_id() -> Result<String> {
+impl Record {
+    /// Whether what it says of processes and cgroups can still be true.
+    pub fn is_of_this_boot(&self) -> Result<bool> {
+        Ok(self.boot_id == boot_id()?)
+    }
+}
+
+/// /proc/sys/kernel/random/boot_id, which is read once.
+pub fn boot_id() -> Result<&'static str> {
+    static ID: OnceLock<String> = OnceLock::new();
+    if let Some(id) = ID.get() {
+        return Ok(id);
+    }
     let path = "/proc/sys/kernel/random/boot_id";
     let id = files::read_to_string(path).doing(|| format!("read {path}"))?;
-    Ok(id.trim_end().to_owned())
+    Ok(ID.get_or_init(|| id.trim_end().to_owned()))
 }
 
 /// When the process started, in clock ticks since boot; `None` if there is no such process.

@@ -36,6 +36,7 @@ use crate::sys::{Call, Errno, Fail, Named, files, fs as sys, unix};
 use dir::Dir;
 
 pub use crate::time::now;
+pub use alive::boot_id;
 pub use id::ContainerId;
 pub use record::{Record, Report, SeccompListener, Status, VERSION};
 
@@ -281,16 +282,26 @@ impl Container {
         }
     }
 
-    /// The container's cgroup, if it has one that is still there.
+    /// The container's cgroup, if it has one that is still there: not one that others made later with its name. There may
+    /// be processes of others in it.
     pub fn cgroup(&self) -> Result<Option<Cgroup>> {
         let record = self.record()?;
-        match &record.cgroup {
-            Some(path) => {
-                let opened = Cgroup::open(&Hierarchy::find()?, path)?;
-                Ok(opened.map(|cgroup| cgroup.of_unit(record.unit.clone())))
-            }
-            None => Ok(None),
-        }
+        let Some(place) = &record.cgroup else {
+            return Ok(None);
+        };
+        let Some(cgroup) = Cgroup::open(&Hierarchy::find()?, place)? else {
+            return Ok(None);
+        };
+        let is_same = match record.cgroup_inode {
+            0 => true,
+            inode => record.is_of_this_boot()? && cgroup.inode()? == inode,
+        };
+        Ok(is_same.then(|| cgroup.of_unit(record.unit.clone())))
+    }
+
+    /// Where it and others are.
+    pub fn store(&self) -> Store {
+        Store { root: self.root.path.clone(), dir: Some(self.root.clone()) }
     }
 
     fn is_frozen(&self) -> Result<bool> {

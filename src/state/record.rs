@@ -40,6 +40,10 @@ pub struct Record {
     pub boot_id: String,
     /// Relative to the cgroup2 mount; `None` if the container has no cgroup of its own.
     pub cgroup: Option<String>,
+    /// The inode of that cgroup, which no other has until the next boot; 0: an older rrunc did not ask.
+    pub cgroup_inode: u64,
+    /// The cgroup was made for this container, or for an earlier one that was in it.
+    pub cgroup_made: bool,
     /// systemd's scope that the cgroup belongs to, if systemd manages it.
     pub unit: Option<Unit>,
     /// False if other processes of the container outlive its init.
@@ -149,6 +153,16 @@ impl Record {
         }
     }
 
+    /// Whether this container was made after `other`, which once was in the same cgroup. One without an init is being made.
+    pub fn is_later_than(&self, other: &Record) -> bool {
+        // The clock may have been set; the time since boot only grows, but is coarse.
+        let age = |record: &Record| match record.pid {
+            Some(_) => (record.start_time, seconds_and_decimals(&record.created)),
+            None => (u64::MAX, seconds_and_decimals(&record.created)),
+        };
+        age(self) > age(other)
+    }
+
     /// The init's pid as it is shown: 0 if there is none (any more).
     pub fn shown_pid(&self, status: Status) -> Pid {
         self.pid.filter(|_| status != Status::Stopped).unwrap_or(Pid(0))
@@ -188,6 +202,13 @@ impl Record {
             annotations: &self.annotations,
         }
     }
+}
+
+/// Two times as [`now`](super::now) writes them compare like this, though each has as many decimals as it needs.
+fn seconds_and_decimals(time: &str) -> (String, String) {
+    let (seconds, decimals) =
+        time.trim_end_matches('Z').split_once('.').unwrap_or((time.trim_end_matches('Z'), ""));
+    (seconds.into(), decimals.into())
 }
 
 #[cfg(test)]
@@ -255,6 +276,19 @@ mod tests {
         check(&listener, r#""metadata":"m","#);
         listener.metadata = None;
         check(&listener, "");
+    }
+
+    #[test]
+    fn later_containers() {
+        let made = |start_time, created: &str| Record { start_time, created: created.into(), ..record() };
+        let check = |a: &Record, b: &Record| {
+            assert!(b.is_later_than(a) && !a.is_later_than(b), "{} {}", a.created, b.created)
+        };
+        check(&made(1, "2026-11-23T08:22:46.5Z"), &made(2, "2026-11-23T08:22:46.4Z"));
+        check(&made(1, "2026-11-23T08:22:46.5Z"), &made(1, "2026-11-23T08:22:46.51Z"));
+        check(&made(1, "2026-11-23T08:22:46Z"), &made(1, "2026-11-23T08:22:46.01Z"));
+        let early = Record { pid: None, ..made(0, "2026-11-23T08:22:40Z") };
+        check(&made(1, "2026-11-23T08:22:46Z"), &early);
     }
 
     #[test]
