@@ -14,12 +14,16 @@
 //!     |   <- Ready                           | waits on the start socket
 //!  start                                     |
 //!     |   connects        Start ->           |
+//!     |   <- StillWaits                      | only if it couldn't take that
+//!     |   <- Began                           | each step from here on
+//!     |   <- Executing                       | the last that it says of its own: a filter may forbid more
 //!     |   <- SeccompListener, with its fd    | a filter with SCMP_ACT_NOTIFY only
 //!     |   gives it to the agent   Go ->      |
 //!     |   <- closed by exec, or Failed       | executes the program
 //! ```
 //!
-//! `NoHome` comes before `Ready`, and isn't waited for. `Failed` may come at any time, and is the last record.
+//! `NoHome` comes before `Ready`, and isn't waited for. `Failed` may come at any time, and is the last record. `exec` sees
+//! the steps in memory that it shares with its child, and hears of none.
 //!
 //! Where a process in between makes the container's (see `spawn`), it has a wire of its own:
 //!
@@ -49,6 +53,12 @@ pub enum ToParent {
     NeedNetDevices,
     AtHostHooks,
     Ready,
+    /// The start was not taken, and may come again.
+    StillWaits(Fail),
+    /// A step (from 0), after the start.
+    Began(u16),
+    /// Nothing is left to do but to put a filter in force and to execute the program.
+    Executing,
     /// The seccomp filter is in force; the fd that comes with this receives its notifications.
     SeccompListener,
     /// HOME stays `/`, since the container's /etc/passwd can't be read; the child goes on.
@@ -111,6 +121,12 @@ impl Record for ToParent {
             ToParent::NeedNetDevices => tagged(6),
             ToParent::NeedCgroup => tagged(7),
             ToParent::NoHome(fail) => with_report(8, Report { step: 0, fail }),
+            ToParent::Executing => tagged(9),
+            ToParent::StillWaits(fail) => with_report(10, Report { step: 0, fail }),
+            ToParent::Began(step) => {
+                let [s0, s1] = step.to_ne_bytes();
+                [11, s0, s1, 0, 0, 0, 0, 0, 0]
+            }
         }
     }
 
@@ -124,6 +140,9 @@ impl Record for ToParent {
             [6, ..] => Some(ToParent::NeedNetDevices),
             [7, ..] => Some(ToParent::NeedCgroup),
             [8, ..] => report(bytes).map(|report| ToParent::NoHome(report.fail)),
+            [9, ..] => Some(ToParent::Executing),
+            [10, ..] => report(bytes).map(|report| ToParent::StillWaits(report.fail)),
+            [11, s0, s1, ..] => Some(ToParent::Began(u16::from_ne_bytes([s0, s1]))),
             _ => None,
         }
     }
@@ -211,8 +230,8 @@ impl<Out: Record, In: Record> End<Out, In> {
     pub fn receive(&self) -> Result<Option<(In, Option<OwnedFd>)>, Fail> {
         let mut bytes = [0; 9];
         let (n, fd) = match net::receive(self.socket.as_fd(), &mut bytes) {
-            // A peer that died with our record unread.
-            Err(Fail { errno: Errno::ECONNRESET, .. }) => return Ok(None),
+            // Said once of a peer that is gone with a record of ours unread: what it had to say comes after that.
+            Err(Fail { errno: Errno::ECONNRESET, .. }) => net::receive(self.socket.as_fd(), &mut bytes)?,
             other => other?,
         };
         match (n, In::decode(bytes)) {
@@ -248,6 +267,9 @@ mod tests {
             ToParent::AtHostHooks,
             ToParent::Ready,
             ToParent::NoHome(report.fail),
+            ToParent::StillWaits(report.fail),
+            ToParent::Began(300),
+            ToParent::Executing,
             ToParent::Failed(report),
         ] {
             child.send(record).expect("send");
@@ -268,6 +290,16 @@ mod tests {
         );
         between.send_with(FromBetween::Born, parent.as_fd()).expect("send");
         assert!(matches!(parent.receive(), Ok(Some((FromBetween::Born, Some(_))))));
+    }
+
+    #[test]
+    fn a_last_word_is_heard() {
+        let (parent, child) = wire();
+        parent.send(ToChild::Go).expect("send");
+        child.send(ToParent::Ready).expect("send");
+        drop(child); // with Go unread
+        assert!(matches!(parent.receive(), Ok(Some((ToParent::Ready, None)))));
+        assert!(matches!(parent.receive(), Ok(None)));
     }
 
     #[test]

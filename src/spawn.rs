@@ -366,7 +366,14 @@ impl Init {
             Some((ToParent::Ready, _)) => Ok(Some(Halt::Ready)),
             Some((ToParent::SeccompListener, Some(fd))) => Ok(Some(Halt::SeccompListener(fd))),
             Some((ToParent::Failed(report), _)) => Err(Ended::Reported(report)),
-            Some((ToParent::SeccompListener, None)) => {
+            // Said to `start` alone.
+            Some((
+                ToParent::SeccompListener
+                | ToParent::StillWaits(_)
+                | ToParent::Began(_)
+                | ToParent::Executing,
+                _,
+            )) => {
                 let fail = Fail::new(Call::Recvmsg, Errno::EPROTO);
                 return Err(fail).doing(|| "listen to the container's process".into());
             }

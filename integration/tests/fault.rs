@@ -4,14 +4,14 @@
 use std::process::{Command, Stdio};
 
 use integration::{rrunc, unharmed};
-use libseccomp::{ScmpAction, ScmpFilterContext, ScmpSyscall};
+use libseccomp::{ScmpAction, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
 use nix::errno::Errno;
 use serde_json::json;
-use spec_tests::{Bundle, Lab, eventually};
+use spec_tests::{Bundle, Container, Lab, eventually};
 
 /// What the container's process and, before it, the runtime calls on the way to a program that runs.
-/// Not `accept4`: a process that fails to wait for its start has nobody to tell why.
-const CALLS: [&str; 24] = [
+const CALLS: [&str; 25] = [
+    "accept4",
     "bind",
     "capset",
     "close_range",
@@ -61,12 +61,23 @@ fn rich(lab: &Lab) -> Bundle<'_> {
 
 /// What `work` gives on a thread that is refused these calls, with all that it starts.
 fn refused<T: Send>(calls: &[&str], errno: Errno, work: impl FnOnce() -> T + Send) -> T {
+    refused_if(calls, &[], errno, work)
+}
+
+/// The same of calls whose arguments compare so.
+fn refused_if<T: Send>(
+    calls: &[&str],
+    arguments: &[ScmpArgCompare],
+    errno: Errno,
+    work: impl FnOnce() -> T + Send,
+) -> T {
     std::thread::scope(|scope| {
         let run = || {
             let mut filter = ScmpFilterContext::new(ScmpAction::Allow).expect("a filter");
             for call in calls {
                 let number = ScmpSyscall::from_name(call).expect(call);
-                filter.add_rule(ScmpAction::Errno(errno as i32), number).expect("a rule");
+                let action = ScmpAction::Errno(errno as i32);
+                filter.add_rule_conditional(action, number, arguments).expect("a rule");
             }
             filter.load().expect("load the filter");
             work()
@@ -165,5 +176,43 @@ fn a_seal_that_is_refused_has_a_substitute_or_nothing_runs() {
         let (exited, said) = unsealed(&["state", "run"]);
         assert!(exited == 1 && said.contains("does not exist") && !said.contains("overwrite"), "{said}");
         assert_eq!(unsealed(&["state", &running.id]), (0, String::new()));
+    });
+}
+
+/// rrunc with these arguments, refused these calls: whether it succeeded, and what it said.
+fn run_refused(c: &Container, calls: &[&str], arguments: &[ScmpArgCompare]) -> (bool, String) {
+    c.bundle.write();
+    let mut command = Command::new(rrunc());
+    command.arg("--root").arg(c.lab().root()).args(["run", "--bundle"]).arg(c.bundle.dir()).arg(&c.id);
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    let ran = refused_if(calls, arguments, Errno::ENOMEM, || command.output().expect("rrunc"));
+    (ran.status.success(), String::from_utf8_lossy(&ran.stderr).into_owned())
+}
+
+/// The container's process waits on, but the one that wanted to start it knows, and doesn't wait for ever.
+#[test]
+fn a_start_that_cannot_be_taken_fails() {
+    unharmed("faults", |lab| {
+        let c = lab.bundle().args(["sleep", "600"]).container();
+        // The lowest number is free only in the container's process: it is that of the connection of its start.
+        let connection = ScmpArgCompare::new(0, ScmpCompareOp::Equal, 3);
+        let (succeeded, said) = run_refused(&c, &["recvmsg"], &[connection]);
+        assert!(!succeeded && said.contains("take the start: recvmsg: "), "{said}");
+        assert!(!lab.root().join(&c.id).exists(), "its state is left");
+    });
+}
+
+/// What comes before the execution of a hook isn't the execution.
+#[test]
+fn a_hook_that_gets_no_streams_says_so() {
+    unharmed("faults", |lab| {
+        for list in ["createContainer", "startContainer"] {
+            let c = lab.bundle().hook(list, ["create /reached"]).container();
+            // Of the hook's streams alone: the program keeps its own as it is, which is no null device.
+            let stdin = ScmpArgCompare::new(1, ScmpCompareOp::Equal, 0);
+            let (succeeded, said) = run_refused(&c, &["dup3"], &[stdin]);
+            let expected = format!("hooks.{list}[0]");
+            assert!(!succeeded && said.contains(&expected) && said.contains("dup3: "), "{list}: {said}");
+        }
     });
 }

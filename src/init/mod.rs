@@ -6,7 +6,7 @@
 //!
 //! Of the runtime's fds it closes at once what wasn't prepared for it: the lock of the container, which must end
 //! with the runtime if that is killed, and the runtime's end of the wire, whose end tells us of that. While it
-//! waits for the start it holds no more than it takes to hear it, and the host's procfs.
+//! waits for the start it holds no more than it takes to hear it: not the host's procfs either, which no later step needs.
 
 mod console;
 mod copy;
@@ -44,6 +44,8 @@ struct Container<'a> {
     landlock: Option<OwnedFd>,
     /// The connection of `start`, and the state that it sent.
     start: Option<(ChildEnd, Option<OwnedFd>)>,
+    /// `start` has been told that nothing is left but to execute the program.
+    is_executing: bool,
 }
 
 /// Carries out the plan. Ends in the program, or in a report. Who `halts` isn't in its cgroup yet: whatever it did before
@@ -59,6 +61,7 @@ pub fn run(prepared: &Prepared, parent: &ChildEnd, progress: &Progress, halts: b
         in_directory: false,
         landlock: None,
         start: None,
+        is_executing: false,
     };
     let mut number = 0;
     let mut outcome = be_born(prepared.plan.namespaces.maps_by_user()).and_then(|()| {
@@ -73,6 +76,7 @@ pub fn run(prepared: &Prepared, parent: &ChildEnd, progress: &Progress, halts: b
             break;
         }
         progress.set(number);
+        container.tell_start(number, step);
         outcome = container.carry_out(step);
         number += u16::from(outcome.is_ok());
     }
@@ -238,6 +242,18 @@ impl<'a> Container<'a> {
         }
     }
 
+    /// So that `start` knows what the end of its wire means. If it is gone itself, the container goes on all the same.
+    fn tell_start(&mut self, number: u16, step: &Step) {
+        let Some((start, _)) = self.start.as_ref().filter(|_| !self.is_executing) else {
+            return;
+        };
+        self.is_executing = matches!(step, Step::Seccomp(_) | Step::Exec { .. });
+        let _ = start.send(match self.is_executing {
+            true => ToParent::Executing,
+            false => ToParent::Began(number),
+        });
+    }
+
     /// Detaches what the steps up to the failed one have attached to a container that goes on without us.
     fn take_back(&self, failed: u16) {
         let steps = &self.prepared.plan.steps;
@@ -284,7 +300,7 @@ impl<'a> Container<'a> {
     /// Created: from here on we outlive the runtime, until somebody sends the start.
     fn await_start(&mut self, listener: BorrowedFd) -> Done {
         let waiting = self.prepared.waiting.as_ref().map(AsRawFd::as_raw_fd);
-        let kept = [listener, self.parent.as_fd(), self.proc()].map(|fd| fd.as_raw_fd());
+        let kept = [listener, self.parent.as_fd()].map(|fd| fd.as_raw_fd());
         let outputs = self.prepared.plan.steps.iter().flat_map(|step| match step {
             Step::Hook { outputs, .. } => *outputs,
             _ => [None; 2],
@@ -298,10 +314,14 @@ impl<'a> Container<'a> {
         self.parent.send(ToParent::Ready)?;
         loop {
             let start = ChildEnd::new(crate::sys::net::accept(listener)?);
-            // Somebody who connects and says nothing, or dies, was not the start.
-            if let Ok(Some((ToChild::Start, state))) = start.receive() {
-                self.start = Some((start, state));
-                return Ok(());
+            match start.receive() {
+                Ok(Some((ToChild::Start, state))) => {
+                    self.start = Some((start, state));
+                    return Ok(());
+                }
+                Err(fail) => drop(start.send(ToParent::StillWaits(fail))),
+                // Somebody who connects and says nothing, or dies, was not the start.
+                Ok(_) => {}
             }
         }
     }

@@ -66,26 +66,28 @@ pub fn ended(ended: Ended, plan: &Plan, cgroup: Option<&Cgroup>) -> Error {
                 let number = usize::from(step) + 1;
                 format!("step {number} of {total} ({})", plan.step_text(number).unwrap_or_default())
             });
-            died(exit, during.as_deref(), cgroup)
+            died(Some(exit), during.as_deref(), cgroup)
         }
     }
 }
 
-/// The container's process ended, and not by itself, during this step, or before it came to do anything.
-pub fn died(exit: Exit, during: Option<&str>, cgroup: Option<&Cgroup>) -> Error {
+/// The container's process ended, and not by itself, during this step, or before it came to do anything. Of one that isn't
+/// our child it may not be known how.
+pub fn died(exit: Option<Exit>, during: Option<&str>, cgroup: Option<&Cgroup>) -> Error {
     let how = match exit {
-        Exit::Status(status) => format!("ended with status {status}"),
-        Exit::Signal(signal) => format!("was killed by {signal}"),
+        Some(Exit::Status(status)) => format!("ended with status {status}"),
+        Some(Exit::Signal(signal)) => format!("was killed by {signal}"),
+        None => "ended".into(),
     };
     let when = during.map_or("before its first step".into(), |during| format!("during {during}"));
     let error = Error::new(Kind::Step, format!("the container's process {how} {when}"));
     let killed = cgroup.map_or(0, Cgroup::oom_kills);
     match exit {
-        Exit::Signal(Signal::KILL) if killed > 0 => error.hint(format!(
+        Some(Exit::Signal(Signal::KILL)) if killed > 0 => error.hint(format!(
             "memory.events: oom_kill {killed}: linux.resources.memory.limit is too low to start"
         )),
         // systemd removes an empty cgroup at once, and what it has counted.
-        Exit::Signal(Signal::KILL) if cgroup.is_some_and(Cgroup::is_gone) => error.hint(
+        Some(Exit::Signal(Signal::KILL)) if cgroup.is_some_and(Cgroup::is_gone) => error.hint(
             "its cgroup is gone, so who killed it is not known: a linux.resources.memory.limit that is too low to \
              start does that",
         ),

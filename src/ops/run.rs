@@ -10,6 +10,8 @@ use super::{check, delete, start};
 use crate::cli::{Create, Global, Run};
 use crate::error::{Doing, Result};
 use crate::foreground::{self, Init, Reap, Relay, Signals, Stdio};
+use crate::notify::Notify;
+use crate::spawn::Ended;
 use crate::state::Container;
 use crate::{console, log, prepare};
 
@@ -61,7 +63,7 @@ fn stay(
         Some(socket) => Some(Relay::new(console::receive_master(socket.as_fd())?, stdio)?),
         None => None,
     };
-    let notify = start::start_locked(&mut created.container)?;
+    let notify = start(created)?;
     created.container.unlock();
     foreground::supervise(
         Init { pid: created.init.pid, pidfd: created.init.pidfd() },
@@ -71,13 +73,27 @@ fn stay(
     )
 }
 
+/// If it fails, what the init has said on the wire that `create` had to it tells more.
+fn start(created: &mut Created) -> Result<Option<Notify>> {
+    start::start_locked(&mut created.container).map_err(|error| {
+        match created.container.record().and_then(|record| record.init()) {
+            Ok(None) => {}
+            _ => return error, // it lives, and says nothing more
+        }
+        match created.init.next_halt() {
+            Ok(Err(Ended::Reported(report))) => start::failed(&created.container, report.step, report.fail),
+            _ => error,
+        }
+    })
+}
+
 fn detached(global: &Global, args: &Run, bundle: &Bundle) -> Result<i32> {
     let socket = match &args.create.console_socket {
         Some(path) => Some(console::connect("--console-socket", path)?),
         None => None,
     };
     let mut created = create::make(global, &args.create, bundle, socket)?;
-    match start::start_locked(&mut created.container) {
+    match start(&mut created) {
         Err(error) => {
             clean_up(created.container);
             return Err(error);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Record;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::sys::process::{ended, pidfd_open, stat};
+use crate::sys::process::{Stat, ended, pidfd_open, stat};
 use crate::sys::{Errno, Fail, Pid, files};
 
 impl Record {
@@ -20,7 +20,7 @@ impl Record {
         Ok(())
     }
 
-    /// A pidfd of the init process if it lives; a zombie doesn't.
+    /// A pidfd of the init process if it lives; a zombie doesn't, nor one on its way out that has executed no program.
     pub fn init(&self) -> Result<Option<OwnedFd>> {
         let Some(pid) = self.pid else { return Ok(None) };
         if !self.is_of_this_boot()? {
@@ -32,9 +32,16 @@ impl Record {
             pidfd => pidfd.doing(doing)?,
         };
         // This order decides: whatever lives after stat was read is what both the pidfd and stat meant.
-        let same = start_time(pid)? == Some(self.start_time);
+        let same = self.stat()?.is_some_and(|stat| !stat.exiting || stat.executed);
         let lives = same && !ended(pidfd.as_fd(), Some(Duration::ZERO)).doing(doing)?;
         Ok(lives.then_some(pidfd))
+    }
+
+    /// What the kernel knows of the init: `None` once somebody has waited for its end.
+    pub fn stat(&self) -> Result<Option<Stat>> {
+        let Some(pid) = self.pid else { return Ok(None) };
+        let found = stat(pid).doing(|| format!("read /proc/{pid}/stat"))?;
+        Ok(found.filter(|stat| stat.start_time == self.start_time))
     }
 }
 

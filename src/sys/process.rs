@@ -25,6 +25,8 @@ pub fn pidfd_open(pid: Pid) -> Result<OwnedFd, Fail> {
 pub struct Stat {
     /// It is over.
     pub is_zombie: bool,
+    /// Its first thread is on its way out; of a program the others may go on.
+    pub exiting: bool,
     /// Not the program of the process that it was forked from any more: it called execve(2) since.
     pub executed: bool,
     /// In clock ticks since boot.
@@ -54,7 +56,8 @@ pub fn stat(pid: Pid) -> Result<Option<Stat>, Fail> {
 /// Field 2 of proc_pid_stat(5) is the command in parentheses and may hold anything, also parentheses and bytes that are no
 /// UTF-8, so counting starts behind the last one.
 fn parse_stat(line: &[u8]) -> Option<Stat> {
-    /// linux/sched.h: forked, and nothing executed since.
+    /// linux/sched.h.
+    const PF_EXITING: u64 = 0x4;
     const PF_FORKNOEXEC: u64 = 0x40;
     let behind = line.iter().rposition(|&byte| byte == b')')? + 1;
     let mut fields = std::str::from_utf8(line.get(behind..)?).ok()?.split_ascii_whitespace();
@@ -62,8 +65,13 @@ fn parse_stat(line: &[u8]) -> Option<Stat> {
     let flags: u64 = fields.nth(9 - 4)?.parse().ok()?;
     let start_time = fields.nth(22 - 10)?.parse().ok()?;
     let status = fields.nth(52 - 23).and_then(|status| status.parse().ok()).unwrap_or(0);
-    let is_zombie = matches!(state, "Z" | "X");
-    Some(Stat { is_zombie, executed: flags & PF_FORKNOEXEC == 0, start_time, exit: Exit::of(status) })
+    Some(Stat {
+        is_zombie: matches!(state, "Z" | "X"),
+        exiting: flags & PF_EXITING != 0,
+        executed: flags & PF_FORKNOEXEC == 0,
+        start_time,
+        exit: Exit::of(status),
+    })
 }
 
 /// The number of the process behind `pidfd` in the pid namespace of the procfs `proc` (proc_pid_fdinfo(5)). ESRCH: it is
@@ -76,6 +84,25 @@ pub fn pid_of(pidfd: BorrowedFd<'_>, proc: BorrowedFd<'_>) -> Result<Pid, Fail> 
     let text = std::str::from_utf8(text.get(..length).unwrap_or_default()).unwrap_or_default();
     let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
     pid.filter(|pid| *pid > 0).map(Pid).ok_or(Fail::new(Call::Read, Errno::ESRCH))
+}
+
+/// How the process behind `pidfd` ended that somebody else has waited for (PIDFD_GET_INFO, with PIDFD_INFO_EXIT, Linux
+/// 6.15). `None`: it can't be told.
+pub fn exit_of(pidfd: BorrowedFd<'_>) -> Option<Exit> {
+    /// linux/pidfd.h.
+    const PIDFD_GET_INFO: u32 = 0xc040_ff0b; // _IOWR(0xff, 11, the 64 bytes below)
+    const PIDFD_INFO_EXIT: u64 = 1 << 3;
+    #[repr(C)]
+    struct Info {
+        mask: u64,
+        cgroup: u64,
+        ids: [u32; 11],
+        exit_code: i32,
+    }
+    let mut info = Info { mask: PIDFD_INFO_EXIT, cgroup: 0, ids: [0; 11], exit_code: 0 };
+    // SAFETY: the request takes such a struct of 64 bytes, which lives; a kernel that doesn't know it refuses it.
+    let ret = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO as _, &raw mut info) };
+    gate(Call::Ioctl, ret).ok().filter(|_| info.mask & PIDFD_INFO_EXIT != 0).map(|_| Exit::of(info.exit_code))
 }
 
 /// pidfd_send_signal(2), Linux 5.1. ESRCH: the process has ended and was waited for.
@@ -258,7 +285,9 @@ mod tests {
     #[test]
     fn fields_of_stat() {
         let check = |line: &[u8], expected| assert_eq!(parse_stat(line), expected);
-        let stat = |executed, start_time, exit| Some(Stat { is_zombie: false, executed, start_time, exit });
+        let stat = |executed, start_time, exit| {
+            Some(Stat { is_zombie: false, exiting: false, executed, start_time, exit })
+        };
         let line = |flags: u32, name: &str, more: &str| {
             format!("1 ({name}) S 4 5 6 7 8 {flags} 10 11 12 13 14 15 16 17 18 19 20 21 777{more}\n")
                 .into_bytes()
@@ -295,9 +324,13 @@ mod tests {
                 super::super::net::send(ours.as_fd(), b"x", None).expect("send");
                 ended(pidfd.as_fd(), None).expect("wait");
                 let after = stat(pid).expect("stat").expect("not reaped");
-                assert!(after.is_zombie && !after.executed && after.exit == Exit::Status(7), "{after:?}");
+                assert!(
+                    after.is_zombie && after.exiting && !after.executed && after.exit == Exit::Status(7),
+                    "{after:?}"
+                );
                 assert_eq!(reap(pidfd.as_fd()), Ok(Exit::Status(7)));
                 assert_eq!(stat(pid), Ok(None));
+                assert!(matches!(exit_of(pidfd.as_fd()), None | Some(Exit::Status(7))));
                 assert_eq!(pid_of(pidfd.as_fd(), proc.as_fd()), Err(Fail::new(Call::Read, Errno::ESRCH)));
             }
         }
