@@ -14,6 +14,7 @@ mod hook;
 mod landlock;
 mod mask;
 mod mount;
+mod old_root;
 mod passwd;
 mod process;
 mod seccomp;
@@ -179,7 +180,13 @@ impl<'a> Container<'a> {
                 mount::change(self.root()?, path, mount, attr, after)
             }
             Step::ReadOnlyRoot => mount::read_only(self.root()?),
-            Step::EnterRoot(how) => mount::enter(self.root()?, *how),
+            Step::EnterRoot(how) => {
+                let path = self.prepared.plan.steps.iter().find_map(|step| match step {
+                    Step::AttachRoot { path, .. } => Some(path.as_c_str()),
+                    _ => None,
+                });
+                mount::enter(self.root()?, *how, self.proc(), path)
+            }
             Step::RootPropagation(flag, recursive) => mount::root_propagation(*flag, *recursive),
             Step::MakeDirectory(path) => mount::make_directory(self.root()?, path),
             Step::Stdio { uid } => process::stdio(*uid),

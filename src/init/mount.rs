@@ -393,7 +393,8 @@ pub fn make_directory(root: BorrowedFd, path: &InRoot) -> Done {
     open_or_make(root, path, Point::Directory, resolve::IN_ROOT, 0).map(drop)
 }
 
-pub fn enter(root: BorrowedFd, how: EnterRoot) -> Done {
+/// `path` is that of the root, as far as it was attached to one.
+pub fn enter(root: BorrowedFd, how: EnterRoot, proc: BorrowedFd, path: Option<&CStr>) -> Done {
     fs::fchdir(root)?;
     match how {
         EnterRoot::Pivot => {
@@ -402,7 +403,8 @@ pub fn enter(root: BorrowedFd, how: EnterRoot) -> Done {
             sys::detach_here()?;
         }
         EnterRoot::MoveOver => {
-            hide_host_kernel_files()?;
+            let path = path.ok_or(Fail::new(Call::Mount, Errno::EBADF))?;
+            super::old_root::hide_kernel_files(proc, path)?;
             sys::mount(Some(c"."), c"/", None, libc::MS_MOVE, None)?;
             fs::chroot_here()?;
         }
@@ -410,18 +412,6 @@ pub fn enter(root: BorrowedFd, how: EnterRoot) -> Done {
     }
     let slash = fs::open(fs::cwd(), c"/", libc::O_PATH | libc::O_DIRECTORY, 0, resolve::HOST)?;
     fs::fchdir(slash.as_fd())
-}
-
-/// Where the old root stays in the mount namespace, at least the host's procfs and sysfs do not: with mounts
-/// of its own a process might reach them.
-fn hide_host_kernel_files() -> Done {
-    for path in [c"/proc", c"/sys"] {
-        match sys::detach(path) {
-            Ok(()) | Err(Fail { errno: Errno::EINVAL | Errno::ENOENT, .. }) => {}
-            Err(_) => sys::mount(Some(c"tmpfs"), path, Some(c"tmpfs"), libc::MS_RDONLY, None)?,
-        }
-    }
-    Ok(())
 }
 
 pub fn root_propagation(flag: u64, recursive: bool) -> Done {

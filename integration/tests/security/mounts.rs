@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 
 use integration::{Host, unharmed};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::json;
 use spec_tests::{Bundle, FdSocket, Inside};
 
@@ -196,6 +198,50 @@ fn no_pivot_hides_the_hosts_proc_and_sys() {
         let kernel: Vec<_> = all.iter().filter(|m| m["type"] == "proc" || m["type"] == "sysfs").collect();
         assert!(kernel.is_empty(), "{kernel:?}");
     });
+}
+
+/// The same wherever they are mounted: who gets at the old root finds none of them. runc 1.1.5 leaves a bind of a
+/// part of one, crun 1.8.1 all but those at /proc and /sys.
+#[test]
+fn no_pivot_leaves_no_procfs_or_sysfs_of_the_host() {
+    unharmed("CVE-2023-25809", |lab| {
+        let host = |name: &str| lab.dir().join("host").join(name).to_string_lossy().into_owned();
+        let mut mounted = vec![];
+        for (name, kind, flags) in [
+            ("a proc", Some("proc"), MsFlags::empty()),
+            ("sys", Some("sysfs"), MsFlags::empty()),
+            ("bound", None, MsFlags::MS_BIND),
+        ] {
+            fs::create_dir_all(host(name)).expect("a directory");
+            mount(Some("/proc/sys"), host(name).as_str(), kind, flags, None::<&str>).expect("mount");
+            mounted.push(Unmount(host(name)));
+        }
+        let c = lab.bundle().container();
+        c.create(&["--no-pivot"]).ok();
+        let pid = c.pid().to_string();
+        let enter = |program: &[&str]| {
+            let output = Command::new("nsenter").args(["-m", "-t", &pid]).args(program).output();
+            output.expect("nsenter(1)")
+        };
+        // By root of the host: the container's own root goes, and all others enter the old one.
+        assert!(enter(&["/bin/busybox", "umount", "-l", "/"]).status.success());
+        for directory in
+            ["a proc", "sys", "bound"].map(host).into_iter().chain(["/proc".into(), "/sys".into()])
+        {
+            let found = enter(&["ls", &directory]);
+            assert!(found.status.success(), "{found:?}");
+            assert_eq!(String::from_utf8_lossy(&found.stdout), "", "{directory}");
+        }
+    });
+}
+
+/// Of what a test has mounted, also when it fails.
+struct Unmount(String);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = umount2(self.0.as_str(), MntFlags::MNT_DETACH);
+    }
 }
 
 /// Whatever step a create fails in, the census of [`unharmed`] finds the machine as it was.
