@@ -133,6 +133,16 @@ fn also_to_another_user_behind_a_filter() {
     });
 }
 
+/// Whose runtime executes a copy of itself in memory.
+#[test]
+fn also_for_an_ordinary_user() {
+    obeys(SECTION, |lab| {
+        needs(machine::apparmor(), "AppArmor");
+        lab.become_user();
+        bites(lab, |b| b);
+    });
+}
+
 /// The profile denies to execute /bin/true and to read /b.
 #[test]
 fn what_may_be_executed_and_read_is_the_profiles_too() {

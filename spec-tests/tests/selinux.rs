@@ -1,5 +1,5 @@
-//! config.md, process.selinuxLabel, with Debian's policy in force: a program of type container_t may write to files of type
-//! container_file_t that have its own categories, and to hardly any others.
+//! config.md, process.selinuxLabel, and config-linux.md, linux.mountLabel, with Debian's policy in force: a program of type
+//! container_t may write to files of type container_file_t that have its own categories, and to hardly any others.
 
 use std::fs;
 use std::path::Path;
@@ -184,6 +184,71 @@ fn a_label_that_the_program_may_not_have_is_an_error() {
         let c = b.container();
         c.run(&[]).fails_saying(&["permission denied"]);
         assert_eq!(fs::read_to_string(c.bundle.path("/own")).unwrap(), "", "the program has run");
+    });
+}
+
+const IN_MOUNTS: [&str; 2] = ["create /dev/file", "create /tmp/file"];
+const IN_MQUEUE: [&str; 2] = ["create /dev/mqueue/file", "ls /dev/mqueue"];
+const MASKED: [&str; 2] = ["ls /etc", "read /masked"];
+
+/// With new file systems, and a directory and a file that are masked.
+fn mounts(b: Bundle<'_>) -> Bundle<'_> {
+    let mounts = [("/dev", "tmpfs"), ("/dev/mqueue", "mqueue"), ("/dev/pts", "devpts"), ("/tmp", "tmpfs")];
+    let b = mounts.iter().fold(b, |b, (at, kind)| b.mount(at, kind, kind, &[]));
+    labelled(b).file("/masked", "masked").set("/linux/maskedPaths", json!(["/etc", "/masked"]))
+}
+
+#[test]
+fn mounts_without_a_label_are_not_the_containers() {
+    obeys("config-linux.md#mount-label", |lab| {
+        let seen = ask(mounts(bundle(lab)), IN_MOUNTS.into_iter().chain(IN_MQUEUE));
+        let answers = [&seen[IN_MOUNTS[0]], &seen[IN_MOUNTS[1]], &seen[IN_MQUEUE[0]]];
+        assert_eq!(answers, ["EACCES"; 3]);
+    });
+}
+
+#[test]
+fn new_file_systems_have_the_mount_label() {
+    obeys("config-linux.md#mount-label", |lab| {
+        let b = mounts(bundle(lab)).set("/linux/mountLabel", FILE);
+        let seen = ask(b, IN_MOUNTS.into_iter().chain(IN_MQUEUE).chain(MASKED));
+        assert_eq!(IN_MOUNTS.map(|phrase| &seen[phrase]), ["ok", "ok"]);
+        assert_eq!(IN_MQUEUE.map(|phrase| &seen[phrase]), [&json!("ok"), &json!(["file"])]);
+        assert_eq!(MASKED.map(|phrase| &seen[phrase]), [&json!([]), &json!("")]);
+    });
+}
+
+#[test]
+fn they_have_it_in_a_user_namespace_too() {
+    obeys("config-linux.md#mount-label", |lab| {
+        let b = mounts(bundle(lab)).set("/linux/mountLabel", FILE).user_namespace(300_000);
+        let seen = ask(b, IN_MOUNTS.into_iter().chain([MASKED[0]]));
+        assert_eq!(IN_MOUNTS.map(|phrase| &seen[phrase]), ["ok", "ok"]);
+        assert_eq!(seen[MASKED[0]], json!([]));
+    });
+}
+
+/// Where the container's process can't make nodes.
+#[test]
+fn devices_in_a_user_namespace_have_it_too() {
+    obeys("config-linux.md#mount-label", |lab| {
+        let b = labelled(bundle(lab)).set("/linux/mountLabel", FILE).mount("/dev", "tmpfs", "tmpfs", &[]);
+        let seen = ask(b.user_namespace(300_000), ["open /dev/null rw", "open /dev/zero r"]);
+        assert_eq!([&seen["open /dev/null rw"], &seen["open /dev/zero r"]], ["ok", "ok"]);
+    });
+}
+
+/// Their options, with those that are given: a label has a comma.
+#[test]
+fn other_options_of_the_mount_stay() {
+    obeys("config-linux.md#mount-label", |lab| {
+        let b = labelled(bundle(lab)).set("/linux/mountLabel", FILE);
+        let b = b.mount("/tmp", "tmpfs", "tmpfs", &["size=64k", "mode=1700", "nosuid"]);
+        let seen = ask(b, ["mounts", "create /tmp/file", "stat /tmp"]);
+        let mount = seen.mount("/tmp").unwrap();
+        assert!(mount.has("nosuid") && mount.has("size=64k"), "{mount:?}");
+        assert_eq!(seen["create /tmp/file"], "ok");
+        assert_eq!(seen["stat /tmp"]["mode"], "1700");
     });
 }
 

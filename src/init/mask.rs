@@ -6,13 +6,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::Done;
 use super::mount::open_existing;
-use crate::plan::step::InRoot;
+use crate::plan::step::{InRoot, MountLabel};
 use crate::sys::fs::{self, resolve};
 use crate::sys::mount::{self, NODEV, NOEXEC, NOSUID, RDONLY};
 use crate::sys::{Call, Errno, Fail};
 
 /// `cover` is what the host has made on the stage for files.
-pub fn all(root: BorrowedFd, paths: &[InRoot], cover: Option<BorrowedFd>, stage: Option<BorrowedFd>) -> Done {
+pub fn all(
+    root: BorrowedFd,
+    paths: &[InRoot],
+    cover: Option<BorrowedFd>,
+    stage: Option<BorrowedFd>,
+    label: Option<&MountLabel>,
+) -> Done {
     let mut file: Option<OwnedFd> = None;
     let mut directory: Option<OwnedFd> = None;
     for path in paths {
@@ -24,7 +30,7 @@ pub fn all(root: BorrowedFd, paths: &[InRoot], cover: Option<BorrowedFd>, stage:
         let next = match made {
             // Attached by now: of what is not, kernels before 6.15 make no copy.
             Some(first) => mount::clone_tree(first.as_fd(), c"", false)?,
-            None if is_dir => empty_directory()?,
+            None if is_dir => empty_directory(label)?,
             None => sealed_file(cover, stage)?,
         };
         mount::attach(next.as_fd(), found.as_fd())?;
@@ -33,9 +39,10 @@ pub fn all(root: BorrowedFd, paths: &[InRoot], cover: Option<BorrowedFd>, stage:
     Ok(())
 }
 
-fn empty_directory() -> Result<OwnedFd, Fail> {
+fn empty_directory(label: Option<&MountLabel>) -> Result<OwnedFd, Fail> {
     let options = [(c"size", Some(c"0")), (c"nr_inodes", Some(c"2")), (c"mode", Some(c"755"))];
-    mount::new_fs(c"tmpfs", options.into_iter(), RDONLY | NOSUID | NODEV | NOEXEC)
+    let options = options.into_iter().chain(label.map(MountLabel::key_and_value));
+    mount::new_fs(c"tmpfs", options, RDONLY | NOSUID | NODEV | NOEXEC)
 }
 
 fn sealed_file(cover: Option<BorrowedFd>, stage: Option<BorrowedFd>) -> Result<OwnedFd, Fail> {

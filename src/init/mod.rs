@@ -123,10 +123,10 @@ impl<'a> Container<'a> {
             Step::Domainname(name) => ids::setdomainname(name),
             Step::Sysctl { path, value, .. } => process::write_host_proc(self.proc(), path, value.to_bytes()),
             Step::PropagateNothing => mount::propagate_nothing(),
-            Step::Stage { slot, path, by_host } => {
+            Step::Stage { slot, path, by_host, label } => {
                 let stage = self.prepared.fd(*slot)?;
                 self.stage = Some(stage);
-                mount::stage(stage, path, *by_host)
+                mount::stage(stage, path, *by_host, label.as_ref())
             }
             Step::AttachRoot { slot, path } => {
                 let tree = self.prepared.fd(*slot)?;
@@ -169,9 +169,9 @@ impl<'a> Container<'a> {
             Step::Hook { program, state, outputs, .. } => {
                 hook::run(program, self.hook_state(*state)?, self.outputs(*outputs)?)
             }
-            Step::Mask { paths, cover } => {
+            Step::Mask { paths, cover, label } => {
                 let cover = cover.map(|slot| self.prepared.fd(slot)).transpose()?;
-                mask::all(self.root()?, paths, cover, self.stage)
+                mask::all(self.root()?, paths, cover, self.stage, label.as_ref())
             }
             Step::ReadOnlyPath(path) => mount::read_only_path(self.root()?, path),
             Step::ReadOnlyMount { mount, .. } => mount::read_only(self.prepared.fd(*mount)?),

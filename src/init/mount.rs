@@ -5,7 +5,9 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::Done;
-use crate::plan::step::{After, Bind, CopyInside, EnterRoot, IfThere, InRoot, MakeFs, NewFs, STAGED, Target};
+use crate::plan::step::{
+    After, Bind, CopyInside, EnterRoot, IfThere, InRoot, MakeFs, MountLabel, NewFs, STAGED, Target,
+};
 use crate::sys::fs::{self, resolve};
 use crate::sys::mount::{self as sys, MountAttr};
 use crate::sys::{Call, Errno, Fail, Gid, Uid};
@@ -127,11 +129,12 @@ pub fn reopen_directory(slot: BorrowedFd, path: &CStr) -> Done {
 }
 
 /// The stage takes its place; where the host has no right to make it, it is one of the container's user namespace.
-pub fn stage(slot: BorrowedFd, path: &CStr, by_host: bool) -> Done {
+pub fn stage(slot: BorrowedFd, path: &CStr, by_host: bool, label: Option<&MountLabel>) -> Done {
     use std::os::fd::AsRawFd;
     if !by_host {
         let options = [(c"mode", Some(c"755")), (c"uid", Some(c"0")), (c"gid", Some(c"0"))];
-        let made = sys::new_fs(c"tmpfs", options.into_iter(), sys::NOSUID | sys::NOEXEC)?;
+        let options = options.into_iter().chain(label.map(MountLabel::key_and_value));
+        let made = sys::new_fs(c"tmpfs", options, sys::NOSUID | sys::NOEXEC)?;
         fs::dup_onto(made.as_fd(), slot.as_raw_fd(), false)?;
     }
     sys::attach_to_host_path(slot, path)
@@ -165,11 +168,14 @@ pub fn new_fs(root: BorrowedFd, stage: Option<BorrowedFd>, new: &NewFs, keep: Op
         (None, None) => return Err(Fail::new(Call::Mount, Errno::EBADF)),
     };
     let inherits = new.inherit_mode && was_there;
-    if inherits || new.copy_up {
+    if inherits || new.copy_up || new.label.is_some() {
         let flags = libc::O_RDONLY | libc::O_DIRECTORY;
         let top = fs::open(made.as_fd(), c".", flags, 0, resolve::BENEATH_PLAIN)?;
         if inherits {
             fs::chmod(top.as_fd(), covered.mode & 0o7777)?;
+        }
+        if let Some(label) = &new.label {
+            fs::set_label(top.as_fd(), label)?;
         }
         if new.copy_up {
             let source = fs::open(below.as_fd(), c".", flags, 0, resolve::BENEATH_PLAIN)?;

@@ -153,8 +153,12 @@ pub fn service(socket: i32, environment: Vec<CString>, scene: Option<&Scene>) ->
 fn attach(scene: &Scene, draft: &mut Draft) {
     let path = scene.directory.clone();
     let c_directory = draft.cstring("--root", &path.to_string_lossy());
-    let stage = draft.want(Want::Stage);
-    draft.step(Step::Stage { slot: stage, path: c_directory.clone(), by_host: true });
+    let label = scene.plan.steps.iter().find_map(|step| match step {
+        Step::Stage { label, .. } => label.clone(),
+        _ => None,
+    });
+    let stage = draft.want(Want::Stage(label.clone()));
+    draft.step(Step::Stage { slot: stage, path: c_directory.clone(), by_host: true, label });
     let joined = Some(c_directory.clone());
     let field = "the container's state".to_string();
     let directory = draft.want(Want::Directory { path, field });
@@ -351,7 +355,7 @@ mod tests {
         else {
             unreachable!("no stage: {plan}")
         };
-        assert_eq!(plan.wants.get(stage.0), Some(&Want::Stage));
+        assert_eq!(plan.wants.get(stage.0), Some(&Want::Stage(None)));
         let wanted = plan.steps.iter().filter_map(|step| match step {
             Step::BindDevice { slot, .. } => plan.wants.get(slot.0),
             _ => None,

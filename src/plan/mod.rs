@@ -34,7 +34,7 @@ use crate::sys::sched::NumberList;
 use crate::sys::{Gid, Uid};
 use namespaces::MOUNT;
 use seccomp::Filter;
-use step::{EnterRoot, HookState, InRoot, Limit, Program};
+use step::{EnterRoot, HookState, InRoot, Limit, MountLabel, Program};
 
 /// What the command line adds to config.json.
 #[derive(Clone, Debug, Default)]
@@ -123,7 +123,7 @@ pub enum Want {
     /// A device node with this mode and number, to be bound where the container's process can't make one.
     Device { path: PathBuf, field: String, mode: u32, device: u64, from: NodeFrom },
     /// A tmpfs of our own in which file systems and device nodes are made ([`Step::Stage`]).
-    Stage,
+    Stage(Option<MountLabel>),
     /// What covers masked files: a null device on this stage, or where that is refused an empty file.
     Cover { stage: Slot },
     /// The root directory as it is, when it can't be a mount of its own.
@@ -344,7 +344,7 @@ impl Want {
             | Want::StartSocket
             | Want::HookState
             | Want::Reserved
-            | Want::Stage
+            | Want::Stage(_)
             | Want::Cover { .. }
             | Want::Output { .. }
             | Want::UserNamespace { .. } => None,

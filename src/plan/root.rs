@@ -6,7 +6,7 @@ use oci_spec::runtime::Spec;
 
 use super::binds::root_propagation;
 use super::namespaces::{self, Joined, MOUNT, Namespaces};
-use super::rootfs::Mounts;
+use super::rootfs::{self, Mounts};
 use super::step::{CopyInside, EnterRoot, Step};
 use super::{Draft, Facts, Options, Rights, Slot, Want, devices};
 
@@ -62,8 +62,9 @@ pub fn take(
     let by_host = facts.rights == Rights::Host;
     let makes = mounts.steps.iter().any(|step| matches!(step, Step::Mount(_)));
     let stage = (is_masked || makes || by_host && !devices::may_make(namespaces, facts)).then(|| {
-        let slot = draft.want(if by_host { Want::Stage } else { Want::Reserved });
-        draft.step(Step::Stage { slot, path: c_path.clone(), by_host });
+        let label = rootfs::label(oci, facts, draft);
+        let slot = draft.want(if by_host { Want::Stage(label.clone()) } else { Want::Reserved });
+        draft.step(Step::Stage { slot, path: c_path.clone(), by_host, label });
         slot
     });
     draft.step(Step::AttachRoot { slot, path: c_path });

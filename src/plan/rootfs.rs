@@ -7,7 +7,7 @@ use oci_spec::runtime::{LinuxIdMapping, Mount, Spec};
 use super::binds::{bind, copy, copy_by_host, mapped_by};
 use super::namespaces::{CGROUP, MOUNT, Namespaces};
 use super::running::fs_options;
-use super::step::{After, Detached, IfThere, InRoot, NewFs, Step, Target};
+use super::step::{After, Detached, IfThere, InRoot, MountLabel, NewFs, Step, Target};
 use super::{Draft, Facts, Options, Rights, Slot, Want, from_bundle, in_root};
 use crate::spec::annotations::{self, MOUNT_CONTEXT_TYPE};
 use crate::spec::idmap;
@@ -138,6 +138,13 @@ pub fn mounts(
             let path = target.path.clone();
             let option = label.as_ref().map(|label| format!("{context}=\"{label}\""));
             let mut new = new_fs(mount, &parsed, target, after, option.as_deref(), &field(""), draft);
+            if let (true, Some(label)) = (fstype == "mqueue" && !remount, label.as_deref()) {
+                // Born with its IPC namespace, its root is of whoever called clone3(2): of nobody in a user namespace.
+                match namespaces.foreign_user() {
+                    true => draft.warn(format!("{}: has no label in a user namespace", field(".type"))),
+                    false => new.label = Some(draft.cstring("linux.mountLabel", label)),
+                }
+            }
             if !namespaces.has(MOUNT) && !remount {
                 let source = new.source.to_string_lossy().into_owned();
                 let mut options = fs_options(&field(""), mount, &source, draft);
@@ -228,7 +235,7 @@ fn mounted(steps: &mut [Step], path: &InRoot, draft: &mut Draft) -> Option<Slot>
     })
 }
 
-/// proc, sysfs and mqueue have labels of their own (selinux(8), context mounts).
+/// proc and sysfs have labels of their own, and mqueue takes one for its root alone (selinux(8), context mounts).
 fn is_labelled(fstype: &str) -> bool {
     !matches!(fstype, "proc" | "sysfs" | "mqueue" | "cgroup" | "cgroup2")
 }
@@ -263,6 +270,7 @@ fn new_fs(
         flags: parsed.flags,
         data: draft.cstring(&format!("{field}.options"), &data),
         copy_up: parsed.tmpcopyup && fstype == "tmpfs",
+        label: None,
         detached: None,
         keep: None,
         target,
@@ -331,10 +339,21 @@ fn nothing(field: &str, target: Target, namespaces: &Namespaces) -> Step {
         data: c"size=0,nr_inodes=2,mode=755".into(),
         copy_up: false,
         inherit_mode: false,
+        label: None,
         detached: (!namespaces.has(MOUNT)).then_some(Detached { options, attr }),
         keep: None,
         after: After::default(),
     }))
+}
+
+/// config-linux.md, Mount Label, for file systems that no entry of config.json asks for.
+pub fn label(oci: &Spec, facts: &Facts, draft: &mut Draft) -> Option<MountLabel> {
+    let label = oci.linux().as_ref()?.mount_label().as_ref()?;
+    let option = annotations::get(oci, MOUNT_CONTEXT_TYPE).unwrap_or("context");
+    (facts.selinux && !label.is_empty()).then(|| MountLabel {
+        option: draft.cstring(MOUNT_CONTEXT_TYPE, option),
+        label: draft.cstring("linux.mountLabel", label),
+    })
 }
 
 /// config-linux.md, Masked Paths and Readonly Paths.
@@ -350,7 +369,8 @@ pub fn restrict(oci: &Spec, facts: &Facts, stage: Option<Slot>, draft: &mut Draf
     if !masked.is_empty() {
         let stage = stage.filter(|_| facts.rights == Rights::Host);
         let cover = stage.map(|stage| draft.want(Want::Cover { stage }));
-        draft.step(Step::Mask { paths: masked, cover });
+        let label = label(oci, facts, draft);
+        draft.step(Step::Mask { paths: masked, cover, label });
     }
 }
 

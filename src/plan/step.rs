@@ -65,6 +65,20 @@ impl fmt::Display for InRoot {
     }
 }
 
+/// linux.mountLabel as an option of a new file system (mount(8), context).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountLabel {
+    pub option: CString,
+    pub label: CString,
+}
+
+impl MountLabel {
+    /// As fsconfig(2) takes it.
+    pub fn key_and_value(&self) -> (&CStr, Option<&CStr>) {
+        (&self.option, Some(&self.label))
+    }
+}
+
 /// A new file system on a directory of the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewFs {
@@ -80,6 +94,8 @@ pub struct NewFs {
     pub copy_up: bool,
     /// Its root takes the mode of the directory that it covers, if that was there.
     pub inherit_mode: bool,
+    /// The label of its root, for a file system that takes none as an option.
+    pub label: Option<CString>,
     /// How it is made where there is no stage for mount(2).
     pub detached: Option<Detached>,
     /// Where its fd is kept for a later step: its path may lead elsewhere by then.
@@ -265,6 +281,7 @@ pub enum Step {
         slot: Slot,
         path: CString,
         by_host: bool,
+        label: Option<MountLabel>,
     },
     AttachRoot {
         slot: Slot,
@@ -337,6 +354,7 @@ pub enum Step {
     Mask {
         paths: Vec<InRoot>,
         cover: Option<Slot>,
+        label: Option<MountLabel>,
     },
     ReadOnlyPath(InRoot),
     /// The mount in the slot, which an earlier step has put at this path, now that everything in it was made.

@@ -84,7 +84,7 @@ pub fn prepare<'p>(plan: &'p Plan, mut given: Given) -> Result<Prepared<'p>> {
             (Want::StartSocket, _) => given.start_socket.take().ok_or_else(|| missing("start socket"))?,
             (Want::UserNamespace { maps, field }, _) => idmap::user_namespace(maps, field)?,
             (Want::Output { path, field }, _) => output(path, field)?,
-            (Want::Stage, _) => stage::make()?,
+            (Want::Stage(label), _) => stage::make(label.as_ref())?,
             (Want::Cover { stage }, _) => stage::cover(stage::of(&fds, *stage)?)?,
             (Want::Device { path, field, mode, device, from: NodeFrom::Stage { stage, owner } }, _) => {
                 let node = stage::node(stage::of(&fds, *stage)?, fds.len(), (*mode, *device), *owner);
@@ -136,7 +136,7 @@ pub fn open(want: &Want) -> Option<Result<OwnedFd>> {
         | Want::StartSocket
         | Want::HookState
         | Want::Reserved
-        | Want::Stage
+        | Want::Stage(_)
         | Want::Cover { .. }
         | Want::Output { .. }
         | Want::UserNamespace { .. } => None,

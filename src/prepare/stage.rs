@@ -7,15 +7,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::plan::Slot;
-use crate::plan::step::STAGED;
+use crate::plan::step::{MountLabel, STAGED};
 use crate::sys::mount::{self, NOEXEC, NOSUID};
 use crate::sys::{Call, Errno, Fail, Gid, Uid, fs, ids};
 
-/// A stage that nobody sees yet.
-pub fn make() -> Result<OwnedFd> {
-    let options = [(c"mode", Some(c"755"))];
+/// A stage that nobody sees yet. What is made on it is the container's, and so is its label.
+pub fn make(label: Option<&MountLabel>) -> Result<OwnedFd> {
+    let options = [(c"mode", Some(c"755"))].into_iter().chain(label.map(MountLabel::key_and_value));
     let doing = || "make a tmpfs as a stage for mounts and devices".into();
-    let stage = mount::new_fs(c"tmpfs", options.into_iter(), NOSUID | NOEXEC).doing(doing)?;
+    let stage = mount::new_fs(c"tmpfs", options, NOSUID | NOEXEC).doing(doing)?;
     let mask = ids::umask(0);
     let made = fs::mkdir(stage.as_fd(), STAGED, 0o755);
     ids::umask(mask);

@@ -224,6 +224,17 @@ pub fn chown(fd: BorrowedFd, uid: Option<Uid>, gid: Option<Gid>) -> Result<(), F
         .map(drop)
 }
 
+/// fsetxattr(2) of the label that selinux(8) goes by; not for O_PATH fds.
+pub fn set_label(fd: BorrowedFd, label: &CStr) -> Result<(), Fail> {
+    let name = c"security.selinux";
+    let size = label.to_bytes_with_nul().len();
+    // SAFETY: name is NUL-terminated, and label readable for its size.
+    gate(Call::Fsetxattr, unsafe {
+        libc::fsetxattr(fd.as_raw_fd(), name.as_ptr(), label.as_ptr().cast(), size, 0)
+    })
+    .map(drop)
+}
+
 /// fchmod(2); not for O_PATH fds.
 pub fn chmod(fd: BorrowedFd, mode: u32) -> Result<(), Fail> {
     // SAFETY: only integers go in.

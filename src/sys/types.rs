@@ -83,6 +83,7 @@ calls! {
     Fsconfig = "fsconfig",
     Fsmount = "fsmount",
     Fsopen = "fsopen",
+    Fsetxattr = "fsetxattr",
     Fstatfs = "fstatfs",
     Fsync = "fsync",
     Getcwd = "getcwd",
