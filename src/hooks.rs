@@ -4,13 +4,12 @@
 //! A hook gets the container's state on its standard input, its own environment and nothing of ours, and
 //! the bundle as working directory. Of what it prints the end is kept for the error message.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use oci_spec::runtime::Hook;
@@ -18,8 +17,9 @@ use oci_spec::runtime::Hook;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::spec::annotations::{HOOKS_STDERR, HOOKS_STDOUT};
 use crate::state::Record;
-use crate::sys::process::{self, Signal, Watch};
-use crate::sys::{Call, Errno, Fail, Named, Pid, fs, signals};
+use crate::sys::exec::{self, CArray, Program};
+use crate::sys::process::{self, Exit, Signal, Watch};
+use crate::sys::{Call, Errno, Fail, Named, Pid, c_path, fs, signals};
 
 /// How many bytes of each of a hook's outputs are kept: the end says why it failed.
 const KEPT: usize = 2048;
@@ -68,79 +68,75 @@ fn run_one(point: &str, index: usize, hook: &Hook, state: &str, place: &Place) -
     stdin.write_all(state.as_bytes()).call(Call::Write).doing(|| "write the state for a hook".into())?;
     fs::rewind(stdin.as_fd()).doing(|| "rewind the state for a hook".into())?;
 
-    let mut command = command(hook, place.bundle);
-    command
-        .stdin(stdin)
-        .stdout(output_to(place.stdout, HOOKS_STDOUT)?)
-        .stderr(output_to(place.stderr, HOOKS_STDERR)?);
-    let mut child = command.spawn().map_err(|error| {
-        let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
-        failed(format!("start {}", hook.path().display())).with_fail(Fail::new(Call::Exec, errno))
-    })?;
+    let (out, stdout) = output_to(place.stdout, HOOKS_STDOUT)?;
+    let (err, stderr) = output_to(place.stderr, HOOKS_STDERR)?;
+    let stdio = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+    let (pid, pidfd) = start(hook, place.bundle, stdio)
+        .map_err(|fail| failed(format!("start {}", hook.path().display())).with_fail(fail))?;
+    drop((stdin, stdout, stderr));
     let timeout = hook.timeout().and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
-    let mut output = Output { stdout: Tail::default(), stderr: Tail::default() };
-    let ended = converse(&mut child, &mut output, timeout);
+    let mut output = Output { stdout: Tail::from(out), stderr: Tail::from(err) };
+    let ended = converse(pidfd.as_fd(), &mut output, timeout);
     if !matches!(ended, Ok(true)) {
-        let group = Pid(-(child.id() as i32)); // it leads one of its own, see command()
-        let _ = process::kill(group, Signal::KILL); // unreaped, so its id is still taken: at worst all have ended
+        // It leads a group of its own, so that a timeout also ends what it has started; unreaped, its id is still taken:
+        // at worst all have ended.
+        let _ = process::kill(Pid(-pid.0), Signal::KILL);
     }
-    let status = child.wait().call(Call::Waitid).doing(|| "wait for a hook".into())?;
+    let status = process::reap(pidfd.as_fd()).doing(|| "wait for a hook".into())?;
     match ended? {
         false => {
             let seconds = timeout.unwrap_or_default().as_secs_f64();
             Err(failed(format!("timed out: it ran past specified timeout of {seconds:.1}s, {output}")))
         }
-        true if status.success() => Ok(()),
+        true if status == Exit::Status(0) => Ok(()),
         true => Err(failed(format!("{}, {output}", describe(status)))),
     }
 }
 
-/// A file that an annotation names, made if it is missing; else a pipe to us.
-fn output_to(file: Option<&Path>, annotation: &str) -> Result<Stdio> {
+/// A file that an annotation names, made if it is missing; else a pipe, with the end that is ours.
+fn output_to(file: Option<&Path>, annotation: &str) -> Result<(Option<File>, OwnedFd)> {
     let Some(path) = file else {
-        return Ok(Stdio::piped());
+        let (ours, theirs) = fs::pipe().doing(|| "make a pipe for a hook".into())?;
+        return Ok((Some(ours.into()), theirs));
     };
-    let file = File::options().append(true).create(true).mode(0o600).open(path);
-    file.call(Call::Openat)
-        .map(Stdio::from)
-        .doing(|| format!("annotations[{annotation}]: open {}", path.display()))
+    let file = File::options().append(true).create(true).mode(0o600).open(path).call(Call::Openat);
+    let file = file.doing(|| format!("annotations[{annotation}]: open {}", path.display()))?;
+    Ok((None, file.into()))
 }
 
-fn command(hook: &Hook, bundle: &Path) -> Command {
-    let mut command = Command::new(hook.path());
-    if let Some((name, rest)) = hook.args().as_deref().and_then(<[String]>::split_first) {
-        command.arg0(name).args(rest);
-    }
-    command.env_clear();
-    for variable in hook.env().iter().flatten() {
-        let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
-        command.env(name, value);
-    }
+fn start(hook: &Hook, bundle: &Path, stdio: [BorrowedFd; 3]) -> Result<(Pid, OwnedFd), Fail> {
+    // Checked in config.json: a NUL is in none of them.
+    let c_string = |text: &str| CString::new(text).map_err(|_| Fail::new(Call::Exec, Errno::EINVAL));
+    let array = |texts: &[String]| texts.iter().map(|text| c_string(text)).collect::<Result<_, _>>();
+    let path = c_path(hook.path())?;
+    let argv = match hook.args().as_deref() {
+        Some(args) if !args.is_empty() => array(args)?,
+        _ => vec![path.clone()],
+    };
+    let envp = array(hook.env().as_deref().unwrap_or_default())?;
     // At poststop the bundle may be gone.
-    command.current_dir(if bundle.is_dir() { bundle } else { Path::new("/") });
-    signals::unblock_in_child(&mut command); // poststart hooks run while we collect signals for the container
-    command.process_group(0); // so that a timeout also ends what the hook has started
-    command
+    let directory = c_path(if bundle.is_dir() { bundle } else { Path::new("/") })?;
+    let (argv, envp) = (CArray::new(argv), CArray::new(envp));
+    let program = Program { path: &path, argv: &argv, envp: &envp, directory: &directory, stdio };
+    exec::spawn(&program)
 }
 
 /// Reads what the hook prints until it has ended; false if it hasn't within `timeout`. What it started may
 /// go on and keep its outputs open: that isn't waited for.
-fn converse(child: &mut Child, output: &mut Output, timeout: Option<Duration>) -> Result<bool> {
+fn converse(pidfd: BorrowedFd, output: &mut Output, timeout: Option<Duration>) -> Result<bool> {
     let doing = || "wait for a hook".to_owned();
-    let pidfd = process::pidfd_open(Pid(child.id() as i32)).doing(doing)?;
-    let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut left_unread = PIPE * 2;
     loop {
-        let ended = process::ended(pidfd.as_fd(), Some(Duration::ZERO)).doing(doing)?;
+        let ended = process::ended(pidfd, Some(Duration::ZERO)).doing(doing)?;
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if !ended && left.is_some_and(|left| left.is_zero()) {
             return Ok(false);
         }
         let mut watched = [
-            Watch::input((!ended).then_some(pidfd.as_fd())),
-            Watch::input(stdout.as_ref().map(AsFd::as_fd)),
-            Watch::input(stderr.as_ref().map(AsFd::as_fd)),
+            Watch::input((!ended).then_some(pidfd)),
+            Watch::input(output.stdout.pipe()),
+            Watch::input(output.stderr.pipe()),
         ];
         let limit = if ended { Some(Duration::ZERO) } else { left };
         if process::poll(&mut watched, limit).doing(doing)? == 0 && ended {
@@ -149,10 +145,10 @@ fn converse(child: &mut Child, output: &mut Output, timeout: Option<Duration>) -
         let [_, out_ready, err_ready] = watched.map(|watch| watch.ready());
         let mut read = 0;
         if out_ready {
-            read += output.stdout.take_from(&mut stdout);
+            read += output.stdout.take();
         }
         if err_ready {
-            read += output.stderr.take_from(&mut stderr);
+            read += output.stderr.take();
         }
         if ended {
             left_unread = left_unread.saturating_sub(read);
@@ -163,11 +159,10 @@ fn converse(child: &mut Child, output: &mut Output, timeout: Option<Duration>) -
     }
 }
 
-fn describe(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit status {code}"),
-        (None, Some(signal)) => format!("signal: {}", Signal(signal)),
-        (None, None) => status.to_string(),
+fn describe(status: Exit) -> String {
+    match status {
+        Exit::Status(code) => format!("exit status {code}"),
+        Exit::Signal(signal) => format!("signal: {signal}"),
     }
 }
 
@@ -182,30 +177,40 @@ impl std::fmt::Display for Output {
     }
 }
 
-/// The end of what came out of a pipe.
-#[derive(Default)]
-struct Tail(Vec<u8>);
+/// A pipe, and the end of what came out of it.
+struct Tail {
+    pipe: Option<File>,
+    text: Vec<u8>,
+}
 
 impl Tail {
+    fn from(pipe: Option<File>) -> Tail {
+        Tail { pipe, text: vec![] }
+    }
+
+    fn pipe(&self) -> Option<BorrowedFd<'_>> {
+        self.pipe.as_ref().map(AsFd::as_fd)
+    }
+
     /// One read, and how many bytes it gave; at the end of the pipe or after an error it is closed.
-    fn take_from<R: Read>(&mut self, pipe: &mut Option<R>) -> usize {
+    fn take(&mut self) -> usize {
         let mut buffer = [0; 4096];
-        let read = match pipe.as_mut().map(|pipe| pipe.read(&mut buffer)) {
+        let read = match self.pipe.as_mut().map(|pipe| pipe.read(&mut buffer)) {
             Some(Ok(read)) if read > 0 => read,
             _ => {
-                *pipe = None;
+                self.pipe = None;
                 return 0;
             }
         };
-        self.0.extend_from_slice(&buffer[..read]);
-        let surplus = self.0.len().saturating_sub(KEPT);
-        self.0.drain(..surplus);
+        self.text.extend_from_slice(&buffer[..read]);
+        let surplus = self.text.len().saturating_sub(KEPT);
+        self.text.drain(..surplus);
         read
     }
 
     /// As one line without control characters: it goes into an error message.
     fn text(&self) -> String {
-        let text = String::from_utf8_lossy(&self.0);
+        let text = String::from_utf8_lossy(&self.text);
         let escape = |c: char| {
             if c.is_control() { c.escape_default().to_string() } else { c.to_string() }
         };

@@ -394,7 +394,11 @@ impl Init {
 
     /// Lets a child that has come to a halt go on.
     pub fn go(&self) -> Result<()> {
-        self.channel.send(ToChild::Go).doing(|| "let the container's process go on".into())
+        match self.channel.send(ToChild::Go) {
+            // It has failed meanwhile: its report, or its end, is heard next.
+            Err(Fail { errno: Errno::EPIPE, .. }) => Ok(()),
+            sent => sent.doing(|| "let the container's process go on".into()),
+        }
     }
 
     pub fn pidfd(&self) -> BorrowedFd<'_> {

@@ -109,7 +109,7 @@ pub fn namespace_kind(fd: BorrowedFd) -> Result<u64, Fail> {
 /// [`clone`] for the runtime, which has one thread by design and whose children go straight into code that
 /// lives on `sys` alone (checked in debug builds by the allocator of `sys::child_alloc`).
 pub fn fork(flags: u64, cgroup: Option<BorrowedFd>) -> Result<Who, Fail> {
-    // SAFETY: rrunc starts no thread, and its callers (`spawn`, `seal`, `idmap`, systemd's holder, the hooks of `init`)
+    // SAFETY: rrunc starts no thread, and its callers (`spawn`, `seal`, `idmap`, systemd's holder, the hooks of `init`, `exec::spawn`)
     // keep the rule for the child.
     let who = unsafe { clone(flags, cgroup) }?;
     #[cfg(debug_assertions)]

@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
-use super::{Call, Errno, Fail};
+use super::clone::{self, Who};
+use super::{Call, Errno, Fail, Pid, fs, ids, process, signals};
 
 /// A NULL-terminated array of C strings, as execve(2) wants it, with its strings.
 #[derive(Debug)]
@@ -89,6 +90,54 @@ pub fn exec_fd(file: BorrowedFd, argv: &CArray) -> Fail {
         );
     }
     Fail::new(Call::Exec, Errno::last())
+}
+
+/// A program for [`spawn`].
+pub struct Program<'a> {
+    pub path: &'a CStr,
+    pub argv: &'a CArray,
+    pub envp: &'a CArray,
+    /// Its working directory.
+    pub directory: &'a CStr,
+    pub stdio: [BorrowedFd<'a>; 3],
+}
+
+/// A child that executes a program, as the leader of a process group, with no signal blocked. Unlike the standard
+/// library's it tells which call has failed.
+pub fn spawn(program: &Program) -> Result<(Pid, OwnedFd), Fail> {
+    let (refusal, ours) = fs::pipe()?;
+    match clone::fork(0, None)? {
+        Who::Child => {
+            let fail = execute(program);
+            let _ = fs::write(ours.as_fd(), &fail.to_bytes()); // then our status says that something is wrong
+            clone::exit(127)
+        }
+        Who::Parent(pid, pidfd) => {
+            drop(ours);
+            let mut said = [0; Fail::BYTES];
+            let fail = match fs::read(refusal.as_fd(), &mut said) {
+                Ok(0) => return Ok((pid, pidfd)), // closed by its execve
+                Ok(_) => Fail::from_bytes(said).unwrap_or(Fail::new(Call::Read, Errno::EBADMSG)),
+                Err(fail) => fail,
+            };
+            process::kill_and_reap(pidfd.as_fd());
+            Err(fail)
+        }
+    }
+}
+
+fn execute(program: &Program) -> Fail {
+    let ready = ids::lead_process_group()
+        .and_then(|()| fs::chdir(program.directory))
+        .and_then(|()| {
+            let mut numbers = program.stdio.iter().zip(0..);
+            numbers.try_for_each(|(fd, number)| fs::dup_onto(*fd, number, true))
+        })
+        .and_then(|()| signals::as_std_found_them());
+    match ready {
+        Ok(()) => exec(program.path, program.argv, program.envp),
+        Err(fail) => fail,
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use super::{Call, Fail, Gid, Uid, gate, gate_fd};
+use super::{Call, Fail, Gid, Named, Uid, gate, gate_fd};
 
 /// How openat2 may walk (openat2(2)).
 pub mod resolve {
@@ -263,6 +263,17 @@ pub fn getcwd(buffer: &mut [u8]) -> Result<&[u8], Fail> {
     let n =
         gate(Call::Getcwd, unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) })?;
     Ok(buffer.get(..n as usize).unwrap_or(&[]))
+}
+
+/// chdir(2), by a path of the host.
+pub fn chdir(path: &CStr) -> Result<(), Fail> {
+    // SAFETY: path is NUL-terminated and outlives the call.
+    gate(Call::Chdir, unsafe { libc::chdir(path.as_ptr()) }).map(drop)
+}
+
+/// pipe2(2): the end to read from, and that to write to.
+pub fn pipe() -> Result<(OwnedFd, OwnedFd), Fail> {
+    nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).call(Call::Pipe)
 }
 
 /// chroot(2) to the current directory.

@@ -35,6 +35,12 @@ pub fn setuid(uid: Uid) -> Result<(), Fail> {
     gate(Call::Setuid, unsafe { libc::syscall(libc::SYS_setresuid, uid.0, uid.0, uid.0) }).map(drop)
 }
 
+/// setpgid(2) of ourselves.
+pub fn lead_process_group() -> Result<(), Fail> {
+    // SAFETY: only integers go in.
+    gate(Call::Setpgid, unsafe { libc::setpgid(0, 0) }).map(drop)
+}
+
 /// setsid(2).
 pub fn setsid() -> Result<(), Fail> {
     // SAFETY: nothing goes in.

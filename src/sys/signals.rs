@@ -1,8 +1,6 @@
 //! Signals as input: blocked, and read from a signalfd(2) instead of interrupting.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -11,7 +9,7 @@ use super::process::Signal;
 use super::{Call, Errno, Fail, Named, gate};
 
 /// All signals of this thread, blocked and readable until dropped, when the old mask comes back. A child
-/// made meanwhile inherits the mask, see [`unblock_in_child`].
+/// made meanwhile inherits the mask, see [`as_std_found_them`].
 pub struct Signals {
     fd: SignalFd,
     old: SigSet,
@@ -47,8 +45,19 @@ impl Drop for Signals {
     }
 }
 
-/// Makes a program start with no signal blocked, whatever is blocked here (std lets it inherit the mask).
-pub fn unblock_in_child(command: &mut Command) {
+/// For a child that executes another program: SIGPIPE, which the standard library ignores from its start on, is as it
+/// was, and no signal is blocked. Nothing is allocated.
+pub fn as_std_found_them() -> Result<(), Fail> {
+    // SAFETY: SIG_DFL is no handler that could run.
+    let old = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    gate(Call::Sigaction, if old == libc::SIG_ERR { -1 } else { 0 })?;
+    SigSet::empty().thread_set_mask().call(Call::Sigprocmask)
+}
+
+/// As that does, for a test's program.
+#[cfg(test)]
+pub fn unblock_in_child(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
     let unblock = || Ok(SigSet::empty().thread_set_mask()?);
     // SAFETY: sigprocmask may be called between fork and exec (signal-safety(7)); nothing is allocated.
     unsafe { command.pre_exec(unblock) };

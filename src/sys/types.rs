@@ -134,6 +134,7 @@ calls! {
     Setgroups = "setgroups",
     Sethostname = "sethostname",
     Setns = "setns",
+    Setpgid = "setpgid",
     Setsid = "setsid",
     Setsockopt = "setsockopt",
     Setuid = "setresuid",
