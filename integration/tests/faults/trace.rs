@@ -121,7 +121,7 @@ fn watch(over: &Receiver<()>, limit: Duration, root: &AtomicI32, late: &AtomicBo
 }
 
 /// Each process of the runtime and the call that it is in.
-fn waiting_in() -> Vec<String> {
+pub fn waiting_in() -> Vec<String> {
     let mut found = vec![];
     for entry in fs::read_dir("/proc").expect("/proc").flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<i32>().ok()) else { continue };
