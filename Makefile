@@ -128,6 +128,11 @@ integration: bundle inside ## errors, crashes, leaks, hostile roots, and the sha
 faults: bundle inside ## kill rrunc and its children at every system call, and let each fail; FAULTS="--every 5 --command run"
 	RRUNC=$(CURDIR)/build/rrunc RUNTIME=$(CURDIR)/build/rrunc cargo test $(LOCKED) --package integration --test faults -- $(FAULTS)
 
+.PHONY: soak
+soak: bundle inside ## 10,000 containers, 1,000 at once, then SOAK seconds (7200) of mixed work: nothing is left, nothing grows
+	SOAK=$(or $(SOAK),7200) RRUNC=$(CURDIR)/build/rrunc RUNTIME=$(CURDIR)/build/rrunc cargo test $(LOCKED) \
+		--package integration --test it soak:: -- --nocapture --test-threads 1
+
 .PHONY: engines
 engines: deb ## Podman, Docker and Swarm, containerd, CRI, Buildah on rrunc and our shim, and on runc or crun as the control; SUITE=forky
 	$(NEED) $(BUILD_NEEDS) mmdebstrap iproute2

@@ -11,6 +11,6 @@ mod look; // check, plan, info, features: what they tell is what create does
 mod lookup; // the kernel fails to say whether something is there
 mod security; // hostile images and configurations, and what an attacker learned from other runtimes
 mod shared_cgroup; // containers that ended are deleted, and others in their cgroup live on
+mod soak; // many containers, for minutes or hours: nothing grows
 mod start; // from a created container to its program
-mod stress; // many containers, one after the other and at once
 mod tidy; // the shape of the source: imports, what is absent where, lengths
