@@ -72,10 +72,16 @@ impl Directory {
         }
     }
 
+    /// Calls `each` with every name in it, also if it was looked through before.
+    pub fn for_each(&self, each: impl FnMut(&CStr) -> Result<(), Fail>) -> Result<(), Fail> {
+        sys::rewind(self.dir.as_fd())?;
+        sys::for_each_entry(self.dir.as_fd(), each)
+    }
+
     /// What is in it is in it: plain files without another name, but for the link to the parent.
     pub fn check_files(&self) -> Result<()> {
         let mut fault = None;
-        sys::for_each_entry(self.dir.as_fd(), |name| {
+        self.for_each(|name| {
             let flags = libc::O_PATH | libc::O_NOFOLLOW;
             let stat = sys::stat(sys::open(self.dir.as_fd(), name, flags, 0, resolve::HOST)?.as_fd())?;
             if let Some(text) = fault_of(name, &stat) {
@@ -244,6 +250,17 @@ mod tests {
             fs::create_dir(image.join("directory")).unwrap();
             let _socket = std::os::unix::net::UnixListener::bind(image.join("lazy-pages.socket")).unwrap();
             checked(image).unwrap();
+        });
+    }
+
+    #[test]
+    fn it_is_looked_through_each_time() {
+        with_image("again", |_, image| {
+            let directory = Directory::open(image.into(), "--image-path").unwrap();
+            directory.check_chain(None).unwrap();
+            symlink("inventory.img", image.join("pages-1.img")).unwrap();
+            directory.check_chain(None).unwrap_err();
+            directory.check_chain(None).unwrap_err();
         });
     }
 

@@ -22,9 +22,6 @@ use crate::sys::{Call, Gid, Named, Pid, Uid};
 const FILE: &CStr = c"rrunc.json";
 /// The newest layout of [`Table`].
 const VERSION: u32 = 1;
-/// What criu writes in the directory for its work, besides its log.
-const STATISTICS: [&CStr; 2] = [c"stats-dump", c"stats-restore"];
-
 /// The content of our file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -134,17 +131,19 @@ impl Images {
             sys::chown(file, Some(uid), Some(Gid(0))).and_then(|()| sys::chmod(file, mode))
         };
         let doing = || format!("give {} to uid {uid}", self.images.path.display());
-        sys::for_each_entry(dir, |name| match self.images.open_file(name)? {
-            Some(file) => give(file.as_fd(), 0o640),
-            None => Ok(()),
-        })
-        .doing(doing)?;
+        self.images
+            .for_each(|name| match self.images.open_file(name)? {
+                Some(file) => give(file.as_fd(), 0o640),
+                None => Ok(()),
+            })
+            .doing(doing)?;
         give(dir, 0o750).doing(doing)
     }
 
-    /// No log of that name is there, nor anything else that criu would write into.
-    pub fn begin_log(&self, name: &CStr) -> Result<()> {
-        STATISTICS.into_iter().chain([name]).try_for_each(|name| self.work.free(name))
+    /// No log of that name is there, nor the other file that criu writes beside it, which may be links.
+    pub fn begin_log(&self, name: &CStr, statistics: &CStr) -> Result<()> {
+        self.work.free(name)?;
+        self.work.free(statistics)
     }
 
     /// What criu's log says of a failure, with the log's path.

@@ -52,7 +52,7 @@ fn save(container: &Container, args: &Checkpoint) -> Result<()> {
         images.check_parent(parent)?;
     }
     let log_name = CString::new(DUMP_LOG).unwrap_or_default();
-    images.begin_log(&log_name)?;
+    images.begin_log(&log_name, c"stats-dump")?;
 
     let externals = externals(container, record, &spec)?;
     let found = mounts::find(pid, &externals)?;

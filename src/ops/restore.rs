@@ -94,7 +94,7 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
     let images = Images::open(&args.images, root_of(&bundle.spec))?;
     let table = images.read_table()?;
     let log_name = CString::new(RESTORE_LOG).unwrap_or_default();
-    images.begin_log(&log_name)?;
+    images.begin_log(&log_name, c"stats-restore")?;
 
     let store = Store::open(&global.root)?;
     let mut reservation = store.reserve(&id)?;
