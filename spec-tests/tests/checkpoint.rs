@@ -550,6 +550,27 @@ fn an_image_cannot_name_a_directory_of_the_host() {
     });
 }
 
+/// What an image says nothing of is the host's, whatever config.json wants.
+#[test]
+fn an_image_is_not_restored_outside_of_the_containers_namespaces() {
+    obeys(SECTION, |lab| {
+        for kind in ["uts", "ipc"] {
+            let c = run(counter(lab).without_namespace(kind));
+            wait_for_more(&c);
+            let path = image(lab, kind);
+            checkpoint(&c, &["--image-path", &path]).ok();
+            let stopped_at = count(&c);
+            let wanting = counter(lab).container();
+            let restored = wanting.command("restore", &["--detach", "--image-path", &path]).run();
+            restored.fails_saying(&[&format!("in the host's {kind} namespace")]);
+            lab.run(["state", &wanting.id]).fails_saying(&["does not exist"]);
+            assert_eq!((count(&c), count(&wanting)), (stopped_at, 0), "it has run");
+            restore(&c, &["--image-path", &path]).ok();
+            wait_for_more(&c);
+        }
+    });
+}
+
 #[test]
 fn memory_comes_when_it_is_used() {
     obeys(SECTION, |lab| {

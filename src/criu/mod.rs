@@ -8,12 +8,14 @@
 //! | `options` | from the command line to a request |
 //! | `directory` | a directory of its files, which is looked over before |
 //! | `images` | those of an image and of criu's work, and our own file there |
+//! | `inside` | whether what was restored is in the container's namespaces |
 //! | `mounts` | where in the container the host's mounts are now |
 //! | `outside` | what is not the container's: mounts, namespaces, pipes, the cgroup |
 //! | `log` | what went wrong |
 
 pub mod directory;
 pub mod images;
+pub mod inside;
 pub mod log;
 pub mod mounts;
 pub mod options;

@@ -14,6 +14,7 @@ use super::criu::{Criu, config_file};
 use super::{create, delete, explain, filter};
 use crate::cli::{Create, Global, Restore};
 use crate::criu::images::Images;
+use crate::criu::inside;
 use crate::criu::options::{self, RESTORE_LOG};
 use crate::criu::outside;
 use crate::criu::rpc::{Kind as Request, Notify, Options as Told, Request as Message};
@@ -257,10 +258,10 @@ impl<'p> Progress<'p> {
     ) -> Result<()> {
         match (notify.script(), fd) {
             // Nothing of the container has run yet.
-            ("post-restore", _) => match pid_file {
-                Some(path) => pidfile::write(path, Pid(notify.pid())),
-                None => Ok(()),
-            },
+            ("post-restore", _) => {
+                inside::check(&bundle.spec, Pid(notify.pid()))?;
+                pid_file.map_or(Ok(()), |path| pidfile::write(path, Pid(notify.pid())))
+            }
             ("setup-namespaces", _) => self.namespaces_are_there(Pid(notify.pid()), bundle, plan),
             ("orphan-pts-master", Some(master)) => match socket {
                 Some(socket) => net::send(socket.as_fd(), b"/dev/ptmx", Some(master.as_fd()))
