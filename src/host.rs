@@ -30,6 +30,7 @@ pub fn facts(oci: &runtime::Spec, bundle: &Path) -> Result<Facts> {
         },
         no_setgroups: nested && std::fs::read("/proc/self/setgroups").is_ok_and(|text| text == b"deny\n"),
         permitted,
+        keyrings: ids::has_keyrings(),
         kcore: Path::new("/proc/kcore").exists(),
         apparmor: apparmor && has_apparmor(),
         selinux: selinux && has_selinux(),

@@ -3,6 +3,7 @@
 
 mod checkpoint; // what somebody else has saved, at `restore`
 mod host_devices; // device nodes that a container is given, and must not change
+mod keyring; // keys of the container, of its caller, of its neighbours
 mod mounts; // where mounts, devices and masks land in a hostile root file system
 mod own_binary; // rrunc itself, which a container must not overwrite
 mod planted; // state that another user has written, or could have

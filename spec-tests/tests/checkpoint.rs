@@ -97,6 +97,30 @@ fn a_counter_counts_on_and_does_so_again() {
     });
 }
 
+/// Its session keyring is its own, and that of `exec`: not that of whoever called `restore` (session-keyring(7)).
+#[test]
+fn it_is_restored_with_a_session_keyring_of_its_own() {
+    obeys(SECTION, |lab| {
+        needs_criu();
+        let (find, which) = ("syscall keyctl 10 -3 user ours 0", "syscall keyctl 0 -3 0");
+        let phrases = ["to /answer", "block SIGUSR1", "await SIGUSR1", find, which, "sleep"];
+        let c = run(lab.bundle().phrases(phrases));
+        c.wait_for_answer("/answer", "block SIGUSR1");
+        let path = image(lab, "image");
+        checkpoint(&c, &["--image-path", &path]).ok();
+        let caller = format!(
+            "{} 'syscall keyctl 1 caller' 'syscall add_key user ours secret 6 -3' exec",
+            helper().display()
+        );
+        c.command("restore", &["--detach", "--image-path", &path]).through(&caller).run().ok();
+        c.kill(&["USR1"]).ok();
+        let seen = c.wait_for_answer("/answer", which);
+        assert_eq!(seen[find], "ENOKEY", "{seen:?}");
+        let exec = Inside::parse(&lab.run(["exec", &c.id, "/bin/inside", which]).ok().stdout());
+        assert_eq!(exec[which], seen[which]);
+    });
+}
+
 #[test]
 fn it_goes_on_after_a_checkpoint_if_told() {
     obeys(SECTION, |lab| {

@@ -24,15 +24,12 @@ pub fn become_root(drop_groups: bool) -> Done {
     ids::prctl(libc::PR_SET_DUMPABLE, 0, 0).map(drop)
 }
 
-/// A kernel without keyrings, a user with too many keys, or a filter that forbids them to us and so to the container, is
-/// no reason to have no container. A keyring that isn't as it must be is one.
+/// Whoever has it may do all; others of the same user only find it, and by its name alone: else every container of that
+/// user, all of root's for one, could list it by /proc/keys and link what it holds to its own (keyctl_setperm(3)).
 pub fn session_keyring(name: &CStr) -> Done {
-    // All to the possessor; view, read, search and link to the owner (keyctl_setperm(3)).
-    const PERMISSIONS: u32 = 0x3f1b_0000;
-    match ids::join_session_keyring(name) {
-        Err(Fail { errno: Errno::ENOSYS | Errno::EDQUOT | Errno::EPERM, .. }) => Ok(()),
-        joined => ids::set_key_permissions(joined?, PERMISSIONS),
-    }
+    const POSSESSOR_ALL: u32 = 0x3f00_0000;
+    const USER_SEARCH: u32 = 0x0008_0000;
+    ids::set_key_permissions(ids::join_session_keyring(name)?, POSSESSOR_ALL | USER_SEARCH)
 }
 
 /// One write to a file below the host's procfs. What the kernel takes only the beginning of, it has not taken.

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use oci_spec::runtime::{Hook, Hooks, LinuxNamespaceType};
 
 use super::bundle::Bundle;
-use super::{birth, check, delete, end, explain};
+use super::{birth, check, delete, end, explain, keyring};
 use crate::cgroup::{self, Cgroup, Hierarchy};
 use crate::cli::{CgroupManager, Create, Global, Rootless};
 use crate::error::{Doing, Error, Kind, Result};
@@ -78,8 +78,13 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
     let resources = oci.linux().as_ref().and_then(|linux| linux.resources().as_ref());
     let mut cgroup = make_cgroup(global, (oci, &args.id), &facts, &reservation)?;
     let rdt = make_rdt(oci, &args.id)?;
+    let session_keyring = match args.no_new_keyring {
+        true => None,
+        false => Some(keyring::name(&args.id)?),
+    };
     let mut record = Record {
         no_new_keyring: args.no_new_keyring,
+        session_keyring: session_keyring.clone(),
         seccomp_listener,
         rdt: rdt.as_ref().map(|new| new.group().clone()),
         ..record(&store, bundle, &id, &root, cgroup.as_ref())?
@@ -98,7 +103,7 @@ pub fn make(global: &Global, args: &Create, bundle: &Bundle, console: Option<Own
         bundle: bundle.path.clone(),
         root: root.clone(),
         no_pivot: args.no_pivot,
-        no_new_keyring: args.no_new_keyring,
+        session_keyring,
         await_host: false,
         preserve_fds,
         listen_fds,

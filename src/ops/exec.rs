@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
 
-use super::{birth, create, explain, filter};
+use super::{birth, create, explain, filter, keyring};
 use crate::cgroup::{self, Hierarchy};
 use crate::cli::{Exec, Global};
 use crate::error::{Doing, Error, Kind, Result};
@@ -142,7 +142,7 @@ fn compile(
         id: record.id.clone(),
         bundle: record.bundle.clone().into(),
         root: record.rootfs.clone().into(),
-        no_new_keyring: record.no_new_keyring,
+        session_keyring: keyring::of(record)?,
         await_host: record.rdt.is_some(),
         preserve_fds,
         listen_fds,

@@ -225,6 +225,13 @@ fn hinted(step: Option<&Step>, error: Error, errno: Errno) -> Error {
             }
             _ => error,
         },
+        (Some(Step::SessionKeyring(_)), Errno::EDQUOT) => error.hint(
+            "the user has too many keys: raise /proc/sys/kernel/keys/maxkeys, or create the container with --no-new-keyring: \
+             it then has its caller's session keyring, with all that is in it",
+        ),
+        (Some(Step::SessionKeyring(_)), _) => error.hint(
+            "create the container with --no-new-keyring: it then has its caller's session keyring, with all that is in it",
+        ),
         (Some(Step::RaiseLimit { .. }), Errno::EPERM) => error.hint(RAISING_LIMITS),
         (Some(Step::Bind(_)), Errno::ESTALE) => {
             error.hint("the source was replaced while the container was being created")

@@ -15,6 +15,7 @@ mod explain;
 pub mod features;
 mod filter;
 pub mod info;
+mod keyring;
 pub mod kill;
 pub mod list;
 pub mod mounts;

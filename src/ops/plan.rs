@@ -39,7 +39,8 @@ pub fn of(bundle: &Bundle, root: &Path, place: &Place, args: &cli::Plan) -> Resu
         bundle: bundle.path.clone(),
         root: root.into(),
         no_pivot: args.no_pivot,
-        no_new_keyring: args.no_new_keyring,
+        // Its name is made up by `create`; what follows the last dot isn't shown.
+        session_keyring: (!args.no_new_keyring).then(|| format!("_ses.{}.", id_of(&bundle.path))),
         cgroup: match place.relative() {
             Some(place) => Some(Hierarchy::find()?.path.join(place)),
             None => None,

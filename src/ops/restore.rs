@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::bundle::Bundle;
 use super::criu::{Criu, config_file};
-use super::{create, delete, explain, filter};
+use super::{create, delete, explain, filter, keyring};
 use crate::cli::{Create, Global, Restore};
 use crate::criu::images::Images;
 use crate::criu::inside;
@@ -102,7 +102,9 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
     let resources = oci.linux().as_ref().and_then(|linux| linux.resources().as_ref());
     let mut cgroup = create::make_cgroup(global, (oci, &args.id), &facts, &reservation)?;
     let rdt = create::make_rdt(oci, &args.id)?;
+    let session_keyring = keyring::name(&args.id)?;
     let record = Record {
+        session_keyring: Some(session_keyring.clone()),
         seccomp_listener: filter::listener(oci)?,
         rdt: rdt.as_ref().map(|new| new.group().clone()),
         ..create::record(&store, bundle, &id, &root, cgroup.as_ref())?
@@ -119,7 +121,6 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
         bundle: bundle.path.clone(),
         root: root.clone(),
         no_pivot: args.no_pivot,
-        no_new_keyring: true, // criu's own session goes on in the processes
         cgroup: cgroup.as_ref().map(|cgroup| cgroup.host_path().to_path_buf()),
         ..Options::default()
     };
@@ -142,7 +143,16 @@ fn make(global: &Global, args: &Restore, bundle: &Bundle, socket: Option<&OwnedF
     let mut keys: Vec<&str> = mounts.iter().map(|(_, key)| *key).collect();
     let masked = outside::masks(&externals);
     keys.extend(masked.then_some(NULL));
-    let scene = Scene { plan: &plan, keys: &keys, directory: directory.clone(), stage: stage.clone(), root };
+    let scene = Scene {
+        plan: &plan,
+        keys: &keys,
+        directory: directory.clone(),
+        stage: stage.clone(),
+        root,
+        oci,
+        facts: &facts,
+        session_keyring: &session_keyring,
+    };
     let mut inherited = vec![];
     let mut told = Told {
         root: Some(stage.join(ROOT).to_string_lossy().into_owned()),

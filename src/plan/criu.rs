@@ -118,6 +118,10 @@ pub struct Scene<'a> {
     pub stage: PathBuf,
     /// The root file system.
     pub root: PathBuf,
+    pub oci: &'a oci_spec::runtime::Spec,
+    pub facts: &'a Facts,
+    /// Of the container: criu's own goes on in the processes that it makes.
+    pub session_keyring: &'a str,
 }
 
 /// The plan of `criu swrk`, which talks to us by the socket with this number. It gets the fds that `prepare` was given for it.
@@ -128,6 +132,7 @@ pub fn service(socket: i32, environment: Vec<CString>, scene: Option<&Scene>) ->
         namespaces.new = MOUNT;
         draft.step(Step::PropagateNothing);
         attach(scene, &mut draft);
+        namespaces::session_keyring(scene.oci, Some(scene.session_keyring), scene.facts, &mut draft);
     } else {
         draft.step(Step::Umask(0o077)); // what it writes is memory
     }
@@ -307,7 +312,8 @@ mod tests {
 
     #[test]
     fn criu_sees_the_mounts_of_the_image_by_their_keys() {
-        let (.., plan) = compiled(&config());
+        let (spec, _, facts, plan) = compiled(&config());
+        let facts = Facts { keyrings: true, ..facts };
         let key = externals(&plan)[0].key.clone();
         let shown = |keys: &[&str]| {
             let scene = Scene {
@@ -316,6 +322,9 @@ mod tests {
                 directory: "/run/c/criu".into(),
                 stage: "/run".into(),
                 root: "/b/rootfs".into(),
+                oci: &spec.oci,
+                facts: &facts,
+                session_keyring: "_ses.c.0",
             };
             let environment = vec![c"A=1".into(), c"PATH=/bin:rel".into()];
             service(7, environment, Some(&scene)).unwrap().to_string()
@@ -324,6 +333,7 @@ mod tests {
         assert!(text.contains("bind /b/rootfs on /root"), "{text}");
         assert!(text.contains(&format!("bind /srv on /{key} (")), "{text}");
         assert!(text.contains("bind a device node on /null"), "{text}");
+        assert!(text.contains("join the new session keyring _ses.c"), "{text}");
         assert!(!shown(&[]).contains("/srv"));
         let plain = service(7, vec![], None).unwrap();
         assert_eq!(plain.namespaces, Namespaces::default());
@@ -344,11 +354,12 @@ mod tests {
         let map = serde_json::json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
         config["linux"]["uidMappings"] = map.clone();
         config["linux"]["gidMappings"] = map;
-        let (.., plan) = compiled(&config);
+        let (spec, _, facts, plan) = compiled(&config);
         let externals = externals(&plan);
         let keys: Vec<&str> = externals.iter().map(|external| external.key.as_str()).collect();
         let (directory, stage, root) = ("/run/c/criu".into(), "/run".into(), "/b/rootfs".into());
-        let scene = Scene { plan: &plan, keys: &keys, directory, stage, root };
+        let (plan, keys, oci, facts, session_keyring) = (&plan, &keys[..], &spec.oci, &facts, "_ses.c.0");
+        let scene = Scene { plan, keys, directory, stage, root, oci, facts, session_keyring };
         let plan = service(7, vec![], Some(&scene)).unwrap();
         let Some(Step::Stage { slot: stage, by_host: true, .. }) =
             plan.steps.iter().find(|step| matches!(step, Step::Stage { .. }))

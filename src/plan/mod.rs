@@ -45,7 +45,8 @@ pub struct Options {
     /// The root file system: absolute, symlinks resolved.
     pub root: PathBuf,
     pub no_pivot: bool,
-    pub no_new_keyring: bool,
+    /// What its session keyring is called; without one it has its caller's.
+    pub session_keyring: Option<String>,
     /// The host has more to do for a process of `exec` than the plan knows of.
     pub await_host: bool,
     /// How many fds from 3 on the program inherits.
@@ -74,6 +75,8 @@ pub struct Facts {
     pub landlock_abi: i32,
     /// The user namespace that we are in forbids setgroups(2) (user_namespaces(7)).
     pub no_setgroups: bool,
+    /// The kernel has keyrings (keyrings(7)), and nobody hides them from us.
+    pub keyrings: bool,
 }
 
 /// Whose rights over the host's own namespaces we have (user_namespaces(7), capabilities(7)).

@@ -277,7 +277,7 @@ pub fn enter_container(oci: &Spec, target: Joined, options: &Options, facts: &Fa
     if target.kinds & USER != 0 {
         draft.step(Step::BecomeRoot { drop_groups: !annotations::is_set(oci, KEEP_ORIGINAL_GROUPS) });
     }
-    session_keyring(oci, options, facts, draft);
+    session_keyring(oci, options.session_keyring.as_deref(), facts, draft);
 }
 
 /// user_namespaces(7): where an ordinary user has written the map of groups, setgroups(2) is denied for ever, also in all
@@ -323,16 +323,22 @@ pub fn become_root(oci: &Spec, namespaces: &Namespaces, options: &Options, facts
         let keep = annotations::is_set(oci, KEEP_ORIGINAL_GROUPS);
         draft.step(Step::BecomeRoot { drop_groups: mapped_by_root && !keep });
     }
-    session_keyring(oci, options, facts, draft);
+    session_keyring(oci, options.session_keyring.as_deref(), facts, draft);
     if namespaces.has(CGROUP) {
         draft.step(Step::NewCgroupNamespace);
     }
 }
 
-/// A session keyring of the container's own (session-keyring(7)), which processes of `exec` join by its name.
-fn session_keyring(oci: &Spec, options: &Options, facts: &Facts, draft: &mut Draft) {
-    if options.no_new_keyring {
+/// A session keyring of the container's own (session-keyring(7)), which processes of `exec` join by its name. Where there
+/// are no keyrings there are none of its caller's to be kept from it.
+pub fn session_keyring(oci: &Spec, name: Option<&str>, facts: &Facts, draft: &mut Draft) {
+    let Some(name) = name else {
         return;
+    };
+    if !facts.keyrings {
+        let text = "no session keyring of the container's own: keyctl: function not implemented, by the kernel or by a filter \
+                    that is the container's too";
+        return draft.warn(text);
     }
     let process = oci.process().as_ref();
     let label = process.and_then(|process| process.selinux_label().as_deref());
@@ -342,7 +348,7 @@ fn session_keyring(oci: &Spec, options: &Options, facts: &Facts, draft: &mut Dra
         // Until the program is executed, which takes it away.
         draft.step(Step::Label { field, file: c"self/attr/keycreate".into(), value });
     }
-    let name = draft.cstring("the container's id", &format!("_ses.{}", options.id));
+    let name = draft.cstring("the container's id", name);
     draft.step(Step::SessionKeyring(name));
 }
 

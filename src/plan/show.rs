@@ -23,7 +23,12 @@ impl fmt::Display for Step {
             Step::BecomeRoot { .. } => write!(f, "become root in the user namespace"),
             Step::CloneTree { copy, .. } => write!(f, "clone the mount at {} from inside", text(&copy.path)),
             Step::NewSession => write!(f, "start a new session"),
-            Step::SessionKeyring(name) => write!(f, "join the new session keyring {}", text(name)),
+            // What follows the last dot is nobody's business.
+            Step::SessionKeyring(name) => {
+                let name = text(name);
+                let shown = name.rsplit_once('.').map_or(&*name, |(shown, _)| shown);
+                write!(f, "join the new session keyring {shown}")
+            }
             Step::NewCgroupNamespace => write!(f, "new namespace: cgroup"),
             Step::Hostname(name) => write!(f, "set the hostname to {}", text(name)),
             Step::Domainname(name) => write!(f, "set the domainname to {}", text(name)),

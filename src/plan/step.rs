@@ -263,6 +263,7 @@ pub enum Step {
     /// The host moves network devices in meanwhile (netdev/mod.rs).
     AwaitNetDevices,
     NewSession,
+    /// Join the session keyring of this name, a new one if there is none.
     SessionKeyring(CString),
     /// Only now: the root of a new cgroup namespace is the cgroup that we are in (cgroup_namespaces(7)).
     NewCgroupNamespace,

@@ -12,6 +12,7 @@ fn facts() -> Facts {
     Facts {
         rights: Rights::Host,
         no_setgroups: false,
+        keyrings: true,
         permitted: all_but_boot,
         kcore: true,
         apparmor: true,
@@ -26,6 +27,7 @@ fn options() -> Options {
         id: "golden".into(),
         bundle: "/bundle".into(),
         root: "/bundle/rootfs".into(),
+        session_keyring: Some("_ses.golden.0123".into()),
         cgroup: Some("/sys/fs/cgroup/golden".into()),
         ..Options::default()
     }

@@ -53,6 +53,8 @@ pub struct Record {
     pub rdt: Option<Group>,
     /// The container has the session keyring of whoever made it (--no-new-keyring).
     pub no_new_keyring: bool,
+    /// What its own is called otherwise, which is how `exec` gets in: a secret.
+    pub session_keyring: Option<String>,
     /// Whether config.json has a `process`, without which there is nothing to start.
     pub has_process: bool,
     /// Whom its seccomp filter notifies.

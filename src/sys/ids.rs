@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::{Call, Fail, Gid, Pid, Uid, gate};
+use super::{Call, Errno, Fail, Gid, Pid, Uid, gate};
 
 /// geteuid(2).
 pub fn euid() -> Uid {
@@ -122,6 +122,23 @@ pub fn capget() -> Result<CapSets, Fail> {
         permitted: join(data[0].permitted, data[1].permitted),
         inheritable: join(data[0].inheritable, data[1].inheritable),
     })
+}
+
+/// keyctl(2): whether there are keyrings at all (keyrings(7)): asks for the session's without making one.
+pub fn has_keyrings() -> bool {
+    const KEYCTL_GET_KEYRING_ID: i32 = 0;
+    const SESSION: i32 = -3; // KEY_SPEC_SESSION_KEYRING
+    // SAFETY: only integers go in.
+    let id = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_GET_KEYRING_ID, SESSION, 0) };
+    id >= 0 || Errno::last() != Errno::ENOSYS
+}
+
+/// getrandom(2): what nobody can guess.
+pub fn random() -> Result<u128, Fail> {
+    let mut bytes = [0u8; 16];
+    // SAFETY: bytes is writable for the length that we give. Up to 256 bytes come all at once.
+    gate(Call::Getrandom, unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) })?;
+    Ok(u128::from_ne_bytes(bytes))
 }
 
 /// keyctl(2): joins the session keyring of this name, a new one if there is none; its serial number.

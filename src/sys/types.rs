@@ -88,6 +88,7 @@ calls! {
     Fsync = "fsync",
     Getcwd = "getcwd",
     Getdents = "getdents64",
+    Getrandom = "getrandom",
     Ioctl = "ioctl",
     Ioprio = "ioprio_set",
     Keyctl = "keyctl",
