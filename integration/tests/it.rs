@@ -13,4 +13,5 @@ mod security; // hostile images and configurations, and what an attacker learned
 mod shared_cgroup; // containers that ended are deleted, and others in their cgroup live on
 mod soak; // many containers, for minutes or hours: nothing grows
 mod start; // from a created container to its program
+mod starve; // full disks, and too few open files
 mod tidy; // the shape of the source: imports, what is absent where, lengths
