@@ -87,6 +87,12 @@ pub fn start_locked(container: &mut Container) -> Result<Option<Notify>> {
         Ok(()) => {}
         Err(Failure::StillWaits(error)) => return Err(error),
         Err(Failure::Ends(error)) => {
+            // It ends by itself, unless it is we who couldn't hear it: then its program may run, and a start that fails
+            // must leave none.
+            if !is_over(init.as_fd(), Duration::ZERO)? {
+                let stopped = end::kill_all(container, record);
+                stopped.unwrap_or_else(|error| log::warning(&error.to_string()));
+            }
             is_over(init.as_fd(), PATIENCE)?; // so that nobody finds the container created, or running
             return Err(error);
         }
