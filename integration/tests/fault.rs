@@ -186,9 +186,13 @@ fn run_refused(c: &Container, calls: &[&str], arguments: &[ScmpArgCompare]) -> (
     c.bundle.write();
     let mut command = Command::new(rrunc());
     command.arg("--root").arg(c.lab().root()).args(["run", "--bundle"]).arg(c.bundle.dir()).arg(&c.id);
-    command.stdin(Stdio::piped()).stdout(Stdio::null());
-    let ran = refused_if(calls, arguments, Errno::ENOMEM, || command.output().expect("rrunc"));
-    (ran.status.success(), String::from_utf8_lossy(&ran.stderr).into_owned())
+    // Files: who makes a process with pipes needs calls of which it might be refused one itself.
+    let log = c.lab().dir().join("refused");
+    let stdin = std::fs::File::open(c.bundle.dir().join("config.json")).expect("a file");
+    command.stdin(stdin).stdout(Stdio::null()).stderr(std::fs::File::create(&log).expect("a file"));
+    let succeeded =
+        refused_if(calls, arguments, Errno::ENOMEM, || command.status().expect("rrunc").success());
+    (succeeded, std::fs::read_to_string(&log).expect("what it said"))
 }
 
 /// The container's process waits on, but the one that wanted to start it knows, and doesn't wait for ever.
@@ -208,14 +212,17 @@ fn a_start_that_cannot_be_taken_fails() {
 #[test]
 fn a_hook_that_gets_no_streams_says_so() {
     unharmed("faults", |lab| {
-        for list in ["createContainer", "startContainer"] {
-            let c = lab.bundle().hook(list, ["create /reached"]).container();
+        for list in ["prestart", "createRuntime", "createContainer", "startContainer"] {
+            let c = lab.bundle().hook(list, ["create /tmp/reached"]).container();
             // Of the hook's streams alone: the program keeps its own as it is, which is no null device.
             let stdin = ScmpArgCompare::new(1, ScmpCompareOp::Equal, 0);
             let (succeeded, said) = run_refused(&c, &["dup3"], &[stdin]);
             let expected = format!("hooks.{list}[0]");
             assert!(!succeeded && said.contains(&expected) && said.contains("dup3: "), "{list}: {said}");
         }
+        let c = lab.bundle().hook("createRuntime", ["pid"]).container();
+        let (succeeded, said) = run_refused(&c, &["pipe2"], &[]);
+        assert!(!succeeded && said.contains("hook") && said.contains("pipe2: "), "{said}");
     });
 }
 
