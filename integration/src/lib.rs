@@ -16,7 +16,7 @@ mod host;
 mod silent;
 
 pub use census::Census;
-pub use command::rrunc;
+pub use command::{copy_rrunc, rrunc};
 pub use host::Host;
 pub use silent::Silent;
 use spec_tests::Lab;

@@ -7,6 +7,7 @@ mod binds;
 pub mod criu;
 mod devices;
 mod draft;
+mod in_root;
 mod landlock;
 pub mod namespaces;
 mod process;

@@ -55,7 +55,7 @@ fn changes_nothing(bundle: Bundle, files: &[&str]) {
 /// Whom the root of the container's user namespace is on the host; 0 is the host's root itself.
 const ROOTS: [u32; 2] = [100_000, 0];
 
-/// crun 1.28 and runc 1.3.6 cover files with the host's own /dev/null, in a mount that is writable.
+/// crun 1.8.1 and runc 1.1.5 cover files with the host's own /dev/null, in a mount that is writable.
 #[test]
 fn what_covers_a_masked_file_is_not_the_hosts() {
     unharmed("a masked file is chmodded", |lab| {
@@ -76,7 +76,7 @@ fn what_covers_a_masked_file_is_not_the_hosts() {
     });
 }
 
-/// In a user namespace runc 1.3.6 and crun 1.28 bind the host's nodes, which a root that is mapped to the host's may chmod.
+/// In a user namespace runc 1.1.5 and crun 1.8.1 bind the host's nodes, which a root that is mapped to the host's may chmod.
 #[test]
 fn devices_in_a_user_namespace_are_not_the_hosts() {
     unharmed("a bound device is chmodded", |lab| {

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use integration::{rrunc, unharmed, unharmed_as_user};
+use integration::{copy_rrunc, rrunc, unharmed, unharmed_as_user};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::json;
@@ -21,7 +21,7 @@ struct Victim {
 impl Victim {
     fn new(lab: &Lab) -> Victim {
         let path = lab.dir().join("rrunc");
-        fs::copy(rrunc(), &path).expect("copy rrunc");
+        copy_rrunc(&path);
         let before = fs::read(&path).expect("readable");
         Victim { path, before }
     }
@@ -211,7 +211,7 @@ fn without_a_seal_an_ordinary_user_runs_only_what_is_out_of_reach() {
             let c = lab.bundle().args(["true"]).container();
             c.bundle.write();
             let gone = lab.dir().join("gone");
-            fs::copy(rrunc(), &gone).expect("copy rrunc");
+            copy_rrunc(&gone);
             chown(&gone, Some(owner), Some(owner)).expect("chown");
             fs::set_permissions(&gone, fs::Permissions::from_mode(mode)).expect("chmod");
             let user = format!("setpriv --reuid={UID} --regid={UID} --clear-groups --inh-caps=-all");

@@ -1,5 +1,5 @@
 //! State that another user has planted, or could have: rrunc, which is root, neither believes nor executes it. Before,
-//! a poststop hook in it ran as root at `delete`; runc 1.1 and crun believe it still.
+//! a poststop hook in it ran as root at `delete`.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
