@@ -152,7 +152,7 @@ impl Held {
             let growth: BTreeMap<_, _> =
                 now.0.iter().map(|(name, n)| (*name, *n as i64 - self.0[name] as i64)).collect();
             let allowed = |name: &str| match name {
-                "KiB of the kernel" => 128 << 10 | containers as i64 * 4,
+                "KiB of the kernel" => (128 << 10) + containers as i64 * 4,
                 _ => 200 + containers as i64 / 4,
             };
             let grown: Vec<_> = growth.iter().filter(|(name, n)| **n > allowed(name)).collect();
