@@ -117,7 +117,7 @@ impl<'a> Container<'a> {
                 mount::clone_inside(self.prepared.fd(*slot)?, copy, *required)
             }
             Step::NewSession => ids::setsid(),
-            Step::SessionKeyring(name) => process::session_keyring(name),
+            Step::SessionKeyring { name, required } => process::session_keyring(name, *required),
             Step::NewCgroupNamespace => clone::unshare(libc::CLONE_NEWCGROUP as u64),
             Step::Hostname(name) => ids::sethostname(name),
             Step::Domainname(name) => ids::setdomainname(name),

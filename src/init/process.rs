@@ -26,10 +26,13 @@ pub fn become_root(drop_groups: bool) -> Done {
 
 /// Whoever has it may do all; others of the same user only find it, and by its name alone: else every container of that
 /// user, all of root's for one, could list it by /proc/keys and link what it holds to its own (keyctl_setperm(3)).
-pub fn session_keyring(name: &CStr) -> Done {
+pub fn session_keyring(name: &CStr, required: bool) -> Done {
     const POSSESSOR_ALL: u32 = 0x3f00_0000;
     const USER_SEARCH: u32 = 0x0008_0000;
-    ids::set_key_permissions(ids::join_session_keyring(name)?, POSSESSOR_ALL | USER_SEARCH)
+    match ids::join_session_keyring(name) {
+        Err(Fail { errno: Errno::ENOSYS, .. }) if !required => Ok(()),
+        joined => ids::set_key_permissions(joined?, POSSESSOR_ALL | USER_SEARCH),
+    }
 }
 
 /// One write to a file below the host's procfs. What the kernel takes only the beginning of, it has not taken.

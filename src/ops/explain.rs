@@ -225,11 +225,11 @@ fn hinted(step: Option<&Step>, error: Error, errno: Errno) -> Error {
             }
             _ => error,
         },
-        (Some(Step::SessionKeyring(_)), Errno::EDQUOT) => error.hint(
+        (Some(Step::SessionKeyring { .. }), Errno::EDQUOT) => error.hint(
             "the user has too many keys: raise /proc/sys/kernel/keys/maxkeys, or create the container with --no-new-keyring: \
              it then has its caller's session keyring, with all that is in it",
         ),
-        (Some(Step::SessionKeyring(_)), _) => error.hint(
+        (Some(Step::SessionKeyring { .. }), _) => error.hint(
             "create the container with --no-new-keyring: it then has its caller's session keyring, with all that is in it",
         ),
         (Some(Step::RaiseLimit { .. }), Errno::EPERM) => error.hint(RAISING_LIMITS),

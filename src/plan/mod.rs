@@ -76,7 +76,7 @@ pub struct Facts {
     pub landlock_abi: i32,
     /// The user namespace that we are in forbids setgroups(2) (user_namespaces(7)).
     pub no_setgroups: bool,
-    /// The kernel has keyrings (keyrings(7)), and nobody hides them from us.
+    /// The kernel has keyrings (keyrings(7)), and no filter says that it hasn't.
     pub keyrings: bool,
 }
 

@@ -338,7 +338,7 @@ pub fn session_keyring(oci: &Spec, name: Option<&str>, facts: &Facts, draft: &mu
     if !facts.keyrings {
         let text = "no session keyring of the container's own: keyctl: function not implemented, by the kernel or by a filter \
                     that is the container's too";
-        return draft.warn(text);
+        draft.warn(text);
     }
     let process = oci.process().as_ref();
     let label = process.and_then(|process| process.selinux_label().as_deref());
@@ -349,7 +349,7 @@ pub fn session_keyring(oci: &Spec, name: Option<&str>, facts: &Facts, draft: &mu
         draft.step(Step::Label { field, file: c"self/attr/keycreate".into(), value });
     }
     let name = draft.cstring("the container's id", name);
-    draft.step(Step::SessionKeyring(name));
+    draft.step(Step::SessionKeyring { name, required: facts.keyrings });
 }
 
 /// A new network namespace has but lo, and that is down: programs expect themselves at localhost, as with runc.

@@ -24,7 +24,7 @@ impl fmt::Display for Step {
             Step::CloneTree { copy, .. } => write!(f, "clone the mount at {} from inside", text(&copy.path)),
             Step::NewSession => write!(f, "start a new session"),
             // What follows the last dot is nobody's business.
-            Step::SessionKeyring(name) => {
+            Step::SessionKeyring { name, .. } => {
                 let name = text(name);
                 let shown = name.rsplit_once('.').map_or(&*name, |(shown, _)| shown);
                 write!(f, "join the new session keyring {shown}")

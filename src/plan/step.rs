@@ -214,8 +214,12 @@ pub enum Step {
     /// The host moves network devices in meanwhile (netdev/mod.rs).
     AwaitNetDevices,
     NewSession,
-    /// Join the session keyring of this name, a new one if there is none.
-    SessionKeyring(CString),
+    /// Join the session keyring of this name, a new one if there is none. Unless it is `required`, a kernel that has no
+    /// keyrings for us has none for the container.
+    SessionKeyring {
+        name: CString,
+        required: bool,
+    },
     /// Only now: the root of a new cgroup namespace is the cgroup that we are in (cgroup_namespaces(7)).
     NewCgroupNamespace,
     Hostname(CString),
