@@ -34,7 +34,7 @@ fn restore(bundle: Bundle, image: &std::path::Path) -> Ran {
     ran
 }
 
-/// CVE-2026-115520 and its like: rrunc 0.1.0 handed the key to criu, which took what follows `]:` for the mount's source.
+/// CVE-2026-115520 (crun), CVE-2026-119101 (runc), CVE-2026-119614 (criu): rrunc 0.1.0 handed the key to criu, which took what follows `]:` for the mount's source.
 #[test]
 fn a_key_of_a_checkpoint_names_no_directory() {
     unharmed("CVE-2026-115520", |lab| {

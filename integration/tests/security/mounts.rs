@@ -18,7 +18,7 @@ fn link<'a>(bundle: Bundle<'a>, inside: &str, target: &str) -> Bundle<'a> {
     bundle
 }
 
-/// CVE-2019-19921, CVE-2023-27561, CVE-2023-28642: programs and labels trust what is at /proc and /sys.
+/// CVE-2019-19921, CVE-2023-27561, CVE-2023-28642, CVE-2025-54867: programs and labels trust what is at /proc and /sys.
 #[test]
 fn proc_and_sys_need_ordinary_directories() {
     unharmed("CVE-2023-28642", |lab| {

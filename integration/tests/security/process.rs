@@ -154,7 +154,7 @@ fn ids_that_are_none_are_refused() {
     });
 }
 
-/// CVE-2022-24769 and its like: nothing is inheritable unless the configuration says so.
+/// CVE-2022-24769 (Docker), CVE-2022-27650 (crun), CVE-2022-29162 (runc): nothing is inheritable unless the configuration says so.
 #[test]
 fn nothing_is_inheritable_by_default() {
     unharmed("CVE-2022-24769", |lab| {

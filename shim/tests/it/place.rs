@@ -54,11 +54,22 @@ fn it_goes_into_the_cgroup_that_is_asked_for() {
     assert!(cgroups.lines().any(|line| line == format!("0::{path}")), "{cgroups}");
 }
 
+/// Of all its sockets that have one, as proc(5) has them in net/unix.
+fn names_of_sockets(pid: u32) -> Vec<String> {
+    let fds = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let links: Vec<_> = fds.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok()).collect();
+    let table = fs::read_to_string(format!("/proc/{pid}/net/unix")).unwrap();
+    let fields = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let own = fields.filter(|f| links.iter().any(|link| *link == Path::new(&format!("socket:[{}]", f[6]))));
+    own.filter_map(|fields| fields.get(7).map(ToString::to_string)).collect()
+}
+
 /// Reads until the other side closes the connection (0), or for a second (142).
 const CALLER: &str = r#"use Socket; alarm 1; $SIG{ALRM} = sub { exit 142 };
     socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die; connect($s, sockaddr_un($ARGV[0])) or die "connect: $!";
     sysread($s, my $got, 1); exit 0"#;
 
+/// CVE-2020-15257: a name without a file (unix(7), "abstract") is there for everybody in the network namespace.
 #[test]
 #[ignore = "needs root"]
 fn its_socket_is_for_its_own_user() {
@@ -84,7 +95,10 @@ fn its_socket_is_for_its_own_user() {
     let (stranger, own) = (call(NOBODY), call(0));
     assert_eq!(stranger.status.code(), Some(0), "{stranger:?}");
     assert_eq!(own.status.code(), Some(142), "{own:?}");
-    pid(&mut Client::new(socket)); // it serves on
+    let shim = pid(&mut Client::new(socket)); // it serves on
+    let names = names_of_sockets(shim);
+    assert!(names.iter().any(|name| Path::new(name) == socket), "{names:?}");
+    assert!(!names.iter().any(|name| name.starts_with('@')), "{names:?}");
     drop(world);
     fs::remove_dir(dir).unwrap();
 }
