@@ -257,7 +257,11 @@ fn process(own: Option<&Process>, args: &Exec) -> Result<Process> {
         let text = "process args cannot be empty";
         return Err(Error::new(Kind::Usage, text).hint("exec ID COMMAND, or --process FILE"));
     }
-    let mut process = own.cloned().unwrap_or_default();
+    let mut process = own.cloned().unwrap_or_else(|| {
+        let mut process = Process::default();
+        process.set_capabilities(None); // the library's own default has some
+        process
+    });
     process.set_args(Some(args.args.clone())).set_terminal(Some(args.tty));
     if let Some(cwd) = &args.cwd {
         process.set_cwd(cwd.into());
@@ -292,10 +296,17 @@ fn process(own: Option<&Process>, args: &Exec) -> Result<Process> {
         process.set_apparmor_profile(args.apparmor.clone());
     }
     if !args.caps.is_empty() {
-        let sets = process.capabilities().clone().unwrap_or_default();
+        let sets = process.capabilities().clone().unwrap_or_else(no_capabilities);
         process.set_capabilities(Some(with_capabilities(sets, &args.caps)?));
     }
     Ok(process)
+}
+
+/// The library's own default has some, in all sets.
+fn no_capabilities() -> LinuxCapabilities {
+    let mut none = LinuxCapabilities::default();
+    none.set_bounding(None).set_effective(None).set_permitted(None).set_inheritable(None).set_ambient(None);
+    none
 }
 
 /// One more capability is one more in every set but the inheritable one (CVE-2022-29162).
