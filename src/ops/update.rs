@@ -154,6 +154,22 @@ mod tests {
         let expected = json!({"memory": {"limit": 3, "swap": 2}, "devices": [4], "pids": {"limit": 5}});
         assert_eq!(below, expected);
     }
+
+    /// What config.json may not say, the file of an update may not say either.
+    #[test]
+    fn the_rules_of_config_json_hold() {
+        let check = |given: Value, path: &str| {
+            let given = spec::fit_resources(given, "r.json").expect("of the right types");
+            let error = spec::resources(&given).expect_err(path).to_string();
+            assert!(error.contains(&format!("linux.resources.{path}: ")), "{error}");
+        };
+        let pages = json!([{"pageSize": "2/../1MB", "limit": 1}]);
+        check(json!({ "hugepageLimits": pages }), "hugepageLimits[0].pageSize");
+        check(json!({"cpu": {"cpus": "0\n1"}}), "cpu.cpus");
+        check(json!({"unified": {"a/b.c": "1"}}), "unified[a/b.c]");
+        check(json!({"devices": [{"allow": true, "access": "x"}]}), "devices[0].access");
+    }
+
     #[test]
     fn what_is_given_says_of_what_is_not() {
         let check = |before: Value, given: Value, expected: Value| {

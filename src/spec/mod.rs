@@ -77,13 +77,22 @@ pub fn fit_resources(document: Value, file: &str) -> Result<Value> {
     }
 }
 
-/// What [`fit_resources`] gave, as a type.
+/// What [`fit_resources`] gave, as a type, by the rules of config.json.
 pub fn resources(document: &Value) -> Result<runtime::LinuxResources> {
-    serde_path_to_error::deserialize(document).map_err(|error| {
-        let mut found = shape::Found::default();
-        found.fault(error.path().to_string(), error.inner().to_string());
-        found.into_error("linux.resources")
-    })
+    let mut found = shape::Found::default();
+    match serde_path_to_error::deserialize::<_, runtime::LinuxResources>(document) {
+        Ok(resources) => {
+            validate::resources(&resources, &mut found);
+            match found.faults.is_empty() {
+                true => Ok(resources),
+                false => Err(found.into_error("resources")),
+            }
+        }
+        Err(error) => {
+            found.fault(error.path().to_string(), error.inner().to_string());
+            Err(found.into_error("linux.resources"))
+        }
+    }
 }
 
 /// Any JSON; a fault has its line and column.

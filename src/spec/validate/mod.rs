@@ -17,7 +17,7 @@ mod sysctls;
 
 use std::path::Path;
 
-use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, LinuxResources, Spec};
 
 use super::shape::Found;
 
@@ -29,6 +29,15 @@ pub fn check(oci: &Spec, found: &mut Found) {
 /// The same for the mounts alone.
 pub fn mounts(oci: &Spec, found: &mut Found) {
     ask(&[mounts::mounts], oci, found);
+}
+
+/// The same for linux.resources alone, as `update` has it.
+pub fn resources(given: &LinuxResources, found: &mut Found) {
+    let mut oci = Spec::default();
+    let mut linux = Linux::default();
+    linux.set_resources(Some(given.clone()));
+    oci.set_linux(Some(linux));
+    ask(&[resources::device_rules, resources::limits], &oci, found);
 }
 
 fn ask(list: &[fn(&mut Rules)], oci: &Spec, found: &mut Found) {
