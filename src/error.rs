@@ -162,6 +162,21 @@ impl fmt::Display for Error {
     }
 }
 
+/// The text on one line and without control characters: a name in config.json may hold what a terminal
+/// would obey.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() => out += &format!("\\u{:04x}", u32::from(c)),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 impl std::error::Error for Error {}
 
 /// `fallible().doing(|| format!("open {path}"))`: from a bare [`Fail`] to an error with its object.

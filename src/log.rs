@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 
 use serde::Serialize;
 
+pub use crate::error::escape;
 use crate::error::{Error, Kind, Result};
 use crate::time;
 use target::Target;
@@ -124,23 +125,6 @@ impl Record {
         }
         line + "\n"
     }
-}
-
-/// The text on one line and without control characters: a name in config.json may hold what a terminal
-/// would obey.
-pub fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_control() => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c)); // as above
-            }
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 /// The inside of a Go string literal.

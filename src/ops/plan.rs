@@ -9,7 +9,7 @@ use crate::cgroup::resources::{self, Write};
 use crate::cgroup::systemd::{self, Planned};
 use crate::cgroup::{self, Hierarchy};
 use crate::cli::{self, CgroupManager};
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Result, escape};
 use crate::plan::{self, Options, Plan};
 use crate::sys::{Call, Named};
 use crate::{host, log};
@@ -84,12 +84,15 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Directory(path, _) => writeln!(f, "   host: cgroup {}", path.display()),
+            Place::Directory(path, _) => {
+                writeln!(f, "   host: cgroup {}", escape(&path.display().to_string()))
+            }
             Place::Nowhere => writeln!(f, "   host: no cgroup of the container's own"),
             Place::Scope(scope) => {
-                writeln!(f, "   host: {} makes {}, cgroup {}", scope.instance, scope.unit, scope.place)?;
+                let place = escape(&scope.place);
+                writeln!(f, "   host: {} makes {}, cgroup {place}", scope.instance, scope.unit)?;
                 for (name, value) in &scope.properties {
-                    writeln!(f, "   host: {}: {name} = {value}", scope.unit)?;
+                    writeln!(f, "   host: {}: {name} = {}", scope.unit, escape(&value.to_string()))?;
                 }
                 Ok(())
             }
@@ -105,6 +108,9 @@ fn limits(bundle: &Bundle, place: &Place) -> Result<String> {
         return resources::check_none(resources).map(|()| String::new());
     }
     let writes = resources.map_or(Ok(vec![]), resources::writes)?;
-    let line = |write: &Write| format!("   host: {}: {} = {}\n", write.field, write.file, write.value);
+    let line = |write: &Write| {
+        let text = format!("   host: {}: {} = {}", write.field, write.file, write.value);
+        escape(&text) + "\n"
+    };
     Ok(writes.iter().map(line).collect())
 }

@@ -28,7 +28,7 @@ pub use draft::Draft;
 pub use namespaces::{IdMaps, Namespaces};
 pub use step::{Slot, Step};
 
-use crate::error::Result;
+use crate::error::{Result, escape};
 use crate::spec::Spec;
 use crate::spec::annotations::{self, HOOKS_STDERR, HOOKS_STDOUT};
 use crate::sys::sched::NumberList;
@@ -372,9 +372,9 @@ impl Plan {
         (0..).zip(&self.steps).filter(|(_, step)| asks(step)).map(|(number, _)| number).collect()
     }
 
-    /// The text of step `number` (from 1), as in the printed plan.
+    /// The text of step `number` (from 1), as in the printed plan: one line, whatever a field holds.
     pub fn step_text(&self, number: usize) -> Option<String> {
-        self.steps.get(number.checked_sub(1)?).map(Step::to_string)
+        self.steps.get(number.checked_sub(1)?).map(|step| escape(&step.to_string()))
     }
 }
 
@@ -382,7 +382,7 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "   {}", self.namespaces)?;
         for (i, step) in self.steps.iter().enumerate() {
-            writeln!(f, "{:2} {step}", i + 1)?;
+            writeln!(f, "{:2} {}", i + 1, escape(&step.to_string()))?;
         }
         for NetDevice { name, inside } in &self.host.net_devices {
             writeln!(f, "   host: move the network device {name} into the container as {inside}")?;

@@ -100,6 +100,20 @@ fn equal_inputs_give_equal_plans() {
     assert_eq!(plan(), plan());
 }
 
+/// What a field holds makes no line of its own, which `start` would find in the saved plan, and commands no terminal.
+#[test]
+fn a_step_is_one_line() {
+    let mut config: serde_json::Value =
+        serde_json::from_str(include_str!("testdata/bare.json")).expect("JSON");
+    let source = "/a\n 1 execute forged\u{1b}[2J";
+    config["mounts"] = serde_json::json!([{"destination": "/b", "source": source, "options": ["bind"]}]);
+    let spec = spec::parse(config.to_string().as_bytes()).expect("valid");
+    let plan = compile(&spec, &options(), &facts(), None).expect("a plan");
+    let text = plan.to_string();
+    assert!(text.contains("bind /a\\n 1 execute forged\\u001b[2J on /b"), "{text}");
+    assert!((1..=plan.steps.len()).all(|n| text.contains(&plan.step_text(n).expect("a step"))), "{text}");
+}
+
 #[test]
 fn of_landlock_only_what_the_kernel_has() {
     let steps = |rules: &str, abi| {

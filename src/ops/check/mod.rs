@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::bundle::Bundle;
 use crate::cli::{CgroupManager, Create};
-use crate::error::{Doing, Error, Fault, Kind, Result};
+use crate::error::{Doing, Error, Fault, Kind, Result, escape};
 use crate::log::Format;
 use crate::sys::{Call, Named};
 
@@ -154,7 +154,7 @@ impl std::fmt::Display for Report {
         for (findings, prefix) in [(&self.faults, ""), (&self.warnings, "warning: ")] {
             for finding in findings {
                 let colon = if finding.path.is_empty() { "" } else { ": " };
-                writeln!(f, "{prefix}{}{colon}{}", finding.path, finding.text)?;
+                writeln!(f, "{prefix}{}{colon}{}", escape(&finding.path), escape(&finding.text))?;
             }
         }
         if self.faults.is_empty() {

@@ -149,6 +149,16 @@ fn as_text_and_as_json() {
     assert_eq!(report["warnings"], json!([]));
 }
 
+#[test]
+fn a_finding_is_one_line() {
+    let bundle = Bundled::new("line", &[("/linux/sysctl", json!({"a\u{1b}]0;\n.b": "1"}))]);
+    let mut text = vec![];
+    assert_eq!(check_status(&bundle, Format::Text, &mut text), 1);
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("linux.sysctl[a\\u001b]0;\\n.b]: "), "{text}");
+    assert!(!text.contains('\u{1b}'), "{text}");
+}
+
 fn check_status(bundle: &Bundled, format: Format, out: &mut Vec<u8>) -> i32 {
     super::check(CgroupManager::Cgroupfs, Some(&bundle.0), format, out).unwrap()
 }
