@@ -59,7 +59,7 @@ impl Value {
         let mut parser = Parser { rest: text.trim() };
         let value = parser.value(None, 0)?;
         match parser.rest.trim_start() {
-            "" => Ok(value),
+            "" => fits_in(value),
             rest => Err(format!("{rest:?} is left over after the value")),
         }
     }
@@ -111,6 +111,8 @@ const NAMES: [(&str, &str); 12] = [
 
 /// Deeper than any property, and than D-Bus allows.
 const DEEPEST: usize = 32;
+/// Of a signature, whose length is one byte in a message (D-Bus specification, "Valid Signatures").
+const LONGEST: usize = 255;
 
 struct Parser<'t> {
     rest: &'t str,
@@ -153,7 +155,7 @@ impl<'t> Parser<'t> {
             Some('(') => self.fields(wanted, depth),
             Some('<') => {
                 self.take('<');
-                let inner = self.value(None, depth + 1)?;
+                let inner = fits_in(self.value(None, depth + 1)?)?;
                 self.expect('>')?;
                 fits("v", wanted)?;
                 Ok(Value::Variant(Box::new(inner)))
@@ -260,12 +262,22 @@ impl<'t> Parser<'t> {
 
 /// The first complete type of a signature, and what comes after it.
 fn first_type(signature: &str) -> Option<(&str, &str)> {
+    first_type_at(signature, 0)
+}
+
+fn first_type_at(signature: &str, depth: usize) -> Option<(&str, &str)> {
+    if depth > DEEPEST {
+        return None;
+    }
     let length = match signature.bytes().next()? {
-        b'a' => 1 + first_type(&signature[1..])?.0.len(),
+        b'a' => 1 + first_type_at(&signature[1..], depth + 1)?.0.len(),
         b'(' => {
             let mut at = 1;
             while !signature[at..].starts_with(')') {
-                at += first_type(&signature[at..])?.0.len();
+                at += first_type_at(&signature[at..], depth + 1)?.0.len();
+            }
+            if at == 1 {
+                return None; // a structure has fields
             }
             at + 1
         }
@@ -273,6 +285,14 @@ fn first_type(signature: &str) -> Option<(&str, &str)> {
         _ => return None,
     };
     Some(signature.split_at(length))
+}
+
+/// Whether its type can be told in a message.
+fn fits_in(value: Value) -> Result<Value, String> {
+    match value.signature().len() {
+        ..=LONGEST => Ok(value),
+        _ => Err(format!("has a type of more than {LONGEST} letters")),
+    }
 }
 
 fn fits(signature: &str, wanted: Option<&str>) -> Result<(), String> {
@@ -288,10 +308,27 @@ fn typed_text(text: String, wanted: &str) -> Result<Value, String> {
     }
     match wanted {
         "s" => Ok(Value::Text(text)),
-        "o" => Ok(Value::Path(text)),
-        "g" => Ok(Value::Signature(text)),
+        "o" if is_path(&text) => Ok(Value::Path(text)),
+        "o" => Err(format!("{text:?} is no path of an object")),
+        "g" if is_signature(&text) => Ok(Value::Signature(text)),
+        "g" => Err(format!("{text:?} is no signature")),
         other => Err(format!("a text is no {other}")),
     }
+}
+
+/// Whoever gets another closes the connection (D-Bus specification, "Valid Object Paths").
+fn is_path(text: &str) -> bool {
+    let is_name =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    text == "/" || text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_name))
+}
+
+fn is_signature(text: &str) -> bool {
+    let mut rest = text;
+    while let Some((_, after)) = first_type(rest) {
+        rest = after;
+    }
+    rest.is_empty() && text.len() <= LONGEST
 }
 
 fn literal(word: &str, wanted: Option<&str>) -> Result<Value, String> {
@@ -389,5 +426,16 @@ mod tests {
         check("@q true", "not q");
         check("inf", "is no value");
         check(&"[".repeat(100_000), "deeper");
+        check(&format!("@{} []", "a".repeat(1_000_000)), "is no type");
+        check(&format!("@{}s 5", "(".repeat(1_000_000)), "is no type");
+        // Its length is one byte: what is longer would be taken for what comes next in the message.
+        check(&format!("@g '{}'", "s".repeat(256)), "is no signature");
+        check(&format!("<@g '{}'>", "s".repeat(300)), "is no signature");
+        check("@g 'a'", "is no signature");
+        check("@g '()'", "is no signature");
+        check("@o 'a'", "is no path");
+        check("@o '/a/'", "is no path");
+        check(&format!("({}, 1)", ["1"; 255].join(", ")), "a type of more than 255 letters");
+        check(&format!("<({}, 1)>", ["1"; 255].join(", ")), "a type of more than 255 letters");
     }
 }
