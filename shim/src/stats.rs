@@ -11,8 +11,13 @@ use crate::proto::metrics::{
 
 /// `None` if there is no such cgroup.
 pub fn read(cgroup: &Path) -> Option<Metrics> {
-    let cpu = fs::read_to_string(cgroup.join("cpu.stat")).ok()?; // there in every cgroup
-    let file = |name: &str| fs::read_to_string(cgroup.join(name)).ok();
+    let metrics = of(&|name| fs::read_to_string(cgroup.join(name)).ok())?;
+    Some(Metrics { hugetlb: hugetlb(cgroup), ..metrics })
+}
+
+/// All that is in files of known names; `file` gives the text of one.
+pub fn of(file: &dyn Fn(&str) -> Option<String>) -> Option<Metrics> {
+    let cpu = file("cpu.stat")?; // there in every cgroup
     let number = |name: &str| file(name).map_or(0, |text| value(text.trim()));
     let mut cpu = cpu_stat(&cpu);
     cpu.psi = file("cpu.pressure").map(|text| psi(&text));
@@ -36,8 +41,8 @@ pub fn read(cgroup: &Path) -> Option<Metrics> {
         }),
         io: file("io.stat")
             .map(|stat| IoStat { usage: io(&stat), psi: file("io.pressure").map(|text| psi(&text)) }),
-        hugetlb: hugetlb(cgroup),
         memory_events: file("memory.events").map(|events| memory_events(&events)),
+        ..Metrics::default()
     })
 }
 
@@ -74,6 +79,7 @@ fn cpu_stat(text: &str) -> CpuStat {
 
 fn memory_stat(text: &str) -> MemoryStat {
     let of = flat(text);
+    let both = |key: &str| of(&format!("{key}_anon")).saturating_add(of(&format!("{key}_file")));
     MemoryStat {
         anon: of("anon"),
         file: of("file"),
@@ -95,8 +101,8 @@ fn memory_stat(text: &str) -> MemoryStat {
         pgfault: of("pgfault"),
         pgmajfault: of("pgmajfault"),
         // Counted apart since Linux 5.9.
-        workingset_refault: of("workingset_refault_anon") + of("workingset_refault_file"),
-        workingset_activate: of("workingset_activate_anon") + of("workingset_activate_file"),
+        workingset_refault: both("workingset_refault"),
+        workingset_activate: both("workingset_activate"),
         workingset_nodereclaim: of("workingset_nodereclaim"),
         pgrefill: of("pgrefill"),
         pgscan: of("pgscan"),
@@ -129,7 +135,8 @@ fn psi(text: &str) -> PsiStats {
         let line = text.lines().find_map(|line| line.strip_prefix(kind))?;
         let of =
             |key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
-        let share = |key| of(key).and_then(|number| number.parse().ok()).unwrap_or(0.0);
+        let share = |key| of(key).and_then(|number| number.parse().ok()).filter(|n: &f64| n.is_finite());
+        let share = |key| share(key).unwrap_or(0.0);
         Some(PsiData {
             avg10: share("avg10"),
             avg60: share("avg60"),
@@ -220,6 +227,11 @@ mod tests {
         let rdma = rdma("mlx4_0 hca_handle=2 hca_object=max\n");
         assert_eq!((rdma[0].hca_handles, rdma[0].hca_objects), (2, u32::MAX));
         assert_eq!((value("max"), value("12"), value("x")), (u64::MAX, 12, 0));
+        // Nobody counts so far, but what is read is only text.
+        let sum = format!("workingset_refault_anon {}\nworkingset_refault_file 9\n", u64::MAX);
+        assert_eq!(memory_stat(&sum).workingset_refault, u64::MAX);
+        let share = self::psi("some avg10=inf avg60=NaN avg300=0.00 total=0\n").some.unwrap();
+        assert_eq!((share.avg10, share.avg60), (0.0, 0.0));
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! isn't there, since its controller isn't, leaves its numbers at zero.
 
 use std::collections::BTreeMap;
-use std::os::fd::BorrowedFd;
 
 use serde::{Serialize, Serializer};
 
@@ -177,31 +176,37 @@ fn as_go_does<S: Serializer>(number: &f64, to: S) -> Result<S::Ok, S::Error> {
 
 impl Cgroup {
     pub fn stats(&self) -> Stats {
-        let files = Files(self.fd());
-        Stats {
-            cpu: cpu(&files),
-            memory: memory(&files),
-            pids: Pids {
-                current: files.number("pids.current").unwrap_or_else(|| {
-                    // Without the controller they can still be counted.
-                    self.pids().map_or(0, |pids| pids.len() as u64)
-                }),
-                limit: files.number("pids.max").unwrap_or(0),
-            },
-            blkio: blkio(&files.text("io.stat"), files.psi("io.pressure")),
-            hugetlb: hugetlb(&files, page_sizes()),
-            ..Stats::default()
+        let read = |file: &str| files::read(self.fd(), file).unwrap_or_default();
+        let mut stats = of(&read);
+        if stats.pids.current == 0 {
+            // Without the controller they can still be counted.
+            stats.pids.current = self.pids().map_or(0, |pids| pids.len() as u64);
         }
+        stats
     }
 }
 
-/// The files of a cgroup.
-struct Files<'a>(BorrowedFd<'a>);
+/// What the files of a cgroup say; `read` gives the text of one, empty if it can't be read.
+pub fn of(read: &dyn Fn(&str) -> String) -> Stats {
+    let files = Files(read);
+    Stats {
+        cpu: cpu(&files),
+        memory: memory(&files),
+        pids: Pids {
+            current: files.number("pids.current").unwrap_or(0),
+            limit: files.number("pids.max").unwrap_or(0),
+        },
+        blkio: blkio(&files.text("io.stat"), files.psi("io.pressure")),
+        hugetlb: hugetlb(&files, page_sizes()),
+        ..Stats::default()
+    }
+}
+
+struct Files<'a>(&'a dyn Fn(&str) -> String);
 
 impl Files<'_> {
-    /// Empty if it can't be read.
     fn text(&self, file: &str) -> String {
-        files::read(self.0, file).unwrap_or_default()
+        self.0(file)
     }
 
     /// `None` for `max` too.
@@ -227,16 +232,17 @@ fn keyed(text: &str) -> BTreeMap<String, u64> {
 fn cpu(files: &Files) -> Cpu {
     let stat = keyed(&files.text("cpu.stat"));
     let number = |key: &str| stat.get(key).copied().unwrap_or(0);
+    let nanoseconds = |key: &str| number(key).saturating_mul(1000);
     Cpu {
         usage: CpuUsage {
-            total: number("usage_usec") * 1000,
-            kernel: number("system_usec") * 1000,
-            user: number("user_usec") * 1000,
+            total: nanoseconds("usage_usec"),
+            kernel: nanoseconds("system_usec"),
+            user: nanoseconds("user_usec"),
         },
         throttling: Throttling {
             periods: number("nr_periods"),
             throttled_periods: number("nr_throttled"),
-            throttled_time: number("throttled_usec") * 1000,
+            throttled_time: nanoseconds("throttled_usec"),
         },
         psi: files.psi("cpu.pressure"),
     }
@@ -261,7 +267,7 @@ fn memory(files: &Files) -> Memory {
         cache: raw.get("file").copied().unwrap_or(0),
         swap: Usage {
             limit: swap.limit.saturating_add(memory.limit),
-            usage: swap.usage + memory.usage,
+            usage: swap.usage.saturating_add(memory.usage),
             max: 0, // the largest sum isn't known, only the largest of each
             failcnt: 0,
         },
@@ -338,7 +344,7 @@ fn psi(text: &str) -> Psi {
             let mut words = line.split(' ').filter_map(|word| word.split_once('='));
             words.find_map(|(name, value)| (name == key).then_some(value)).unwrap_or("0")
         };
-        let average = |key: &str| value(key).parse().unwrap_or(0.0);
+        let average = |key: &str| value(key).parse().ok().filter(|n: &f64| n.is_finite()).unwrap_or(0.0);
         Pressure {
             avg10: average("avg10"),
             avg60: average("avg60"),

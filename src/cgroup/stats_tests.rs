@@ -1,10 +1,6 @@
 //! The files of a cgroup and what comes of them.
 
-use std::fs;
-use std::os::fd::AsFd;
-
 use super::*;
-use crate::state::tests::Root;
 
 #[test]
 fn nothing_as_runc_prints_it() {
@@ -53,15 +49,13 @@ fn sizes_of_pages() {
     }
 }
 
-/// A directory that stands for a cgroup, with these files.
-fn check(files: &[(&str, &str)], read: impl Fn(&Files) -> String, expected: &str) {
-    let root = Root::new();
-    fs::create_dir_all(&root.0).unwrap();
-    for (file, text) in files {
-        fs::write(root.0.join(file), text).unwrap();
-    }
-    let dir = fs::File::open(&root.0).unwrap();
-    assert_eq!(read(&Files(dir.as_fd())), expected);
+/// A cgroup with these files.
+fn check(files: &[(&str, &str)], say: impl Fn(&Files) -> String, expected: &str) {
+    let read = |file: &str| {
+        let found = files.iter().find(|(name, _)| *name == file);
+        found.map_or(String::new(), |(_, text)| text.to_string())
+    };
+    assert_eq!(say(&Files(&read)), expected);
 }
 
 fn json(of: &impl Serialize) -> String {
@@ -76,6 +70,18 @@ fn cpu_time_is_in_nanoseconds() {
         |files| json(&cpu(files)),
         r#"{"usage":{"total":5000,"kernel":2000,"user":3000},"throttling":{"periods":8,"throttledPeriods":4,"throttledTime":9000}}"#,
     );
+}
+
+/// The kernel counts no nanoseconds that don't fit; what is read is only text all the same.
+#[test]
+fn numbers_end_at_the_largest() {
+    let most = u64::MAX;
+    let stats = of(&|_| format!("usage_usec {most}\n{most}\nsome avg10=inf avg60=NaN avg300=1.00 total=5\n"));
+    assert_eq!(stats.cpu.usage.total, most);
+    let both = of(&|file| if file.ends_with(".current") { most.to_string() } else { String::new() });
+    assert_eq!(both.memory.swap.usage, most);
+    let pressure = psi("some avg10=inf avg60=NaN avg300=1.00 total=5\n").some;
+    assert_eq!((pressure.avg10, pressure.avg60, pressure.avg300), (0.0, 0.0, 1.0));
 }
 
 #[test]

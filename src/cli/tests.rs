@@ -294,6 +294,8 @@ fn limits_of_update_are_resources() {
         })),
     );
     refused("update --memory 1x a", "invalid memory: 1x");
+    refused("update --mem-bw-schema L3:0=f a", "begins with MB:");
+    refused("update --l3-cache-schema MB:0=5 a", "begins with L3");
     refused("update --cpu-quota abc a", "invalid cpu-quota: abc");
     check(
         "events --stats --interval 500ms a",

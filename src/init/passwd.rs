@@ -92,6 +92,7 @@ impl Entry {
                 self.is_broken |= self.uid.is_none();
             }
             (2, _) => self.is_broken = true,
+            (5, 0) => self.is_broken = true, // it would cut the variable short
             (5, _) if self.is_wanted() => {
                 if let Some(place) = self.home.get_mut(self.length) {
                     *place = byte;
@@ -144,6 +145,7 @@ mod tests {
         check("b:x:4:4::/b:\na:x:5:5::/a:\na:x:5:5::/second:", 5, Some("/a"));
         check("short:x:5\n\n:::::\na:x:5:5::/a:", 5, Some("/a"));
         check("a:x:5:5::relative:\na:x:5:5::/a:", 5, Some("/a"));
+        check("a:x:5:5::/a\0b:", 5, None);
     }
 
     #[test]

@@ -43,7 +43,7 @@ const LIMITS: [(&str, &str, Reads, &str, &str); 14] = [
 ];
 
 /// Of linux.intelRdt, and how its lines begin.
-const RDT: [(&str, &str); 2] = [("l3-cache-schema", "L3"), ("mem-bw-schema", "MB")];
+const RDT: [(&str, &str); 2] = [("l3-cache-schema", "L3"), ("mem-bw-schema", "MB:")];
 
 /// Those of cgroup v1 that runc still takes.
 const IGNORED: [&str; 2] = ["kernel-memory", "kernel-memory-tcp"];
@@ -66,7 +66,8 @@ pub const UPDATE: Row = Row {
                 Text => limit.value_parser(|text: &str| Ok::<Value, &str>(text.into())),
             });
         }
-        args.extend(RDT.map(|(name, _)| option(name, None, "LINE", "A line of linux.intelRdt")));
+        let [cache, memory] = RDT.map(|(name, _)| option(name, None, "LINE", "A line of linux.intelRdt"));
+        args.extend([cache.value_parser(of_cache), memory.value_parser(of_memory)]);
         args.extend(IGNORED.map(|name| option(name, None, "BYTES", "Ignored").hide(true)));
         args.push(id());
         args
@@ -98,6 +99,18 @@ fn limits(m: &mut ArgMatches) -> Map<String, Value> {
 fn rdt(m: &mut ArgMatches) -> Vec<String> {
     let lines = RDT.into_iter().filter_map(|(name, _)| m.remove_one::<String>(name));
     lines.collect()
+}
+
+/// linux.intelRdt.l3CacheSchema, by the rule of config.json.
+fn of_cache(line: &str) -> Result<String, &'static str> {
+    let fits = line.starts_with(RDT[0].1) && !line.contains('\n');
+    fits.then(|| line.to_string()).ok_or("one line that begins with L3, such as L3:0=f")
+}
+
+/// linux.intelRdt.memBwSchema.
+fn of_memory(line: &str) -> Result<String, &'static str> {
+    let fits = line.starts_with(RDT[1].1) && !line.contains('\n');
+    fits.then(|| line.to_string()).ok_or("one line that begins with MB:, such as MB:0=20")
 }
 
 /// The option for a line of [`Update::rdt`].
