@@ -82,10 +82,16 @@ fmt: ## format everything
 	cargo fmt --all
 
 .PHONY: unit
-unit: ## the tests beside the code; as root those with real cgroups too
+unit: ## the tests beside the code, and the targets of fuzzing for a while; as root those with real cgroups too
 	$(NEED) $(BUILD_NEEDS)
-	cargo test $(LOCKED) --package rrunc --package containerd-shim-rrunc -- \
+	cargo test $(LOCKED) --package rrunc --package containerd-shim-rrunc --package fuzz -- \
 		$(if $(filter 0,$(shell id -u)),--include-ignored)
+
+# Without a sanitizer, for what is asked is safe Rust; optimized, with debug assertions.
+.PHONY: fuzz
+fuzz: ## one parser under libFuzzer, or each in turn: TARGET=config RUNS=1000000; what it finds is in build/fuzz
+	$(NEED) $(BUILD_NEEDS) g++
+	@integration/fuzz/run "$(TARGET)" $(or $(RUNS),1000000)
 
 .PHONY: inside
 inside: # the static helper that spec-tests run in containers, and the root file systems around it

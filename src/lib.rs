@@ -13,6 +13,8 @@ pub mod console;
 mod criu;
 pub mod error;
 pub mod foreground;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod hooks;
 pub mod host;
 pub mod idmap;

@@ -33,7 +33,7 @@ const BARRIER: Duration = Duration::from_secs(30);
 
 /// Where a service manager listens.
 #[derive(Debug, PartialEq, Eq)]
-enum Manager {
+pub(crate) enum Manager {
     Path(PathBuf),
     /// unix(7), without the NUL.
     Abstract(Vec<u8>),
@@ -52,7 +52,7 @@ fn manager() -> Option<Manager> {
     found
 }
 
-fn parse(value: &OsStr) -> Option<Manager> {
+pub(crate) fn parse(value: &OsStr) -> Option<Manager> {
     match value.as_bytes() {
         [b'@', name @ ..] if !name.is_empty() => Some(Manager::Abstract(name.to_vec())),
         [b'/', ..] => Some(Manager::Path(value.into())),
@@ -181,7 +181,7 @@ impl Notify {
     }
 }
 
-fn says_ready(message: &[u8]) -> bool {
+pub(crate) fn says_ready(message: &[u8]) -> bool {
     message.split(|byte| *byte == b'\n').any(|line| line == b"READY=1")
 }
 

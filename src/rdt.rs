@@ -146,7 +146,7 @@ pub fn root() -> Result<PathBuf> {
 }
 
 /// The mount point, field 5, of the first line of mountinfo (proc_pid_mountinfo(5)) of type resctrl.
-fn find(mounts: &str) -> Option<&str> {
+pub(crate) fn find(mounts: &str) -> Option<&str> {
     let line = mounts.lines().find(|line| line.contains(" - resctrl "))?;
     line.split(' ').nth(4)
 }

@@ -36,6 +36,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("foreground", &["error", "notify", "relay", "sys"]),
     ("log", &["error", "sys", "time"]),
     ("cli", &["error", "log", "sys"]),
+    // Only with the feature of that name: it asks the parsers of all others.
+    (
+        "fuzz",
+        &[
+            "cgroup", "cli", "criu", "error", "init", "netdev", "notify", "ops", "plan", "rdt", "spec",
+            "state", "sys", "systemd",
+        ],
+    ),
     (
         "ops",
         &[

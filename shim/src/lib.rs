@@ -12,6 +12,8 @@ mod calls;
 mod cgroup;
 pub mod delete;
 pub mod frame;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod idmap;
 pub mod info;
 mod mounts;

@@ -227,7 +227,7 @@ pub fn v1_hierarchy(controller: &str) -> Option<String> {
 
 /// The mount point of a line of proc_pid_mountinfo(5), if it is of this type and with this super option: the
 /// mount point is field 5, the type comes after " - ", and the super options are the third from there.
-fn mount_point<'l>(line: &'l str, fstype: &str, option: Option<&str>) -> Option<&'l str> {
+pub(crate) fn mount_point<'l>(line: &'l str, fstype: &str, option: Option<&str>) -> Option<&'l str> {
     let (mount, file_system) = line.split_once(" - ")?;
     let mut fields = file_system.split(' ');
     let options = (fields.next() == Some(fstype)).then(|| fields.nth(1))??;

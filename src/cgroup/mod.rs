@@ -6,9 +6,9 @@
 
 pub mod devices;
 mod files;
-mod hierarchy;
+pub(crate) mod hierarchy;
 mod members;
-mod properties;
+pub(crate) mod properties;
 pub mod resources;
 pub mod stats;
 pub mod systemd;
@@ -70,7 +70,7 @@ fn own_place() -> Result<String> {
     Ok(own.unwrap_or("/").to_string())
 }
 
-fn beside(own: &Path, given: &Path) -> String {
+pub(crate) fn beside(own: &Path, given: &Path) -> String {
     let above = own.parent().map(clean).unwrap_or_default();
     match above.is_empty() {
         true => clean(given),
@@ -79,7 +79,7 @@ fn beside(own: &Path, given: &Path) -> String {
 }
 
 /// The path without `.`, `..` and doubled slashes; `..` never leads above where it starts.
-fn clean(path: &Path) -> String {
+pub(crate) fn clean(path: &Path) -> String {
     let mut parts = Vec::new();
     for part in path.components() {
         match part {

@@ -37,6 +37,12 @@ pub struct Table {
 }
 
 impl Table {
+    /// What is wrong with it otherwise.
+    pub fn parse(json: &[u8]) -> Result<Table, String> {
+        let table: Table = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        table.fault().map_or(Ok(table), Err)
+    }
+
     /// What is wrong with it, if it is none that `checkpoint` writes.
     fn fault(&self) -> Option<String> {
         if self.version != VERSION {
@@ -176,8 +182,7 @@ impl Images {
                 .hint("an image can be restored by the runtime that made it; a pre-dump can't be"));
         };
         let broken = |what: String| Error::new(Kind::Usage, format!("{}: {what}", path.display()));
-        let table: Table = serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;
-        table.fault().map_or(Ok(table), |fault| Err(broken(fault)))
+        Table::parse(&bytes).map_err(broken)
     }
 
     fn table_path(&self) -> PathBuf {

@@ -13,10 +13,10 @@ const ATTRIBUTES: [(u64, &str); 4] = [(0x1, "ro"), (0x2, "nosuid"), (0x4, "nodev
 
 /// A line of /proc/PID/mountinfo.
 #[derive(Debug, PartialEq, Eq)]
-struct Mount {
+pub(crate) struct Mount {
     id: u64,
-    point: String,
-    options: String,
+    pub point: String,
+    pub options: String,
 }
 
 /// A mount of the host that is where config.json has put it.
@@ -116,7 +116,7 @@ fn mounts(pid: Pid) -> Result<Vec<Mount>> {
 }
 
 /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw`; one whose path isn't UTF-8 is left out.
-fn mount(line: &[u8]) -> Option<Mount> {
+pub(crate) fn mount(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
     let mut text = |skip| std::str::from_utf8(fields.nth(skip)?).ok();
     let id = text(0)?.parse().ok()?;

@@ -116,7 +116,7 @@ pub fn cgroup_roots(criu: Pid) -> Result<Vec<CgroupRoot>> {
     Ok(text.lines().flat_map(roots).collect())
 }
 
-fn roots(line: &str) -> Vec<CgroupRoot> {
+pub(crate) fn roots(line: &str) -> Vec<CgroupRoot> {
     let mut parts = line.splitn(3, ':').skip(1);
     let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
         return vec![];

@@ -15,7 +15,7 @@ mod landlock;
 mod mask;
 mod mount;
 mod old_root;
-mod passwd;
+pub(crate) mod passwd;
 mod process;
 mod seccomp;
 

@@ -56,7 +56,7 @@ fn find(file: BorrowedFd, entry: &mut Entry) -> Result<bool, Fail> {
 }
 
 /// A line of the file, of which only what is asked for is kept: `name:password:UID:GID:comment:home:shell`.
-struct Entry {
+pub(crate) struct Entry {
     wanted: u32,
     /// Of the byte that comes, from 0.
     field: u8,
@@ -70,13 +70,13 @@ struct Entry {
 }
 
 impl Entry {
-    fn new(uid: Uid) -> Entry {
+    pub fn new(uid: Uid) -> Entry {
         let home = [0; LONGEST_HOME];
         Entry { wanted: uid.0, field: 0, uid: None, is_broken: false, home, length: 0 }
     }
 
     /// Whether this byte ends the user's line. Then nothing more may be taken.
-    fn take(&mut self, byte: u8) -> bool {
+    pub fn take(&mut self, byte: u8) -> bool {
         match (self.field, byte) {
             (_, b'\n') => {
                 if self.is_wanted() && self.field >= 5 && self.home.first() == Some(&b'/') && self.length > 0
@@ -108,7 +108,7 @@ impl Entry {
         self.uid == Some(self.wanted) && !self.is_broken
     }
 
-    fn home(&self) -> Option<&[u8]> {
+    pub fn home(&self) -> Option<&[u8]> {
         self.home.get(..self.length)
     }
 }

@@ -4,8 +4,8 @@
 //! When the container ends the kernel ends its namespace, gives hardware back to the host and destroys what isn't
 //! real. So a container that fails to be created gives back what it has got, before that happens.
 
-mod message;
-mod network;
+pub(crate) mod message;
+pub(crate) mod network;
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -170,7 +170,7 @@ fn ifinfomsg(index: u32, flags: u32, change: u32) -> [u8; 16] {
 }
 
 /// An address of the device `index`, if it is one to keep.
-fn address(body: &[u8], index: u32) -> Option<Address> {
+pub(crate) fn address(body: &[u8], index: u32) -> Option<Address> {
     let [family, prefix, short_flags, scope, ..] = *body else {
         return None;
     };

@@ -252,7 +252,7 @@ fn read_process(path: &Path) -> Result<Process> {
 }
 
 /// The container's own process, with what the command line says otherwise.
-fn process(own: Option<&Process>, args: &Exec) -> Result<Process> {
+pub(crate) fn process(own: Option<&Process>, args: &Exec) -> Result<Process> {
     if args.args.is_empty() {
         let text = "process args cannot be empty";
         return Err(Error::new(Kind::Usage, text).hint("exec ID COMMAND, or --process FILE"));

@@ -83,7 +83,7 @@ fn owner(record: &Record) -> String {
 }
 
 /// passwd(5): name, password, uid, …
-fn name_of(uid: u32, users: &str) -> Option<&str> {
+pub(crate) fn name_of(uid: u32, users: &str) -> Option<&str> {
     users.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;

@@ -86,7 +86,7 @@ fn ids_of(pid: Pid) -> Result<UserNamespace> {
     Ok(UserNamespace { uid: read("uid_map")?, gid: read("gid_map")? })
 }
 
-fn mapping(line: &str) -> Option<LinuxIdMapping> {
+pub(crate) fn mapping(line: &str) -> Option<LinuxIdMapping> {
     let mut numbers = line.split_whitespace().map(str::parse::<u32>);
     let builder = LinuxIdMappingBuilder::default();
     let builder = builder.container_id(numbers.next()?.ok()?).host_id(numbers.next()?.ok()?);

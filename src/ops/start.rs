@@ -197,12 +197,14 @@ fn poststart(container: &Container) -> Result<()> {
 
 /// The steps by their text in the saved plan, from 1, even if this binary would number them otherwise; and how many.
 fn steps(container: &Container) -> (BTreeMap<usize, String>, usize) {
-    let plan = container.plan().unwrap_or_default();
-    let lines = plan.lines().filter_map(|line| line.trim_start().split_once(' '));
-    let steps: BTreeMap<_, _> =
-        lines.filter_map(|(number, text)| Some((number.parse().ok()?, text.to_string()))).collect();
+    let steps = steps_of(&container.plan().unwrap_or_default());
     let total = steps.len();
     (steps, total)
+}
+
+pub(crate) fn steps_of(plan: &str) -> BTreeMap<usize, String> {
+    let lines = plan.lines().filter_map(|line| line.trim_start().split_once(' '));
+    lines.filter_map(|(number, text)| Some((number.parse().ok()?, text.to_string()))).collect()
 }
 
 /// The failing step, as a sentence.

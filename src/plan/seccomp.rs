@@ -7,8 +7,9 @@
 //! calls that are newer than the profile.
 
 mod layout;
-#[cfg(all(test, target_arch = "x86_64"))]
-mod oracle;
+#[cfg(all(any(test, feature = "fuzz"), target_arch = "x86_64"))]
+#[cfg_attr(not(test), allow(dead_code))] // the fuzzer asks one question of it
+pub(crate) mod oracle;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests;
 mod verdicts;

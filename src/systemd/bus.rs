@@ -35,7 +35,7 @@ pub enum Answer {
 
 /// Where a socket is.
 #[derive(Clone, Debug, PartialEq)]
-enum Place {
+pub(crate) enum Place {
     Path(PathBuf),
     Abstract(String),
 }
@@ -66,7 +66,7 @@ fn places(instance: Instance, variable: impl Fn(&str) -> Option<String>, uid: u3
 }
 
 /// An address of the D-Bus specification, if it is a Unix socket.
-fn address(address: &str) -> Option<Place> {
+pub(crate) fn address(address: &str) -> Option<Place> {
     let pairs = address.strip_prefix("unix:")?.split(',').filter_map(|pair| pair.split_once('='));
     pairs.into_iter().find_map(|(key, value)| match key {
         "path" => Some(Place::Path(unescape(value)?.into())),

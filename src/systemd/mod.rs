@@ -4,10 +4,10 @@
 //! An own client of D-Bus, since all that is needed of it is to write a call, to read an answer and to wait for a signal.
 //! It costs nothing where systemd isn't asked, has no thread, and waits no longer than it is told.
 
-mod bus;
+pub(crate) mod bus;
 mod holder;
 pub mod value;
-mod wire;
+pub(crate) mod wire;
 
 use std::fmt;
 

@@ -49,7 +49,7 @@ impl Shim {
 
 /// What a client wants of config.json: its JSON, if it is of this type or of none. What stands before the type's name
 /// differs between clients.
-fn part_of_config(part: Any, name: &str) -> Result<Vec<u8>, Refusal> {
+pub(crate) fn part_of_config(part: Any, name: &str) -> Result<Vec<u8>, Refusal> {
     match part.name() == name || part.type_url.is_empty() {
         true => Ok(part.value),
         false => Err(Refusal::invalid(format!("type {}: only {name} is known here", part.type_url))),

@@ -1,7 +1,7 @@
 //! A container's root, made of mounts that a snapshotter asks for.
 
 mod loop_device;
-mod unmount;
+pub(crate) mod unmount;
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};

@@ -39,7 +39,7 @@ pub fn unmount(path: &Path) -> bool {
 }
 
 /// The mount points below a directory, in the order of their mounts (proc_pid_mountinfo(5)).
-fn mounted_below(mountinfo: &[u8], directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn mounted_below(mountinfo: &[u8], directory: &Path) -> Vec<PathBuf> {
     let lines = mountinfo.split(|byte| *byte == b'\n');
     let points = lines.filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
     let points = points.map(|point| PathBuf::from(OsString::from_vec(unescaped(point))));
