@@ -162,10 +162,11 @@ bench-shim: deb ## how long containerd takes with our shim and with its own, and
 .PHONY: install
 install: build ## binary, man pages, completions below $(DESTDIR)$(PREFIX)
 	install -D -t $(DESTDIR)$(PREFIX)/bin build/rrunc build/containerd-shim-rrunc-v2
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man8 bash-completion/completions \
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man7 man/man8 bash-completion/completions \
 		zsh/site-functions fish/vendor_completions.d)
 	cd $(DESTDIR)$(PREFIX)/share && rrunc=$(CURDIR)/build/rrunc && \
 		$$rrunc man >man/man8/rrunc.8 && \
+		$$rrunc man security >man/man7/rrunc-security.7 && \
 		for command in $$($$rrunc help | sed -n '/^Commands:/,/^$$/s/^  \([a-z]*\) .*/\1/p'); do \
 			$$rrunc man $$command >man/man8/rrunc-$$command.8; \
 		done && \

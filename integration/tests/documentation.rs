@@ -132,3 +132,30 @@ fn the_examples_of_errors_are_what_it_says() {
         }
     });
 }
+
+/// rrunc-security(7) names tests and targets by their files; each is there.
+#[test]
+fn the_threat_model_names_what_is_tested() {
+    let page = read("src/cli/rrunc-security.7");
+    let places = ["integration/", "spec-tests/", "shim/", "src/"];
+    let named = page.lines().filter_map(|line| line.strip_prefix(".I "));
+    let named: Vec<_> = named.filter(|rest| places.iter().any(|place| rest.starts_with(place))).collect();
+    assert!(named.len() > 20, "{named:?}");
+    for line in named {
+        let mut words = line.split_whitespace();
+        let file = words.next().unwrap_or_default();
+        let text = read(file);
+        let functions: Vec<_> = words.collect();
+        assert!(!functions.is_empty(), "{file} without a test");
+        for name in functions {
+            assert!(text.contains(&format!("fn {name}(")), "{file} has no {name}");
+        }
+    }
+    let printed = Command::new(rrunc()).args(["man", "security"]).output().expect("rrunc");
+    assert_eq!(String::from_utf8_lossy(&printed.stdout), page);
+    for what in
+        ["config.json", "Annotations", "--root", "Volumes", "Checkpoints", "Other users", "delete --force"]
+    {
+        assert!(page.contains(what), "rrunc-security(7) says nothing of {what}");
+    }
+}

@@ -22,8 +22,14 @@ pub fn completion(shell: &str) -> Result<String> {
     text(script)
 }
 
-/// The man page of a command, rrunc-COMMAND(8), or rrunc(8).
+/// rrunc-security(7): whom rrunc trusts, and what is tested.
+const SECURITY: &str = include_str!("rrunc-security.7");
+
+/// The man page of a command, rrunc-COMMAND(8), rrunc(8), or rrunc-security(7).
 pub fn man(command: Option<&str>) -> Result<String> {
+    if command == Some("security") {
+        return Ok(SECURITY.to_string());
+    }
     let name = command.map_or_else(|| "rrunc".to_string(), |command| format!("rrunc-{command}"));
     let definition = define::page(command)?.display_name(&name);
     let page = clap_mangen::Man::new(definition)
@@ -84,7 +90,7 @@ A list of abstract_unix_socket and signal
 .B bestEffort
 If true, what the kernel lacks, as rrunc-info(8) tells, is left out; else that is an error
 .SH SEE ALSO
-The runtime specification: https://github.com/opencontainers/runtime-spec
+rrunc-security(7). The runtime specification: https://github.com/opencontainers/runtime-spec
 ";
 
 fn text(bytes: Vec<u8>) -> Result<String> {

@@ -92,8 +92,7 @@ fn names(step: &Step) -> Vec<&[u8]> {
     }
     match step {
         Step::Device { name, .. } | Step::Symlink { name, .. } => vec![name.to_bytes()],
-        Step::Sysctl { path, .. } => parts(path).collect(),
-        Step::Label { files, .. } => files.iter().flat_map(parts).collect(),
+        Step::Sysctl { path, .. } | Step::Label { file: path, .. } => parts(path).collect(),
         _ => vec![],
     }
 }

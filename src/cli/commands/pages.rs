@@ -28,7 +28,11 @@ pub const MAN: Row = Row {
     name: "man",
     about: "Print a man page in roff",
     args: || {
-        vec![Arg::new("command").value_name("COMMAND").help("The command's page (default: rrunc's own)")]
+        vec![
+            Arg::new("command")
+                .value_name("COMMAND")
+                .help("The command's page, or security: rrunc-security(7) (default: rrunc's own)"),
+        ]
     },
     ends_flags: false,
     enters: false,
