@@ -378,3 +378,20 @@ fn damage_is_no_reason_to_panic() {
     }
     assert!((1..200).contains(&readable), "{readable}");
 }
+
+/// Whatever order a map happens to have in memory.
+#[test]
+fn faults_of_a_map_are_told_in_the_order_of_its_keys() {
+    let check = |pointer: &str, value: Value, path: &str| {
+        let faults = parse(with(pointer, value).to_string().as_bytes()).unwrap_err().faults;
+        let told: Vec<_> =
+            paths(&faults).into_iter().filter(|told| told.starts_with(&format!("{path}["))).collect();
+        assert_eq!(told, ["a", "b", "c", "d", "e", "f"].map(|key| format!("{path}[{key}/]")));
+    };
+    let of = |value: Value| ["f/", "b/", "d/", "a/", "e/", "c/"].map(|key| (key.to_string(), value.clone()));
+    let map = |value: Value| Value::Object(of(value).into_iter().collect());
+    check("/linux/timeOffsets", map(json!({"secs": 1})), "linux.timeOffsets");
+    check("/linux/resources/unified", map(json!("1")), "linux.resources.unified");
+    check("/linux/netDevices", map(json!({})), "linux.netDevices");
+    check("/linux/sysctl", map(json!("1")), "linux.sysctl");
+}

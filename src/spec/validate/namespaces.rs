@@ -1,5 +1,7 @@
 //! Rules of config-linux.md, Namespaces, User namespace mappings and Offset for Time Namespace.
 
+use std::collections::BTreeMap;
+
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType};
 
 use super::{Rules, joined, text};
@@ -108,7 +110,7 @@ pub fn time_offsets(rules: &mut Rules) {
         }
         _ => {}
     }
-    for (clock, offset) in offsets {
+    for (clock, offset) in offsets.iter().collect::<BTreeMap<_, _>>() {
         let field = format!("linux.timeOffsets[{clock}]");
         if !matches!(clock.as_str(), "monotonic" | "boottime") {
             rules.fault(&field, "is not a clock, expected \"monotonic\" or \"boottime\"");

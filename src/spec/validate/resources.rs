@@ -1,6 +1,8 @@
 //! Rules of config-linux.md, Control groups, as far as they are about form. Whether a number suits its
 //! controller is for `cgroup` to say, which also gets it from `update`.
 
+use std::collections::BTreeMap;
+
 use oci_spec::runtime::{LinuxDeviceType, LinuxResources};
 
 use super::Rules;
@@ -57,7 +59,7 @@ pub fn limits(rules: &mut Rules) {
         }
     }
     let unified = resources.unified().iter().flatten();
-    for (key, value) in unified {
+    for (key, value) in unified.collect::<BTreeMap<_, _>>() {
         let path = format!("linux.resources.unified[{key}]");
         if key.is_empty() || key.contains(['/', '\0']) || matches!(key.as_str(), "." | "..") {
             rules.fault(&path, "is not the name of a file in a cgroup");
