@@ -148,6 +148,12 @@ engines: deb ## Podman, Docker and Swarm, containerd, CRI, Buildah on rrunc and 
 test-vm: deb inside ## in a virtual machine with systemd and all controllers: the tests that need one; TESTS="selftest …"
 	integration/vm/test $(TESTS)
 
+.PHONY: fresh
+fresh: ## `make run` on a Debian 12 and a Debian 13 that have nothing but make
+	$(NEED) mmdebstrap
+	integration/fresh/run bookworm make run
+	integration/fresh/run trixie make run
+
 .PHONY: bench
 bench: build ## how long it takes beside crun, runc and what the kernel must do; ROUNDS=60
 	$(NEED) $(BUILD_NEEDS) busybox-static
