@@ -475,3 +475,18 @@ fn is_empty(dir: &Path) -> bool {
     let names = fs::read_dir(dir).expect("a directory").flatten().map(|e| e.file_name());
     names.filter(|name| !name.to_string_lossy().starts_with('.')).count() == 0
 }
+
+/// The machine's own is as good: its root isn't mapped, so nobody in there can change its mode, owner or times.
+#[test]
+fn a_masked_file_is_a_null_device() {
+    obeys("config-linux.md#masked-paths", |lab| {
+        lab.become_user();
+        let b = with_subordinates(lab.bundle()).caps(&ALL_CAPS).set("/linux/maskedPaths", ["/proc/version"]);
+        let seen = b.ask(["read /proc/version", "stat /proc/version", "chmod 0600 /proc/version"]);
+        assert_eq!(seen["read /proc/version"], "");
+        let stat = &seen["stat /proc/version"];
+        assert_eq!([&stat["type"], &stat["major"], &stat["minor"]], [&json!("c"), &json!(1), &json!(3)]);
+        let changed = &seen["chmod 0600 /proc/version"];
+        assert!(changed == "EROFS" || changed == "EPERM", "{changed}");
+    });
+}
