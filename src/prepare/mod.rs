@@ -90,7 +90,7 @@ pub fn prepare<'p>(plan: &'p Plan, mut given: Given) -> Result<Prepared<'p>> {
                 let node = stage::node(stage::of(&fds, *stage)?, fds.len(), (*mode, *device), *owner);
                 match node {
                     // By the device cgroup, or without CAP_MKNOD.
-                    Err(Fail { errno: Errno::EPERM, .. }) => {
+                    Err(Fail { call: Call::Mknod, errno: Errno::EPERM }) => {
                         host_device(path, field, (*mode, *device), NodeFrom::Host)?
                     }
                     made => made.doing(|| format!("{field}: make the device {}", path.display()))?,

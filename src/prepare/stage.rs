@@ -47,8 +47,10 @@ pub fn node(
 /// What covers masked files.
 pub fn cover(stage: BorrowedFd) -> Result<OwnedFd> {
     let null = make_node(stage, c"null", libc::S_IFCHR | 0o666, libc::makedev(1, 3));
-    let cover = null.or_else(|fail| match fail.errno {
-        Errno::EPERM => make_node(stage, c"empty", libc::S_IFREG | 0o444, 0),
+    let cover = null.or_else(|fail| match fail {
+        Fail { call: Call::Mknod, errno: Errno::EPERM } => {
+            make_node(stage, c"empty", libc::S_IFREG | 0o444, 0)
+        }
         _ => Err(fail),
     });
     cover.doing(|| "linux.maskedPaths: make what covers files".into())

@@ -72,10 +72,11 @@ const KNOWN: &[Known] = &[
     // Without a cgroup nobody knows of an init whose parent was killed before it wrote its pid down; it ends at its next
     // halt, and under load that takes a while.
     (MAKE, Role::Parent, &[], "left after delete --force: left: process"),
-    // A process that fails to wait for its start has nobody to tell why.
-    (&["start"], Role::Init, &["accept4"], ""),
-    // Where a node of the container's own can't be made, the host's is bound, read-only.
-    (MAKE, Role::Parent, &["openat2"], "+mount \"/dev/zero\" \"/zero\" [\"ro\""),
+    // A process that fails to wait for its start ends before it has anybody to tell why: it isn't started.
+    (&["start"], Role::Init, &["accept4"], "isn't named"),
+    (&["create"], Role::Init, &["accept4"], "exit 0, but it is Ok(\"stopped\"), not created"),
+    // Who may make no node of the container's own masks with an empty file and binds the host's node, read-only.
+    (MAKE, Role::Parent, &["mknodat"], "exit 0, WEAKER OR OTHER: -mount"),
 ];
 
 /// How long a process may take to notice the end of another.
