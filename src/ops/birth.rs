@@ -20,6 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::log;
 use crate::prepare::Prepared;
 use crate::spawn::{self, Halt, Init};
+use crate::sys::process::{Exit, Signal};
 use crate::sys::{Call, Errno, Pid};
 
 /// Makes it at `place`, which is the cgroup or one below it. `known` is told its pid once it is there, and told another one
@@ -38,7 +39,13 @@ pub fn spawn(
     log::debug(|| format!("who is born in {} is killed: moved there instead", cgroup.host_path().display()));
     let mut init = spawn::spawn_outside(prepared)?;
     match init.next_halt()? {
-        Ok(Halt::Cgroup) => cgroup.take_in(place, init.pid).map_err(|error| cgroup.explain_clone(error))?,
+        Ok(Halt::Cgroup) => match cgroup.take_in(place, init.pid) {
+            // With all who were in it: it wasn't the birth, then, that the first was killed for.
+            Err(_) if cgroup.is_gone() => {
+                return Err(explain::died(Some(Exit::Signal(Signal::KILL)), None, Some(cgroup)));
+            }
+            taken => taken.map_err(|error| cgroup.explain_clone(error))?,
+        },
         Ok(_) => return Err(Error::new(Kind::Kernel, "the container's process says what it wasn't asked")),
         Err(ended) => return Err(explain::ended(ended, prepared.plan, Some(cgroup))),
     }
