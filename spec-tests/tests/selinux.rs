@@ -252,26 +252,20 @@ fn other_options_of_the_mount_stay() {
     });
 }
 
-/// How long the label of a container's session keyring is: what KEYCTL_GET_SECURITY says to the host.
-fn keyring_label(c: &Container) -> usize {
-    let keys = fs::read_to_string("/proc/keys").unwrap();
-    let line = keys.lines().find(|line| line.contains(&c.id)).unwrap_or_else(|| panic!("{keys}"));
-    let ask = format!("syscall keyctl 17 0x{} 0 0", line.split(' ').next().unwrap());
-    let out = Command::new(c.bundle.path("/bin/inside")).arg(&ask).output().unwrap();
-    let length = Inside::parse(&String::from_utf8_lossy(&out.stdout))[&ask].as_u64();
-    length.expect("a length") as usize - 1 // and a NUL
-}
+/// KEYCTL_GET_SECURITY of the session keyring, by who has it: how long its label is, with a NUL.
+const KEYRING: &str = "syscall keyctl 17 -3 0 0";
 
 #[test]
 fn the_session_keyring_has_the_label() {
     obeys(SECTION, |lab| {
-        let c = labelled(bundle(lab)).phrases(["sleep"]).start();
-        assert_eq!(keyring_label(&c), PROCESS.len());
+        let length = |seen: &Inside| seen[KEYRING].as_u64().expect("a length") as usize - 1;
+        let c = labelled(bundle(lab)).phrases(["to /answers", KEYRING, "sleep"]).start();
+        assert_eq!(length(&c.wait_for_answer("/answers", KEYRING)), PROCESS.len());
         exec(&c, &["--process-label", OTHER_PROCESS], "/other", &["pid"]);
-        assert_eq!(keyring_label(&c), PROCESS.len(), "it stays");
+        assert_eq!(length(&exec(&c, &[], "/more", &[KEYRING])), PROCESS.len(), "it stays");
         let own = fs::read_to_string("/proc/self/attr/current").unwrap();
         let own = own.trim_end_matches('\0').len();
         assert_ne!(own, PROCESS.len(), "then this test can't tell them apart");
-        assert_eq!(keyring_label(&bundle(lab).phrases(["sleep"]).start()), own);
+        assert_eq!(length(&ask(bundle(lab), [KEYRING])), own);
     });
 }
