@@ -116,26 +116,19 @@ fn clone_in_user_namespace(exe: BorrowedFd) -> Result<OwnedFd, Fail> {
     match clone::fork((libc::CLONE_NEWUSER | libc::CLONE_NEWNS) as u64, None)? {
         Who::Parent(_, pidfd) => {
             drop(theirs);
-            let mut refusal = [0; 4];
+            let mut refusal = [0; Fail::BYTES];
             let received = net::receive(ours.as_fd(), &mut refusal);
             process::reap(pidfd.as_fd())?;
-            let [c0, c1, e0, e1] = refusal;
-            match (received?, Call::from_number(u16::from_ne_bytes([c0, c1]))) {
+            match (received?, Fail::from_bytes(refusal)) {
                 ((_, Some(clone)), _) => Ok(clone),
-                ((4, None), Some(call)) => {
-                    Err(Fail::new(call, Errno::from_raw(u16::from_ne_bytes([e0, e1]).into())))
-                }
+                ((Fail::BYTES, None), Some(fail)) => Err(fail),
                 _ => Err(Fail::new(Call::Clone, Errno::EPIPE)),
             }
         }
         Who::Child => {
             let sent = match same_file(&path, exe).and_then(|exe| read_only_clone(exe.as_fd())) {
-                Ok(clone) => net::send(theirs.as_fd(), &[0; 4], Some(clone.as_fd())),
-                Err(fail) => {
-                    let [c0, c1] = (fail.call as u16).to_ne_bytes();
-                    let [e0, e1] = (fail.errno as i32 as u16).to_ne_bytes();
-                    net::send(theirs.as_fd(), &[c0, c1, e0, e1], None)
-                }
+                Ok(clone) => net::send(theirs.as_fd(), &[0; Fail::BYTES], Some(clone.as_fd())),
+                Err(fail) => net::send(theirs.as_fd(), &fail.to_bytes(), None),
             };
             clone::exit(i32::from(sent.is_err()))
         }
